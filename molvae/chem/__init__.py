@@ -1,0 +1,1 @@
+"""Strings and molecules. RDKit, selfies, NumPy, pandas; no torch."""

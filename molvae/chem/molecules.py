@@ -1,0 +1,40 @@
+"""SMILES <-> RDKit molecule: parsing, canonical form, and RDKit's log kept quiet while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rdkit import Chem
+from rdkit.rdBase import BlockLogs
+
+MAX_SMILES_LENGTH = 2_000  # longer strings are no drug-like molecule and can stall a parser
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence RDKit's log inside a `with` block and restore it afterwards."""
+    block = BlockLogs()
+    try:
+        yield
+    finally:
+        del block
+
+
+def parse(smiles: str) -> Chem.Mol | None:
+    """SMILES -> sanitised molecule, or None where it is not one (empty, too long, invalid)."""
+    if not isinstance(smiles, str) or not smiles.strip() or len(smiles) > MAX_SMILES_LENGTH:
+        return None
+    with quiet():
+        mol = Chem.MolFromSmiles(smiles.strip())
+    return mol if mol is not None and mol.GetNumAtoms() > 0 else None
+
+
+def canonical(smiles: str) -> str | None:
+    """SMILES -> RDKit's canonical SMILES, or None where it is invalid.
+
+    >>> canonical("OCC"), canonical("C1CC")
+    ('CCO', None)
+    """
+    mol = parse(smiles)
+    return None if mol is None else Chem.MolToSmiles(mol)

@@ -1,0 +1,5 @@
+"""The one exception a user is meant to read."""
+
+
+class MolvaeError(Exception):
+    """Something the user can mend; the message is one line that says what is wrong and what to do."""

@@ -1,0 +1,49 @@
+"""Decoders: z -> log p(x|z), and generation of x from z."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from molvae.latent import BOS, EOS, PAD
+from molvae.latent.encoders import one_hot
+from molvae.registry import Registry
+
+decoders: Registry[type[nn.Module]] = Registry("decoder")
+
+
+@decoders.register("gru")
+class GRUDecoder(nn.Module):
+    """Autoregressive p(x|z) = prod_t p(x_t | x_<t, z) with one GRU layer.
+
+    z sets the initial state and is part of the input at every step. During training a share
+    `dropout` of the previous symbols is hidden, which forces the decoder to read z.
+    """
+
+    def __init__(
+        self, vocabulary: int, max_length: int, latent: int, hidden: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.vocabulary, self.max_length, self.dropout = vocabulary, max_length, dropout
+        self.start = nn.Linear(latent, hidden)
+        self.gru = nn.GRU(vocabulary + latent, hidden)
+        self.out = nn.Linear(hidden, vocabulary)
+
+    def forward(self, z: Tensor, ids: Tensor) -> Tensor:
+        """z (B, D), ids (B, L) -> logits of ids[:, 1:] given what comes before, (B, L - 1, V)."""
+        symbols = one_hot(ids[:, :-1].t(), self.vocabulary)  # (L - 1, B, V)
+        if self.training and self.dropout > 0:
+            kept = torch.rand(symbols.shape[:2], device=z.device) >= self.dropout
+            kept[0] = True
+            symbols = symbols * kept[..., None]
+        inputs = torch.cat([symbols, z.expand(len(symbols), *z.shape)], dim=-1)
+        states, _ = self.gru(inputs, torch.tanh(self.start(z))[None].float())
+        return self.out(states).transpose(0, 1)
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, summed over symbols and EOS."""
+        logits = self(z, x).float()
+        loss = nn.functional.cross_entropy(
+            logits.flatten(0, 1), x[:, 1:].flatten(), ignore_index=PAD, reduction="none"
+        )
+        return -loss.view(len(x), -1).sum(1)

@@ -1,0 +1,78 @@
+"""Encoders: x -> hidden vector (B, H). The posterior head on top of it belongs to the VAE."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from molvae.latent import PAD
+from molvae.registry import Registry
+
+encoders: Registry[type[nn.Module]] = Registry("encoder")
+
+
+@encoders.register("gru")
+class GRUEncoder(nn.Module):
+    """Token ids (B, L) -> the two final states of a bidirectional GRU side by side (B, H).
+
+    Each direction has H / 2 units. Padding is never read: the backward direction starts at the
+    last symbol, and the forward state is taken there.
+    """
+
+    def __init__(self, vocabulary: int, max_length: int, hidden: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.ahead = nn.GRU(vocabulary, hidden // 2)
+        self.back = nn.GRU(vocabulary, hidden // 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        lengths = (ids != PAD).sum(1)  # (B,)
+        steps = torch.arange(ids.shape[1], device=ids.device)
+        reverse = (lengths[:, None] - 1 - steps).clamp(min=0)  # (B, L): last symbol first
+        final = []
+        for layer, order in ((self.ahead, ids), (self.back, ids.gather(1, reverse))):
+            states = layer(one_hot(order.t(), self.vocabulary))[0]  # (L, B, H / 2)
+            final.append(states[lengths - 1, torch.arange(len(ids), device=ids.device)])
+        return torch.cat(final, dim=1)
+
+
+@encoders.register("conv")
+class ConvEncoder(nn.Module):
+    """Token ids (B, L) -> residual dilated convolutions, pooled by attention (B, H).
+
+    Every position carries a learned position vector; `heads` learned queries each attend to the
+    positions that matter to them, so that the pooled vector can say what stands where.
+    """
+
+    heads = 8
+
+    def __init__(self, vocabulary: int, max_length: int, hidden: int, layers: int = 4) -> None:
+        super().__init__()
+        channels = hidden // 2
+        self.symbols = nn.Embedding(vocabulary, channels, padding_idx=PAD)
+        self.positions = nn.Parameter(0.02 * torch.randn(max_length, channels))
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(channels, channels, 3, dilation=2**i, padding=2**i)
+            for i in range(layers)
+        )
+        self.scores = nn.Linear(channels, self.heads)
+        self.values = nn.Linear(channels, hidden)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        batch, length = ids.shape
+        real = (ids != PAD)[..., None]  # (B, L, 1)
+        x = self.symbols(ids) + self.positions[:length]  # (B, L, C)
+        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+            y = nn.functional.gelu(norm(x)) * real
+            x = x + convolution(y.transpose(1, 2)).transpose(1, 2)
+        scores = self.scores(x).float().masked_fill(~real, -torch.inf)  # (B, L, heads)
+        weights = scores.softmax(dim=1)
+        values = self.values(x).view(batch, length, self.heads, -1)
+        pooled = torch.einsum("blq,blqc->bqc", weights.to(values.dtype), values)
+        return pooled.reshape(batch, -1)
+
+
+def one_hot(ids: Tensor, vocabulary: int) -> Tensor:
+    """Ids (...,) -> float32 (..., V). A product with it is a table look-up whose gradient is fast."""
+    return nn.functional.one_hot(ids, vocabulary).float()

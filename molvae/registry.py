@@ -1,0 +1,72 @@
+"""Name -> thing. Every choice a user makes by name (an encoder, an objective, ...) is looked up here."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+from molvae.errors import MolvaeError
+
+T = TypeVar("T")
+
+
+class UnknownNameError(MolvaeError):
+    """A name that is neither registered nor an importable ``package.module:attribute``."""
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """A dictionary of named entries that can be filled by decorator and explains a wrong name.
+
+    >>> colours = Registry("colour")
+    >>> colours.register("red")("#f00")
+    '#f00'
+    >>> colours["red"], list(colours)
+    ('#f00', ['red'])
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that stores its argument under `name`; a taken name is an error."""
+        if name in self._entries:
+            raise ValueError(f"the {self.kind} {name!r} is registered already")
+
+        def store(entry: T) -> T:
+            self._entries[name] = entry
+            return entry
+
+        return store
+
+    def __getitem__(self, name: str) -> T:
+        """Return the entry called `name`, or import it where it reads ``package.module:attribute``.
+
+        Raises:
+            UnknownNameError: neither a registered name nor something that can be imported.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        if ":" in name:
+            return self._imported(name)
+        close = difflib.get_close_matches(name, self._entries, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UnknownNameError(
+            f"unknown {self.kind} {name!r}: {hint}known are {', '.join(self._entries)}"
+        )
+
+    def _imported(self, name: str) -> T:
+        module, _, attribute = name.partition(":")
+        try:
+            entry: T = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UnknownNameError(f"cannot import the {self.kind} {name!r}: {error}") from error
+        return entry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

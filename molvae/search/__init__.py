@@ -1,0 +1,1 @@
+"""The next z, given (z, y). torch, GPyTorch, BoTorch; no molecules, no decoder."""
