@@ -1,0 +1,222 @@
+"""Every evaluation, durable the moment it is known: one SQLite file, which `--resume` reads."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.errors import MolvaeError
+
+_APPLICATION_ID = 0x6D6F6C76  # "molv", so that another program's file is told apart
+_SCHEMA = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE evaluations (
+    number INTEGER PRIMARY KEY, iteration INTEGER NOT NULL, smiles TEXT NOT NULL UNIQUE,
+    y REAL, error TEXT, seconds REAL NOT NULL, z BLOB);
+CREATE TABLE iterations (
+    iteration INTEGER PRIMARY KEY, decoded INTEGER NOT NULL, valid INTEGER NOT NULL,
+    candidates INTEGER NOT NULL, seconds REAL NOT NULL);
+"""
+
+
+_DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", "Expecting")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One evaluated molecule. `y` is NaN where the objective failed; `error` then says why."""
+
+    number: int
+    iteration: int
+    smiles: str
+    y: float
+    error: str | None
+    seconds: float
+    z: NDArray[np.float32] | None  # (D,), the molecule's own re-encoded posterior mean
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one round of the search did before its candidates were evaluated.
+
+    `decoded` latent points gave `valid` admissible molecules, of which `candidates` were chosen
+    for the oracle, in `seconds` (all but the oracle).
+    """
+
+    iteration: int
+    decoded: int
+    valid: int
+    candidates: int
+    seconds: float
+
+
+class History:
+    """The evaluations of one run, in the order they were made, in a file or (None) in memory.
+
+    >>> history = History()
+    >>> history.add("CCO", -0.0014, seconds=0.1).number
+    0
+    >>> "CCO" in history, len(history)
+    (True, 1)
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        """Open or create the file.
+
+        Raises:
+            MolvaeError: the file is damaged, no history, in use, or cannot be written.
+        """
+        self.path = None if path is None else Path(path)
+        self._where = "in memory" if path is None else str(path)
+        with self._explained():
+            self._db = sqlite3.connect(
+                ":memory:" if path is None else path, isolation_level=None, timeout=10.0
+            )
+            self._open()
+            self._records = [_record(row) for row in self._rows("evaluations", "number")]
+        self._by_smiles = {record.smiles: record for record in self._records}
+
+    def _open(self) -> None:
+        self._db.execute("PRAGMA synchronous = FULL")  # a record outlives a power cut
+        if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            self._db.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._db.execute("COMMIT")
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        if application != _APPLICATION_ID:
+            raise MolvaeError(f"{self._where} is a database, but not a history of molvae")
+
+    def _rows(self, table: str, order: str) -> list[Any]:
+        return self._db.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise MolvaeError(f"history {self._where}: {_reason(error)}") from error
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, smiles: str) -> bool:
+        return smiles in self._by_smiles
+
+    def __getitem__(self, smiles: str) -> Record:
+        """Return the record of a canonical SMILES; KeyError where it was never evaluated."""
+        return self._by_smiles[smiles]
+
+    def records(self, before: int | None = None) -> list[Record]:
+        """All records in order, or those of the iterations below `before`."""
+        return [r for r in self._records if before is None or r.iteration < before]
+
+    def add(
+        self,
+        smiles: str,
+        y: float,
+        *,
+        seconds: float,
+        iteration: int = -1,
+        error: str | None = None,
+        z: NDArray[Any] | None = None,
+    ) -> Record:
+        """Store one evaluation, committed to disk before this returns.
+
+        Args:
+            smiles: canonical SMILES, not stored before.
+            y: the maximised value, NaN where the objective failed.
+            seconds: what the evaluation took.
+            iteration: the round of the search; -1 for an evaluation outside one.
+            error: why it failed.
+            z: its latent point (D,), stored as float32.
+
+        Raises:
+            MolvaeError: the molecule is stored already, or the disk refuses.
+        """
+        latent = None if z is None else np.asarray(z, dtype="<f4").ravel()
+        record = Record(len(self._records), iteration, smiles, float(y), error, seconds, latent)
+        stored_y = None if np.isnan(y) else float(y)
+        blob = None if latent is None else latent.tobytes()
+        with self._explained():
+            self._db.execute(
+                "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (record.number, iteration, smiles, stored_y, error, seconds, blob),
+            )
+        self._records.append(record)
+        self._by_smiles[smiles] = record
+        return record
+
+    def add_iteration(self, iteration: Iteration) -> None:
+        """Store what a round proposed; a round that is repeated after a resume replaces itself."""
+        with self._explained():
+            self._db.execute(
+                "INSERT OR REPLACE INTO iterations VALUES (?, ?, ?, ?, ?)",
+                tuple(vars(iteration).values()),
+            )
+
+    def iterations(self) -> list[Iteration]:
+        """All rounds in order."""
+        with self._explained():
+            return [Iteration(*row) for row in self._rows("iterations", "iteration")]
+
+    @property
+    def next_iteration(self) -> int:
+        """The first round whose candidates are not all evaluated yet."""
+        rounds = self.iterations()
+        if not rounds:
+            return 0
+        done = sum(record.iteration == rounds[-1].iteration for record in self._records)
+        return rounds[-1].iteration + (done >= rounds[-1].candidates)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the run, empty before they are first saved."""
+        with self._explained():
+            return {name: json.loads(value) for name, value in self._rows("settings", "name")}
+
+    def save_settings(self, settings: Mapping[str, Any]) -> None:
+        """Store settings (JSON values), each replacing an earlier one of its name."""
+        rows = [(name, json.dumps(value)) for name, value in settings.items()]
+        with self._explained():
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    number, iteration, smiles, y, error, seconds, blob = row
+    z = None if blob is None else np.frombuffer(blob, dtype="<f4")
+    return Record(number, iteration, smiles, np.nan if y is None else y, error, seconds, z)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if any(sign in text for sign in _DAMAGE):
+        return f"the file is damaged or no history of molvae ({text})"
+    if "full" in text:
+        return "the disk is full; all evaluations before this one are saved"
+    if "evaluations.number" in text:  # two writers number their records alike
+        return "another run writes to this file"
+    if "evaluations.smiles" in text:
+        return "this molecule is stored already"
+    return text

@@ -1,0 +1,157 @@
+"""The oracle: an objective with a budget; repeats come from the history, a failure is NaN."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit.Chem import Mol, MolToSmiles
+
+from molvae.chem.history import History, Record
+from molvae.chem.molecules import parse, quiet
+from molvae.chem.objectives import Objective, Property, as_objective
+from molvae.errors import MolvaeError
+
+GIVE_UP_AFTER = 20  # failures with no success at all: the objective is broken, not the molecules
+
+
+class BudgetError(MolvaeError):
+    """More new molecules were asked for than the budget has left; nothing was evaluated."""
+
+
+class Oracle:
+    """Evaluates molecules, each unique canonical one once, until the budget is spent.
+
+    The budget counts the molecules really evaluated, those found in the history included;
+    invalid strings, molecules outside `heavy_atoms` and repeats are free.
+
+    >>> oracle = Oracle("logP", budget=2)
+    >>> oracle(["CCO", "OCC", "not a molecule"]).round(4).tolist(), oracle.remaining
+    ([-0.0014, -0.0014, nan], 1)
+    """
+
+    def __init__(
+        self,
+        objective: str | Property | Objective,
+        budget: int,
+        history: History | None = None,
+        heavy_atoms: tuple[int, int] | None = None,
+        on_evaluation: Callable[[Record], None] | None = None,
+    ) -> None:
+        """Join an objective, a budget and a history.
+
+        Args:
+            objective: a registered name, `package.module:function`, or a function of a molecule.
+            budget: how many molecules may be evaluated, at least 1.
+            history: where evaluations are kept; None keeps them in memory.
+            heavy_atoms: least and greatest size of an admissible molecule, None for any.
+            on_evaluation: called after each new evaluation is stored.
+
+        Raises:
+            MolvaeError: an unknown objective, a budget below 1, or an empty size range.
+        """
+        if budget < 1:
+            raise MolvaeError(f"the budget must be at least 1 evaluation, not {budget}")
+        if heavy_atoms is not None and not 0 < heavy_atoms[0] <= heavy_atoms[1]:
+            low, high = heavy_atoms
+            raise MolvaeError(f"no molecule has between {low} and {high} heavy atoms")
+        self.objective = as_objective(objective)
+        self.budget = budget
+        self.history = History() if history is None else history
+        self.heavy_atoms = heavy_atoms
+        self.on_evaluation = on_evaluation
+
+    @property
+    def remaining(self) -> int:
+        """How many evaluations the budget has left."""
+        return max(0, self.budget - len(self.history))
+
+    def admissible(self, smiles: str) -> str | None:
+        """SMILES -> its canonical form, or None where it is invalid or outside the size bound."""
+        mol = parse(smiles)
+        if mol is None:
+            return None
+        low, high = self.heavy_atoms or (0, math.inf)
+        return MolToSmiles(mol) if low <= mol.GetNumHeavyAtoms() <= high else None
+
+    def __call__(
+        self,
+        smiles: Sequence[str],
+        z: NDArray[np.floating] | None = None,
+        iteration: int = -1,
+    ) -> NDArray[np.float64]:
+        """SMILES (B) -> the maximised objective (B,), NaN where invalid, inadmissible or failed.
+
+        Args:
+            smiles: any strings.
+            z: their latent points (B, D), stored beside them.
+            iteration: the round of the search, stored beside them.
+
+        Raises:
+            BudgetError: more new molecules than the budget has left; none was evaluated.
+            MolvaeError: every evaluation so far failed; all are in the history.
+        """
+        names = [self.admissible(text) for text in smiles]
+        new: dict[str, int] = {}
+        for row, name in enumerate(names):
+            if name is not None and name not in self.history:
+                new.setdefault(name, row)
+        if len(new) > self.remaining:
+            raise BudgetError(
+                f"{len(new)} new molecules, but {self.remaining} of {self.budget} evaluations left"
+            )
+        for name, row in new.items():
+            self._evaluate(name, iteration, None if z is None else z[row])
+        values = [math.nan if name is None else self.history[name].y for name in names]
+        return np.array(values, dtype=np.float64)
+
+    def _evaluate(self, name: str, iteration: int, z: NDArray[np.floating] | None) -> None:
+        started = time.perf_counter()
+        error = None
+        try:
+            with quiet():
+                y = _number(self.objective.function(_molecule(name)))
+        except Exception as failure:  # whatever a user's function raises is a failed evaluation
+            y, error = math.nan, f"{type(failure).__name__}: {failure}"
+        if not self.objective.maximise:
+            y = -y  # the one place where a sign is turned
+        seconds = time.perf_counter() - started
+        record = self.history.add(name, y, seconds=seconds, iteration=iteration, error=error, z=z)
+        if self.on_evaluation is not None:
+            self.on_evaluation(record)
+        if error is not None:
+            self._check_hope()
+
+    def _check_hope(self) -> None:
+        """Stop where nothing has ever succeeded, rather than fill the budget with failures."""
+        records = self.history.records()
+        if len(records) < min(GIVE_UP_AFTER, self.budget):
+            return
+        if all(math.isnan(record.y) for record in records):
+            raise MolvaeError(
+                f"the objective {self.objective.name!r} failed for all {len(records)} molecules "
+                f"so far, last for {records[-1].smiles} with: {records[-1].error}"
+            )
+
+
+def _molecule(name: str) -> Mol:
+    mol = parse(name)
+    if mol is None:
+        raise ValueError("RDKit does not read its own canonical form back")
+    return mol
+
+
+def _number(value: object) -> float:
+    """What an objective returned -> a finite float; ValueError says what was wrong with it."""
+    if isinstance(value, (str, bytes)):
+        raise ValueError(f"returned the text {value!r}, not a number")
+    try:
+        y = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"returned {value!r}, not a number") from None
+    if not math.isfinite(y):
+        raise ValueError(f"returned {y}")
+    return y
