@@ -1,4 +1,5 @@
-"""The command line. One verb is one module here with `add_arguments(parser)` and `run(args)`.
+"""The command line. One verb is one module here with `add_arguments(parser)` and
+`run(args)`, which returns an exit code, or None for 0.
 
 A verb's module is imported only when that verb is asked for, so `molvae --help` stays instant;
 a module imports torch, RDKit and the like inside its functions for the same reason.
@@ -56,14 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        importlib.import_module(f"molvae.cli.{args.verb}").run(args)
+        return importlib.import_module(f"molvae.cli.{args.verb}").run(args) or 0
     except (MolvaeError, OSError) as error:
         print(f"molvae {args.verb}: {_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"molvae {args.verb}: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 def _one_line(error: Exception) -> str:

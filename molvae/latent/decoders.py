@@ -47,3 +47,34 @@ class GRUDecoder(nn.Module):
             logits.flatten(0, 1), x[:, 1:].flatten(), ignore_index=PAD, reduction="none"
         )
         return -loss.view(len(x), -1).sum(1)
+
+    @torch.no_grad()
+    def generate(
+        self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Latents z (B, D) -> ids (B, L): the likeliest symbol at each step, or a sampled one.
+
+        Temperature 0 is greedy; above it, symbols are drawn from softmax(logits / temperature)
+        with `generator`. Finished sequences leave the batch, so a step costs what is still open.
+        """
+        z = z.to(self.start.weight.dtype)
+        ids = torch.full((len(z), self.max_length), PAD, device=z.device)
+        ids[:, 0] = BOS
+        rows = torch.arange(len(z), device=z.device)  # sequences that are still open
+        state = torch.tanh(self.start(z))[None]
+        for t in range(1, self.max_length):
+            if len(rows) == 0:
+                break
+            inputs = torch.cat([one_hot(ids[rows, t - 1], self.vocabulary), z[rows]], dim=-1)
+            out, state = self.gru(inputs[None], state)
+            logits = self.out(out[0])  # (open, V)
+            logits[:, [PAD, BOS]] = -torch.inf
+            if temperature > 0:
+                weights = (logits / temperature).softmax(dim=-1)
+                symbols = torch.multinomial(weights, 1, generator=generator)[:, 0]
+            else:
+                symbols = logits.argmax(dim=-1)
+            ids[rows, t] = symbols
+            is_open = symbols != EOS
+            rows, state = rows[is_open], state[:, is_open]
+        return ids

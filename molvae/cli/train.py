@@ -1,0 +1,170 @@
+"""`molvae train`: a data set in, one weights file, metrics.csv and a learning curve out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from molvae.latent.fit import Progress
+
+# options that set a field of FitConfig or VAEConfig: (flag, type, help)
+FIT_OPTIONS = [
+    ("epochs", float, "passes over the data"),
+    ("minutes", float, "train for this long instead of --epochs"),
+    ("batch", int, "molecules a gradient step"),
+    ("learning-rate", float, "peak learning rate"),
+    ("kl-weight", float, "final weight of the KL term"),
+    ("kl-warmup", float, "share of the training over which that weight grows"),
+    ("patience", int, "validations without improvement before stopping early"),
+    ("validate-every", int, "steps between validations"),
+    ("seed", int, "of weights, batches and noise"),
+    ("precision", str, "auto, or one of Lightning Fabric's, such as 32-true"),
+    ("devices", int, "processors in each node: GPUs where there are any"),
+    ("nodes", int, "machines"),
+]
+SHAPE_OPTIONS = [
+    ("latent", int, "latent dimensions"),
+    ("encoder", str, "see 'molvae list encoders'"),
+    ("encoder-hidden", int, "width of the encoder"),
+    ("decoder-hidden", int, "width of the decoder"),
+    ("dropout", float, "share of the decoder's input tokens hidden in training"),
+]
+
+
+CHANGEABLE = {"epochs", "minutes", "patience", "validate_every", "devices", "nodes"}  # on resume
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae train`; the defaults are those of the config classes."""
+    from molvae.latent.fit import FitConfig
+    from molvae.latent.vae import VAEConfig
+
+    parser.formatter_class = argparse.HelpFormatter
+    parser.add_argument("--data", help="data set name, FILE or FILE:COLUMN (default: zinc)")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/train-DATA)")
+    parser.add_argument("--tokenizer", help="char, atom or selfies (default: char)")
+    parser.add_argument("--limit", type=int, help="use only the first molecules of the data")
+    parser.add_argument("--resume", action="store_true", help="continue the training in --out")
+    for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(0, 0))):
+        for name, kind, text in options:
+            default = getattr(defaults, name.replace("-", "_"))
+            parser.add_argument(f"--{name}", type=kind, help=f"{text} (default: {default})")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, save the model, draw the learning curve; return the exit code."""
+    from molvae.chem.datasets import load
+    from molvae.latent.fit import METRICS, FitConfig
+    from molvae.model import MolVAE
+    from molvae.plots import learning_curve
+
+    folder = args.out or Path("runs") / f"train-{Path(args.data or 'zinc').name.partition('.')[0]}"
+    options = _options(args, folder)
+    data = load(options.pop("data"), progress=True)
+    parts = [data.split("train"), data.split("validation")]
+    limit = options.pop("limit", None)
+    if limit:
+        parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
+    print(
+        f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
+        f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
+    )
+    fit_names = _names(FIT_OPTIONS)
+    with _Watch() as watch:
+        model = MolVAE.fit(
+            *parts,
+            tokenizer=options.pop("tokenizer", "char"),
+            config=FitConfig(**{k: v for k, v in options.items() if k in fit_names}),
+            shape={k: v for k, v in options.items() if k not in fit_names},
+            folder=folder,
+            observe=watch,
+        )
+    learning_curve(folder / METRICS, folder / "learning_curve.png")
+    if watch.signal:
+        print(f"stopped; continue with: molvae train --resume --out {folder}", file=sys.stderr)
+        return 128 + watch.signal
+    model.summary["data"] = data.name
+    model.save(folder / "model.safetensors")
+    best = model.summary["training"]
+    print(
+        f"best validation loss {best['best_loss']:.3f} nats per molecule at step "
+        f"{best['best_step']:,}\nmodel: {folder / 'model.safetensors'}\n"
+        f"next: molvae report {folder / 'model.safetensors'}"
+    )
+    return 0
+
+
+def _names(options: list[tuple[str, type, str]]) -> set[str]:
+    return {name.replace("-", "_") for name, _, _ in options}
+
+
+def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The options in force: those given, over those that a resumed training was started with."""
+    from molvae.errors import MolvaeError
+
+    keys = {"data", "tokenizer", "limit"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
+    given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
+    path = folder / "config.json"
+    if args.resume:
+        if not path.is_file():
+            raise MolvaeError(f"{folder} holds no training to resume")
+        stored = json.loads(path.read_text())
+        for key in sorted(set(given) - CHANGEABLE):
+            if given[key] != stored.get(key):
+                raise MolvaeError(
+                    f"--{key.replace('_', '-')} cannot change on resume "
+                    f"(this training has {stored.get(key, 'the default')})"
+                )
+        given = stored | given
+    elif path.exists():
+        raise MolvaeError(f"{folder} holds a training already: add --resume, or another --out")
+    given.setdefault("data", "zinc")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(given, indent=1))
+    return given
+
+
+class _Watch:
+    """Observer of a training: a progress bar, and Ctrl-C or SIGTERM as a wish to stop."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def __enter__(self) -> Self:
+        self.before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.bar = tqdm(
+            total=1.0,
+            bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
+            disable=os.environ.get("LOCAL_RANK", "0") != "0",
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.signal = number
+
+    def __call__(self, progress: Progress) -> bool:
+        if self.bar.initial == 0 and self.bar.n == 0:
+            self.bar.initial = progress.share  # so that the time left counts from here
+        self.bar.n = progress.share
+        row = progress.row
+        if row is not None:
+            self.bar.set_postfix_str(
+                f"step {row.step:,} | loss {row.loss:.2f} | reconstruction "
+                f"{row.reconstruction_nats:.2f} nats | KL {row.kl_nats:.1f} nats | "
+                f"{row.examples_per_second:.0f} mol/s"
+            )
+        self.bar.refresh()
+        return self.signal != 0

@@ -1,0 +1,325 @@
+"""The minibatch loop: maximise the evidence lower bound, validate, checkpoint, resume."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molvae.errors import MolvaeError
+from molvae.latent import PAD
+from molvae.latent.checkpoint import load_weights, read, write
+from molvae.latent.vae import VAE
+
+Ids = NDArray[np.integer]
+CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
+LOG_EVERY = 25  # steps that a row of metrics.csv averages over
+BUCKET = 50  # batches whose examples are sorted by length together
+WARMUP_STEPS = 200  # of the learning rate
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train. Losses are nats per example."""
+
+    epochs: float = 20.0
+    minutes: float | None = None  # where given, the time decides and not the epochs
+    batch: int = 128
+    learning_rate: float = 2e-3  # peak, after a short linear warm-up; then a cosine down to zero
+    kl_weight: float = 0.02  # final weight of the KL term
+    kl_warmup: float = 0.1  # share of the training over which that weight grows from zero
+    clip: float = 5.0  # largest norm of the gradient
+    validate_every: int = 500  # steps
+    patience: int = 20  # validations without improvement before training stops early
+    checkpoint_minutes: float = 2.0
+    seed: int = 0
+    precision: str = "auto"  # or a Lightning Fabric precision, such as 32-true
+    devices: int = 1  # in each node
+    nodes: int = 1
+
+
+@dataclass
+class State:
+    """Where a training stands; kept in the checkpoint."""
+
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    best_loss: float = math.inf  # lowest validation loss, nats
+    best_step: int = 0
+    stale: int = 0  # validations since then
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of metrics.csv; losses are nats per example, means since the last row."""
+
+    step: int
+    epoch: float
+    seconds: float
+    examples_per_second: float
+    learning_rate: float
+    kl_weight: float
+    loss: float
+    reconstruction_nats: float
+    kl_nats: float
+    validation_loss: float | None = None
+    validation_reconstruction_nats: float | None = None
+    validation_kl_nats: float | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an observer of `fit` is told after every step."""
+
+    state: State
+    share: float  # of the training that is done, 0 to 1
+    row: Row | None  # the new row of metrics.csv, at the steps that have one
+
+
+Observer = Callable[[Progress], bool | None]
+
+
+def fit(
+    model: VAE,
+    train: Ids,
+    validation: Ids,
+    config: FitConfig,
+    folder: Path | None = None,
+    observe: Observer = lambda progress: None,
+) -> State:
+    """Train `model` in place on token ids (N, L); it ends with its best validated weights.
+
+    With a `folder`, metrics.csv and a checkpoint are kept there, and a training that finds its
+    checkpoint continues from it with the same batches and the same noise. `observe` is called
+    after every step; when it returns True, training saves a checkpoint and stops there.
+
+    Raises:
+        MolvaeError: no data, a loss that is no longer finite, a checkpoint of another training.
+        OSError: the folder cannot be written.
+    """
+    if len(train) == 0 or len(validation) == 0:
+        raise MolvaeError("training needs at least one example to train on and one to validate on")
+    run = _Run(model, config, folder, len(train))
+    saved = time.monotonic()
+    with torch.random.fork_rng():
+        for ids in run.batches(train):
+            row = run.train_step(ids)
+            if run.state.step % config.validate_every == 0:
+                row = run.validate(validation)
+            stop = observe(Progress(run.state, run.share, row))
+            if stop or time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                run.save()
+                saved = time.monotonic()
+            if stop:
+                return run.state
+        if run.state.step % config.validate_every:
+            observe(Progress(run.state, run.share, run.validate(validation)))
+    run.save()
+    run.use_best()
+    return run.state
+
+
+class _Run:
+    """A model under training: optimiser, place in the data, best weights so far, files."""
+
+    def __init__(self, model: VAE, config: FitConfig, folder: Path | None, examples: int) -> None:
+        self.model, self.config, self.folder = model, config, folder
+        self.fabric = Fabric(
+            devices=config.devices,
+            num_nodes=config.nodes,
+            precision=_precision(config.precision),  # type: ignore[arg-type]
+        )
+        self.fabric.launch()
+        adam = torch.optim.Adam(model.parameters(), lr=0.0, betas=(0.9, 0.99))
+        self.wrapped, self.optimizer = self.fabric.setup(model, adam)
+        self.steps_per_epoch = max(1, examples // (config.batch * self.fabric.world_size))
+        self.state, self.best = State(), copy.deepcopy(model.state_dict())
+        self.sums: list[Tensor] = []
+        if folder is not None:
+            self._resume(folder)
+        self.since = (self.state.examples, self.state.seconds)
+        self.started = time.monotonic() - self.state.seconds
+
+    @property
+    def share(self) -> float:
+        """The part of the training that is done, 0 to 1."""
+        if self.config.minutes is not None:
+            return min(1.0, self.state.seconds / (60 * self.config.minutes))
+        return min(1.0, self.state.step / (self.steps_per_epoch * self.config.epochs))
+
+    @property
+    def kl_weight(self) -> float:
+        """The weight of the KL term at this step: a linear ramp up to its final value."""
+        ramp = self.share / self.config.kl_warmup if self.config.kl_warmup > 0 else 1.0
+        return self.config.kl_weight * min(1.0, ramp)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at this step: short linear warm-up, then a cosine down to zero."""
+        warmup = min(1.0, (self.state.step + 1) / WARMUP_STEPS)
+        return self.config.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * self.share))
+
+    def batches(self, table: Ids) -> Iterator[Tensor]:
+        """Yield this process's batches (B, L) until the training is done, from the current step.
+
+        The order of epoch e follows from (seed, e) alone. Examples of similar length share a
+        batch: the shuffled epoch is cut into buckets, and each is sorted by length.
+        """
+        batch, world = self.config.batch, self.fabric.world_size
+        lengths = (table != PAD).sum(1)
+        while True:
+            epoch, skip = divmod(self.state.step, self.steps_per_epoch)
+            rng = np.random.default_rng([self.config.seed, epoch])
+            order = rng.permutation(len(table))
+            parts = []
+            for i in range(0, len(order), BUCKET * batch):
+                bucket = order[i : i + BUCKET * batch]
+                bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+                cut = [bucket[j : j + batch] for j in range(0, len(bucket), batch)]
+                parts += [cut[k] for k in rng.permutation(len(cut))]
+            for rows in parts[self.fabric.global_rank :: world][skip : self.steps_per_epoch]:
+                if self.share >= 1 or self.state.stale >= self.config.patience:
+                    return
+                yield self._ids(table[rows, : lengths[rows].max()])
+
+    def train_step(self, ids: Tensor) -> Row | None:
+        """Take one gradient step; return the row of metrics.csv where one is due."""
+        seed = [self.config.seed, self.state.step, self.fabric.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        kl_weight = self.kl_weight
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self.wrapped.train()
+        terms = self.wrapped(ids)
+        loss = -terms.value(kl_weight).mean()
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        nats = [loss, -terms.log_likelihood.mean(), terms.kl.mean()]
+        self.sums.append(torch.stack([n.detach().float() for n in nats]))
+        self.state.step += 1
+        self.state.examples += len(ids) * self.fabric.world_size
+        self.state.seconds = time.monotonic() - self.started
+        due = self.state.step % LOG_EVERY == 0 and self.state.step % self.config.validate_every
+        return self._log() if due else None
+
+    @torch.no_grad()
+    def validate(self, table: Ids) -> Row:
+        """Measure the bound on held-out examples with fixed noise; keep the best weights."""
+        self.wrapped.eval()
+        torch.manual_seed(self.config.seed)
+        total, size = np.zeros(2), 4 * self.config.batch
+        for i in range(0, len(table), size):
+            part = table[i : i + size]
+            terms = self.wrapped(self._ids(part[:, : (part != PAD).sum(1).max()]))
+            total += [-terms.log_likelihood.sum().item(), terms.kl.sum().item()]
+        reconstruction, kl = total / len(table)
+        loss = reconstruction + self.config.kl_weight * kl
+        if loss < self.state.best_loss:
+            self.best = copy.deepcopy(self.model.state_dict())
+            self.state.best_loss, self.state.best_step = loss, self.state.step
+            self.state.stale = 0
+        else:
+            self.state.stale += 1
+        self.state.seconds = time.monotonic() - self.started
+        return self._log(float(loss), float(reconstruction), float(kl))
+
+    def use_best(self) -> None:
+        """Put the best validated weights into the model."""
+        self.model.load_state_dict(self.best)
+
+    def save(self) -> None:
+        """Write the checkpoint: everything that the training needs to go on as if unbroken."""
+        if self.folder is None or not self.fabric.is_global_zero:
+            return
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
+        write(
+            self.folder / CHECKPOINT,
+            tensors,
+            {"state": asdict(self.state), "config": asdict(self.config)},
+        )
+
+    def _resume(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / CHECKPOINT
+        if path.is_file():
+            tensors, metadata = read(path)
+            groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+            for key, value in tensors.items():
+                kind, _, name = key.partition(".")
+                groups[kind][name] = value
+            load_weights(self.model, groups["model"], path)
+            self.best = {k: v.to(self.fabric.device) for k, v in groups["best"].items()}
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, value in groups["optimizer"].items():
+                index, _, slot = name.partition(".")
+                slots.setdefault(int(index), {})[slot] = value
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+            self.state = State(**metadata["state"])
+        self._trim_metrics(folder / METRICS)
+
+    def _trim_metrics(self, path: Path) -> None:
+        """Drop the rows that were written after the checkpoint."""
+        if not self.fabric.is_global_zero:
+            return
+        rows = []
+        if path.is_file():
+            with path.open(newline="") as file:
+                rows = [r for r in csv.DictReader(file) if int(r["step"]) <= self.state.step]
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, [f.name for f in fields(Row)])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _log(self, *validation: float) -> Row:
+        means = torch.stack(self.sums).mean(0).tolist() if self.sums else [math.nan] * 3
+        self.sums = []
+        examples, seconds = self.since
+        rate = (self.state.examples - examples) / max(1e-9, self.state.seconds - seconds)
+        self.since = (self.state.examples, self.state.seconds)
+        row = Row(
+            self.state.step,
+            self.state.step / self.steps_per_epoch,
+            self.state.seconds,
+            rate,
+            self.learning_rate,
+            self.kl_weight,
+            *means,
+            *validation,
+        )
+        if any(math.isnan(v) or math.isinf(v) for v in [row.loss, *validation]):
+            raise MolvaeError(
+                f"the loss is no longer finite at step {row.step}: try a lower --learning-rate "
+                "(the last checkpoint is kept)"
+            )
+        if self.folder is not None and self.fabric.is_global_zero:
+            with (self.folder / METRICS).open("a", newline="") as file:
+                csv.writer(file).writerow(asdict(row).values())
+        return row
+
+    def _ids(self, table: Ids) -> Tensor:
+        return self.fabric.to_device(torch.from_numpy(table.astype(np.int64)))
+
+
+def _precision(name: str) -> str:
+    """Resolve "auto": bfloat16 autocast where the GPU or CPU has it in hardware, else float32."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"

@@ -1,0 +1,67 @@
+"""The variational autoencoder: prior, encoder, posterior head and decoder, chosen by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from molvae.latent.decoders import decoders
+from molvae.latent.elbo import Elbo, elbo
+from molvae.latent.encoders import encoders
+from molvae.latent.posteriors import posteriors
+from molvae.latent.priors import priors
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The shape of a VAE over token sequences; plain values, so that it is kept as JSON."""
+
+    vocabulary: int  # number of token ids, V
+    max_length: int  # longest sequence of ids, begin and end included, L
+    latent: int = 64  # D
+    encoder: str = "gru"
+    encoder_hidden: int = 512  # H
+    decoder: str = "gru"
+    decoder_hidden: int = 512
+    dropout: float = 0.0  # share of the decoder's input symbols hidden in training
+    posterior: str = "diagonal"
+    prior: str = "standard-normal"
+
+
+class VAE(nn.Module):
+    """p(x, z) = p(z) p(x|z) with the amortised posterior q(z|x) (Kingma & Welling 2014).
+
+    It is a `LatentModel`: `prior`, `posterior` and `log_likelihood` are all that a bound needs.
+    """
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.encoder = encoders[c.encoder](c.vocabulary, c.max_length, c.encoder_hidden)
+        self.head = posteriors[c.posterior](c.encoder_hidden, c.latent)
+        self.decoder: Any = decoders[c.decoder](
+            c.vocabulary, c.max_length, c.latent, c.decoder_hidden, c.dropout
+        )
+        self.prior_module = priors[c.prior](c.latent)
+
+    def prior(self) -> Distribution:
+        """Return p(z), batch (), event (D,)."""
+        distribution: Distribution = self.prior_module()
+        return distribution
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """Ids x (B, L) -> q(z|x), batch (B,), event (D,)."""
+        distribution: Distribution = self.head(self.encoder(x))
+        return distribution
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats."""
+        result: Tensor = self.decoder.log_likelihood(x, z)
+        return result
+
+    def forward(self, x: Tensor) -> Elbo:
+        """Ids x (B, L) -> the terms of the evidence lower bound, each (B,) in nats."""
+        return elbo(self, x)

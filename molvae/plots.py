@@ -1,0 +1,22 @@
+"""Pictures of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+
+def learning_curve(metrics: Path, path: Path) -> None:
+    """Draw metrics.csv of a training: reconstruction and KL, nats per molecule, over the steps."""
+    table = pd.read_csv(metrics)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("reconstruction_nats", "kl_nats"), strict=True):
+        axes.plot(table["step"], table[name], label="training")
+        held_out = table.dropna(subset=[f"validation_{name}"])
+        axes.plot(held_out["step"], held_out[f"validation_{name}"], "o-", label="validation")
+        axes.set(xlabel="step", ylabel=f"{name.partition('_')[0]} (nats per molecule)", ylim=(0, None))
+        axes.legend()
+    figure.axes[0].set_yscale("symlog", linthresh=1)
+    figure.savefig(path, dpi=120)

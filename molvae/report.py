@@ -1,0 +1,144 @@
+"""What a model is worth: the statistics table, its samples, and its grip on held-out molecules."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import random
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from molvae.chem.baseline import random_graph_ga
+from molvae.chem.datasets import DataSet, properties
+from molvae.chem.metrics import (
+    PUBLISHED,
+    SampleQuality,
+    moments,
+    sample_quality,
+    statistics_table,
+)
+from molvae.chem.molecules import canonical
+
+if TYPE_CHECKING:
+    from molvae.model import MolVAE
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """How much is measured; each number is an upper limit where the data set holds less."""
+
+    molecules: int = 5_000
+    """Data-set molecules, GA molecules and held-out test molecules, each."""
+    samples: int = 5_000
+    """Strings drawn from the model."""
+    seed: int = 0
+    """Of the choice of molecules, the GA and the samples."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All figures of one model on one data set."""
+
+    config: ReportConfig
+    data: str
+    trained_on: str | None
+    sets: dict[str, pd.DataFrame]
+    """"Data", "GA", "VAE" -> properties of their molecules, one row each."""
+    samples: SampleQuality
+    held_out: dict[str, float]
+    """`MolVAE.evaluate` on the test split; empty where no test molecule can be encoded."""
+    not_encodable: int
+    """Test molecules left out because the model has no token for a part of them."""
+    seconds: float
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The statistics table as text, with the published row where this data set has one."""
+        return statistics_table(self.sets, PUBLISHED.get(self.data))
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers as plain values that JSON knows; what could not be measured is None."""
+        statistics = {
+            source: {
+                "molecules": len(frame),
+                **{
+                    name: {"mean": _number(mean), "sd": _number(sd)}
+                    for name, (mean, sd) in moments(frame).items()
+                },
+            }
+            for source, frame in self.sets.items()
+        }
+        return {
+            "data": self.data,
+            "trained_on": self.trained_on,
+            **asdict(self.config),
+            "statistics": statistics,
+            "published": PUBLISHED.get(self.data),
+            "samples": asdict(self.samples)
+            | {
+                name: _number(getattr(self.samples, name))
+                for name in ("validity", "uniqueness", "novelty")
+            },
+            "held_out": {name: _number(value) for name, value in self.held_out.items()},
+            "not_encodable": self.not_encodable,
+            "seconds": round(self.seconds, 1),
+            "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+        }
+
+
+VERSIONS = ("molvae", "torch", "rdkit")
+
+
+def measure(
+    model: MolVAE, data: DataSet, config: ReportConfig | None = None, progress: bool = False
+) -> Report:
+    """A model and a data set -> the figures of `molvae report`.
+
+    Novelty is measured against the training split of `data`, and reconstruction on its test split;
+    since the split follows from the molecule alone, a model never trained on a test molecule.
+
+    Raises:
+        MolvaeError: fewer than two molecules in the data set.
+    """
+    config = config or ReportConfig()
+    began = time.perf_counter()
+    held_out, not_encodable = _held_out(model, data, config, progress)
+    strings = model.sample(config.samples, seed=config.seed, progress=progress)
+    drawn = sorted({form for form in map(canonical, strings) if form is not None})
+    offspring = random_graph_ga(data.smiles, config.molecules, config.seed, progress)
+    molecules = {
+        "Data": _some(data.smiles, config.molecules, config.seed),
+        "GA": offspring,
+        "VAE": drawn,
+    }
+    return Report(
+        config=config,
+        data=data.name,
+        trained_on=model.summary.get("data"),
+        sets={name: properties(smiles, progress) for name, smiles in molecules.items()},
+        samples=sample_quality(strings, data.split("train")),
+        held_out=held_out,
+        not_encodable=not_encodable,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _held_out(
+    model: MolVAE, data: DataSet, config: ReportConfig, progress: bool
+) -> tuple[dict[str, float], int]:
+    chosen = _some(data.split("test"), config.molecules, config.seed)
+    usable = [smiles for smiles in chosen if model.encodable(smiles)]
+    figures = model.evaluate(usable, seed=config.seed, progress=progress) if usable else {}
+    return figures, len(chosen) - len(usable)
+
+
+def _some(smiles: list[str], n: int, seed: int) -> list[str]:
+    """Up to n random ones of `smiles`."""
+    return random.Random(seed).sample(smiles, min(n, len(smiles)))
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
