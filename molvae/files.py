@@ -65,7 +65,7 @@ def read_latents(source: str | Path | IO[str]) -> Latents:
                 z = np.asarray(arrays["z"], dtype=np.float32)
         else:
             table = pd.read_csv(source)
-            columns = [c for c in table.columns if c[:1] == "z" and c[1:].isdigit()]
+            columns = [c for c in map(str, table.columns) if c[:1] == "z" and c[1:].isdecimal()]
             z = table[sorted(columns, key=lambda c: int(c[1:]))].to_numpy(dtype=np.float32)
     except FileNotFoundError as error:
         raise MolvaeError(f"{name}: no such file") from error

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+from rdkit.DataStructs import TanimotoSimilarity
 
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonical, parse
 
 STATISTICS = ("logP", "SAS", "QED")
 """The properties of the statistics table, in its order."""
@@ -172,3 +174,17 @@ def top_auc(scores: npt.ArrayLike, budget: int, k: int = 10, every: int = 100) -
     )
     area = np.sum(np.diff(calls) * (curve[1:] + curve[:-1]) / 2)
     return float(area + (budget - values.size) * curve[-1]) / budget
+
+
+def similarities(smiles: Sequence[str], reference: str) -> list[float]:
+    """Strings and a valid reference SMILES -> Tanimoto similarity to it, 0 to 1; invalid is NaN.
+
+    Morgan fingerprints of radius 2 with 2048 bits.
+    """
+    generator = GetMorganGenerator(radius=2, fpSize=2048)
+    target = generator.GetFingerprint(parse(reference))
+    found = []
+    for mol in map(parse, smiles):
+        fingerprint = None if mol is None else generator.GetFingerprint(mol)
+        found.append(math.nan if fingerprint is None else TanimotoSimilarity(fingerprint, target))
+    return found

@@ -1,0 +1,56 @@
+"""`molvae sample`: strings decoded from random points of the prior."""
+
+from __future__ import annotations
+
+import argparse
+
+from molvae.cli import options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae sample`."""
+    options.add_model(parser)
+    parser.add_argument("-n", "--number", type=options.whole_number, default=100, help="how many")
+    parser.add_argument(
+        "--valid", action="store_true", help="draw on until -n different valid molecules are found"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="0: likeliest token, 1: tokens are drawn"
+    )
+    options.add_seed(parser)
+    parser.add_argument(
+        "--out", default="-", help=".csv, or .smi for the valid ones only; - is the terminal"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print or store what the model draws, and say how much of it is valid."""
+    import pandas as pd
+
+    from molvae.chem.molecules import canonical
+    from molvae.errors import MolvaeError
+    from molvae.explore import new_molecules
+    from molvae.model import MolVAE
+
+    kind = ".csv" if args.out == "-" else options.suffix(args.out, ".csv", ".smi")
+    if not 0 <= args.temperature < float("inf"):
+        raise MolvaeError(f"the temperature must be 0 or more, not {args.temperature}")
+    model = MolVAE.load(args.model)
+    draw = {"seed": args.seed, "temperature": args.temperature, "progress": options.progress()}
+    if args.valid:
+        strings, drawn = new_molecules(model, args.number, **draw)
+    else:
+        strings, drawn = model.sample(args.number, **draw), args.number
+    forms = [canonical(s) for s in strings]
+    table = pd.DataFrame({"smiles": strings, "valid": [form is not None for form in forms]})
+    if kind == ".smi":
+        options.emit("".join(f"{s}\n" for s in table["smiles"][table["valid"]]), args.out)
+    else:
+        options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)
+    different = len({form for form in forms if form is not None})
+    if args.valid:
+        options.note(f"{drawn} strings drawn for {different} different valid molecules")
+        if different < args.number:
+            options.note(f"gave up before {args.number}: the model yields too few new ones")
+    else:
+        options.note(f"{drawn} strings drawn: {table['valid'].sum()} valid, {different} different")
