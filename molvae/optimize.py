@@ -66,6 +66,7 @@ class OptimizeConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _ = strategies[self.strategy]  # a wrong name is told at once
         for name in ("batch", "initial", "pool"):
             if getattr(self, name) < 1:
                 raise MolvaeError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -7,14 +7,18 @@ once these are decoded, screened and encoded again, it chooses among the molecul
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molvae.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats: TypeAlias = NDArray[np.float64]
 Seed: TypeAlias = int | Sequence[int]
@@ -103,8 +107,7 @@ class ExpectedImprovement:
             self._uphill(uphill),
             _prior_samples(self._bounds, prior, self._rng),
         ]
-        low, high = self._bounds
-        return np.clip(np.concatenate(points), low, high)
+        return _inside(np.concatenate(points), self._bounds)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
         """Return up to q rows with the greatest joint log expected improvement, greedily."""
@@ -112,25 +115,30 @@ class ExpectedImprovement:
         from botorch.acquisition.logei import qLogExpectedImprovement
         from botorch.optim import optimize_acqf_discrete
         from botorch.sampling import SobolQMCNormalSampler
+        from linear_operator.utils.warnings import NumericalWarning
 
         choices = torch.as_tensor(features, dtype=torch.float64)
         if len(choices) <= q:
             return np.arange(len(choices))
         sampler = SobolQMCNormalSampler(torch.Size([128]), seed=int(self._rng.integers(2**31)))
         acquisition = qLogExpectedImprovement(self._surrogate, float(self._y[0]), sampler)
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # molecules that share a latent point make a covariance singular, up to the jitter
+            warnings.simplefilter("ignore", NumericalWarning)
             chosen, _ = optimize_acqf_discrete(acquisition, q, choices)
-        return _rows_of(chosen.numpy(), choices.numpy())
+        return _rows_of(_array(chosen), _array(choices))
 
     def _good(self, count: int) -> NDArray[np.intp]:
         """Draw observations with a probability that falls with their rank."""
         weight = 1.0 / (self.rank_weight * len(self._z) + np.arange(len(self._z)))
-        return self._rng.choice(len(self._z), size=count, p=weight / weight.sum())
+        drawn: NDArray[np.intp] = self._rng.choice(len(weight), count, p=weight / weight.sum())
+        return drawn
 
     def _steps(self, count: int) -> Floats:
         length = self._rng.choice(self.steps, size=(count, 1))
         noise = self._rng.standard_normal((count, self._z.shape[1]))
-        return self._z[self._good(count)] + length * self._scale * noise
+        ends: Floats = self._z[self._good(count)] + length * self._scale * noise
+        return ends
 
     def _lines(self, count: int) -> Floats:
         start, end = self._z[self._good(count)], self._z[self._good(count)]
@@ -141,7 +149,8 @@ class ExpectedImprovement:
             self._summits = self._climb(self._z[: self.ascents])
         row = self._rng.integers(len(self._summits), size=count)
         way = self._rng.uniform(0.0, 1.0, size=(count, 1))
-        return self._z[row] + way * (self._summits[row] - self._z[row])
+        start = self._z[row]
+        return start + way * (self._summits[row] - start)
 
     def _climb(self, starts: Floats) -> Floats:
         """Starts (s, D) -> where some gradient steps on log expected improvement lead, (s, D)."""
@@ -150,7 +159,7 @@ class ExpectedImprovement:
         from botorch.optim import optimize_acqf
 
         bounds = torch.as_tensor(self._bounds, dtype=torch.float64)
-        first = torch.as_tensor(np.clip(starts, *self._bounds), dtype=torch.float64)
+        first = torch.as_tensor(_inside(starts, self._bounds), dtype=torch.float64)
         ends, _ = optimize_acqf(
             LogExpectedImprovement(self._surrogate, float(self._y[0])),
             bounds,
@@ -161,11 +170,20 @@ class ExpectedImprovement:
             return_best_only=False,
             retry_on_optimization_warning=False,
         )
-        return np.asarray(ends[:, 0].detach().numpy(), dtype=np.float64)
+        return _array(ends[:, 0])
 
 
 def _prior_samples(bounds: Floats, p: int, rng: np.random.Generator) -> Floats:
-    return np.clip(rng.standard_normal((p, bounds.shape[1])), *bounds)
+    return _inside(rng.standard_normal((p, bounds.shape[1])), bounds)
+
+
+def _inside(z: Floats, bounds: Floats) -> Floats:
+    return z.clip(bounds[0], bounds[1])
+
+
+def _array(points: Tensor) -> Floats:
+    array: Floats = points.detach().numpy()
+    return array
 
 
 def _rows_of(chosen: Floats, choices: Floats) -> NDArray[np.intp]:

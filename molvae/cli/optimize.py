@@ -1,0 +1,256 @@
+"""`molvae optimize`: search the latent space for molecules with a better property.
+
+The run folder holds history.sqlite (every evaluation, the moment it is known), config.json, and at
+the end best.csv, best.png and trace.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+from molvae.errors import MolvaeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from molvae.chem.history import History, Iteration, Record
+    from molvae.chem.objectives import Objective
+    from molvae.chem.oracle import Oracle
+    from molvae.model import MolVAE
+    from molvae.optimize import Result
+
+DEFAULTS: dict[str, Any] = {
+    "objective": "logP",
+    "model": "zinc",
+    "strategy": "ei",
+    "budget": 250,
+    "batch": 10,
+    "seed": 0,
+}
+SHOWN, KEPT, DRAWN = 10, 100, 20  # best molecules in the terminal, in best.csv, in best.png
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae optimize`."""
+    from molvae.chem.objectives import objectives
+    from molvae.search.strategies import strategies
+
+    parser.formatter_class = argparse.HelpFormatter
+    names = ", ".join(objectives)
+    for name, text in (
+        ("objective", f"{names}, or package.module:function, which gets an RDKit molecule"),
+        ("model", "a shipped model or a .safetensors file"),
+        ("strategy", ", ".join(strategies)),
+        ("budget", "unique molecules to evaluate"),
+        ("batch", "molecules chosen per round"),
+        ("seed", "of all randomness"),
+    ):
+        default = DEFAULTS[name]
+        parser.add_argument(f"--{name}", type=type(default), help=f"{text} (default: {default})")
+    parser.add_argument("--data", help="where to start: a data set (default: the model's own)")
+    parser.add_argument(
+        "--heavy-atoms",
+        type=int,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="size of admissible molecules (default: the range of the model's training data)",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="run folder (default: runs/OBJECTIVE-STRATEGY-seedSEED)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out; only --budget may change"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, then show and draw the best molecules; return the exit code."""
+    sys.path.insert(0, os.getcwd())  # so that the user's own module is found
+    folder, options = _options(args)
+    from molvae.chem.objectives import as_objective
+    from molvae.chem.oracle import Oracle
+    from molvae.optimize import OptimizeConfig, optimize
+
+    objective = as_objective(options["objective"])
+    config = OptimizeConfig(options["strategy"], options["batch"], seed=options["seed"])
+    history = None
+    try:
+        with _Terminable():
+            model, start = _loaded(options)
+            low, high = options["heavy_atoms"]
+            oracle = Oracle(objective, options["budget"], heavy_atoms=(low, high))
+            oracle.history = history = _opened(folder, options)  # once all else is in order
+            print(
+                f"maximise {objective.label} with {config.strategy}: {oracle.budget} evaluations, "
+                f"molecules of {low} to {high} heavy atoms; writing to {folder}"
+            )
+            with _Progress(oracle) as progress:
+                oracle.on_evaluation = progress.evaluated
+                result = optimize(model, oracle, start, config, progress.finished)
+    except KeyboardInterrupt as stop:
+        saved = 0 if history is None else len(history)
+        way = f"; continue with: molvae optimize --resume --out {folder}" if saved else ""
+        print(f"stopped: {saved} evaluations are saved in {folder}{way}", file=sys.stderr)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    _report(result, objective, folder)
+    return 0
+
+
+def _opened(folder: Path, options: dict[str, Any]) -> History:
+    from molvae.chem.history import History
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(options, indent=1) + "\n")
+    return History(folder / "history.sqlite")
+
+
+def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    """The run folder, and the options in force: those given, over a resumed run's, or defaults."""
+    names = [*DEFAULTS, "data", "heavy_atoms"]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    new = DEFAULTS | given
+    objective = str(new["objective"]).replace(":", ".")
+    folder = args.out or Path("runs") / f"{objective}-{new['strategy']}-seed{new['seed']}"
+    begun = (folder / "history.sqlite").exists()
+    if not args.resume:
+        if begun:
+            raise MolvaeError(f"{folder} holds a run already: add --resume, or another --out")
+        return folder, new
+    if not begun:
+        raise MolvaeError(f"{folder} holds no run to resume")
+    try:
+        stored = json.loads((folder / "config.json").read_text())
+        changed = [k for k in given if k != "budget" and given[k] != stored[k]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MolvaeError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    if changed:
+        flag, was = changed[0].replace("_", "-"), stored[changed[0]]
+        raise MolvaeError(f"--{flag} cannot change on resume (this run has {was})")
+    return folder, stored | given
+
+
+def _loaded(options: dict[str, Any]) -> tuple[MolVAE, list[str]]:
+    """Load the model and its start molecules; fill in the options that follow from them."""
+    from molvae.chem.datasets import load
+    from molvae.model import MolVAE
+
+    model = MolVAE.load(options["model"])
+    options.setdefault("data", model.summary.get("data", "zinc"))
+    options.setdefault("heavy_atoms", model.summary["heavy_atoms"])
+    return model, load(options["data"], progress=True).split("train")
+
+
+class _Terminable:
+    """While inside, SIGTERM stops the run like Ctrl-C; the number comes with the exception."""
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGTERM, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    @staticmethod
+    def _stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+
+class _Progress:
+    """A bar over the budget, with the best so far and what the last round was like."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        past = oracle.history.records()
+        self._label = oracle.objective.label
+        self._best = max((record.y for record in past if record.error is None), default=None)
+        self._round = ""
+        self._bar = tqdm(total=oracle.budget, initial=len(past), unit="mol", dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def evaluated(self, record: Record) -> None:
+        """Count one evaluation."""
+        if record.error is None and (self._best is None or record.y > self._best):
+            self._best = record.y
+        self._show()
+        self._bar.update()
+
+    def finished(self, iteration: Iteration) -> None:
+        """Note how a round went."""
+        valid = iteration.valid / max(iteration.decoded, 1)
+        self._round = f" | {valid:.0%} valid | {iteration.seconds:.1f} s a round"
+        self._show()
+
+    def _show(self) -> None:
+        best = "none yet" if self._best is None else f"{self._best:.3f}"
+        self._bar.set_postfix_str(f"best {self._label} {best}{self._round}", refresh=False)
+
+
+def _report(result: Result, objective: Objective, folder: Path) -> None:
+    from molvae.chem.pictures import molecule_grid
+    from molvae.files import write
+
+    failed = result.table["error"].dropna()
+    rounds = max(len(result.iterations), 1)
+    print(
+        f"\n{len(result.table)} evaluations ({len(failed)} failed), {rounds} rounds of "
+        f"{result.seconds / rounds:.2f} s beside the objective, "
+        f"{result.valid_fraction:.0%} of decoded points admissible; stopped: {result.stopped}"
+    )
+    if len(failed):
+        print(f"first failure: {failed.iloc[0]}")
+    best = _with_properties(result.best(KEPT), objective)
+    if best.empty:
+        raise MolvaeError("no evaluation succeeded")
+    shown = best.head(SHOWN).drop(columns=["iteration", "number"])
+    print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    write(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
+    drawn = best.head(DRAWN)
+    legends = [
+        f"{row[objective.label]:.3f}  SAS {row['SAS']:.2f}  QED {row['QED']:.2f}"
+        for row in drawn.to_dict("records")
+    ]
+    write(folder / "best.png", molecule_grid(drawn["smiles"].tolist(), legends))
+    write(folder / "trace.png", _trace(result, objective))
+    print(f"best.csv, best.png, trace.png and history.sqlite are in {folder}")
+
+
+def _with_properties(best: pd.DataFrame, objective: Objective) -> pd.DataFrame:
+    """Columns: the objective first, then SMILES, the other properties, where it was found."""
+    from molvae.chem.molecules import parse
+    from molvae.chem.objectives import PROPERTIES
+
+    table = best[["y", "smiles"]].rename(columns={"y": objective.label})
+    mols = [parse(smiles) for smiles in table["smiles"]]
+    for name, function in PROPERTIES.items():
+        if name != objective.label:
+            table[name] = [function(mol) for mol in mols if mol is not None]
+    table["heavy_atoms"] = table["heavy_atoms"].astype(int)
+    return table.join(best[["number", "iteration"]])
+
+
+def _trace(result: Result, objective: Objective) -> bytes:
+    """Draw every evaluation and the best so far, over the number of evaluations, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(result.table["y"], ".", color="#b0b8c4", label="evaluated molecule")
+    axes.plot(result.trace, color="#2a7fb8", label="best so far")
+    axes.set(xlabel="evaluations", ylabel=objective.label)
+    axes.legend(loc="lower right")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()

@@ -1,0 +1,137 @@
+import math
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from molvae.chem.history import History, Iteration
+from molvae.errors import MolvaeError
+
+
+def test_records_survive_closing(tmp_path) -> None:
+    path = tmp_path / "history.sqlite"
+    z = np.array([0.1, -2.5], dtype=np.float32)
+    with History(path) as history:
+        history.save_settings({"seed": 3, "objective": "logP"})
+        history.add("CCO", 1.25, seconds=0.5, iteration=0, z=z)
+        history.add("CCN", math.nan, seconds=0.1, iteration=1, error="ValueError: no")
+        history.add_iteration(Iteration(0, 256, 100, 1, 0.2))
+    with History(path) as again:
+        first, second = again.records()
+        assert (first.number, first.smiles, first.y, first.seconds) == (0, "CCO", 1.25, 0.5)
+        assert first.z is not None
+        np.testing.assert_array_equal(first.z, z)
+        assert math.isnan(second.y)
+        assert (second.error, second.z, second.iteration) == ("ValueError: no", None, 1)
+        assert again.settings == {"seed": 3, "objective": "logP"}
+        assert again.iterations() == [Iteration(0, 256, 100, 1, 0.2)]
+        assert [r.smiles for r in again.records(before=1)] == ["CCO"]
+        assert "CCN" in again
+
+
+@given(
+    st.floats(allow_nan=True, allow_infinity=False),
+    arrays(np.float32, 5, elements=st.floats(width=32, allow_nan=False)),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+)
+def test_a_record_reads_back_exactly(y: float, z: np.ndarray, smiles: str) -> None:
+    history = History()
+    history.add(smiles, y, seconds=0.0, z=z)
+    (row,) = history._db.execute("SELECT smiles, y, z FROM evaluations").fetchall()
+    assert row[0] == smiles
+    assert (row[1] is None) if math.isnan(y) else row[1] == y
+    np.testing.assert_array_equal(np.frombuffer(row[2], "<f4"), z)
+    history.close()
+
+
+def test_a_record_is_on_disk_before_the_process_dies(tmp_path) -> None:
+    path = tmp_path / "history.sqlite"
+    code = (
+        "import os, signal\nfrom molvae.chem.history import History\n"
+        f"h = History({str(path)!r})\nh.add('CCO', 1.0, seconds=0.0)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    with History(path) as history:
+        assert [record.smiles for record in history.records()] == ["CCO"]
+
+
+def test_another_process_may_look_while_a_run_goes_on(tmp_path) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        history.add("CCO", 1.0, seconds=0.0)
+        reader = sqlite3.connect(path)
+        assert reader.execute("SELECT smiles, y FROM evaluations").fetchall() == [("CCO", 1.0)]
+        reader.close()
+        history.add("CCN", 1.0, seconds=0.0)
+
+
+def test_two_writers_are_noticed(tmp_path) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as one, History(path) as two:
+        one.add("CCO", 1.0, seconds=0.0)
+        with pytest.raises(MolvaeError, match="another run writes"):
+            two.add("CCN", 1.0, seconds=0.0)
+
+
+def test_a_molecule_is_stored_once() -> None:
+    with History() as history:
+        history.add("CCO", 1.0, seconds=0.0)
+        with pytest.raises(MolvaeError, match="stored already"):
+            history.add("CCO", 2.0, seconds=0.0)
+        assert len(history) == 1
+        history.add("CCN", 2.0, seconds=0.0)
+
+
+def test_damaged_and_foreign_files_are_told(tmp_path) -> None:
+    text = tmp_path / "text.sqlite"
+    text.write_text("this is no database, but it is long enough to look like one" * 20)
+    with pytest.raises(MolvaeError, match="damaged"):
+        History(text)
+    foreign = tmp_path / "foreign.sqlite"
+    other = sqlite3.connect(foreign)
+    other.execute("CREATE TABLE evaluations (x)")
+    other.commit()
+    other.close()
+    with pytest.raises(MolvaeError, match="not a history"):
+        History(foreign)
+    with pytest.raises(MolvaeError, match="unable to open"):
+        History(tmp_path / "absent" / "history.sqlite")
+
+
+def test_a_torn_file_is_told(tmp_path) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        for i in range(200):
+            history.add("C" * (i + 1), 1.0, seconds=0.0, z=np.zeros(64))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(MolvaeError, match="damaged"):
+        History(path)
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        history.add("CCO", 1.0, seconds=0.0)
+        pages = history._db.execute("PRAGMA page_count").fetchone()[0]
+        history._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(MolvaeError, match="disk is full"):
+            history.add("CCN", 1.0, seconds=0.0, z=np.zeros(10_000))
+    with History(path) as again:
+        assert len(again) == 1
+
+
+def test_next_iteration_is_the_first_unfinished_one() -> None:
+    with History() as history:
+        assert history.next_iteration == 0
+        history.add_iteration(Iteration(0, 10, 5, 2, 0.0))
+        history.add("C", 1.0, seconds=0.0, iteration=0)
+        assert history.next_iteration == 0
+        history.add("CC", 1.0, seconds=0.0, iteration=0)
+        assert history.next_iteration == 1

@@ -1,0 +1,159 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from molvae.chem.history import History
+from molvae.chem.objectives import objectives
+from molvae.chem.oracle import GIVE_UP_AFTER, BudgetError, Oracle
+from molvae.errors import MolvaeError
+
+MOLECULES = ["CCO", "c1ccccc1", "CC(=O)O", "CCN", "C1CCCCC1"]
+
+
+class Counting:
+    """A user's objective that counts its calls, and fails where told to."""
+
+    def __init__(self, answer=lambda mol: float(mol.GetNumAtoms())):
+        self.calls, self.answer = 0, answer
+
+    def __call__(self, mol):
+        self.calls += 1
+        return self.answer(mol)
+
+
+def test_values_and_failures() -> None:
+    oracle = Oracle("logP", budget=5)
+    y = oracle(["CCO", "", "C1CC", "not a molecule", "c1ccccc1"])
+    assert y.dtype == np.float64
+    assert y[[0, 4]] == pytest.approx([-0.0014, 1.6866])
+    assert np.isnan(y[1:4]).all()
+    assert oracle.remaining == 3
+
+
+def test_repeats_and_other_spellings_are_paid_once() -> None:
+    count = Counting()
+    oracle = Oracle(count, budget=2)
+    y = oracle(["OCC", "CCO", "C(C)O"])
+    assert (y == 3).all()
+    oracle(["CCO"])
+    assert (count.calls, oracle.remaining) == (1, 1)
+
+
+def test_budget_is_checked_before_anything_is_evaluated() -> None:
+    count = Counting()
+    oracle = Oracle(count, budget=2)
+    with pytest.raises(BudgetError, match="3 new molecules, but 2 of 2"):
+        oracle(["C", "CC", "CCC"])
+    assert count.calls == 0
+    oracle(["C", "CC", "C", "garbage"])
+    with pytest.raises(BudgetError):
+        oracle(["CCC"])
+    assert oracle(["CC", "nonsense"])[0] == 2  # what is known stays free
+
+
+@given(st.lists(st.sampled_from([*MOLECULES, "OCC", "", "x", "C("]), max_size=12))
+@settings(max_examples=40)
+def test_budget_counts_unique_canonical_molecules(smiles: list[str]) -> None:
+    count = Counting()
+    oracle = Oracle(count, budget=20)
+    y = oracle(smiles)
+    unique = {oracle.admissible(s) for s in smiles} - {None}
+    assert y.shape == (len(smiles),)
+    assert count.calls == len(unique) == 20 - oracle.remaining
+
+
+@given(st.text(max_size=30))
+@settings(max_examples=60)
+def test_any_string_is_answered(text: str) -> None:
+    assert Oracle("logP", budget=1)([text]).shape == (1,)
+
+
+@pytest.mark.parametrize("returned", [math.nan, math.inf, None, "3.2", [1, 2], object()])
+def test_what_is_no_number_is_a_failure(returned: object) -> None:
+    oracle = Oracle(lambda mol: returned if mol.GetNumAtoms() > 2 else 1.0, budget=5)
+    y = oracle(["C", "CCO"])
+    assert y[0] == 1
+    assert math.isnan(y[1])
+    assert "returned" in oracle.history["CCO"].error
+
+
+def test_numpy_and_torch_scalars_are_numbers() -> None:
+    torch = pytest.importorskip("torch")
+    for number in (np.float32(2), np.array(2), torch.tensor(2.0), 2, True + 1):
+        assert Oracle(lambda mol, n=number: n, budget=1)(["C"])[0] == 2
+
+
+def test_a_failed_molecule_is_kept_with_its_error_and_not_paid_twice() -> None:
+    def fails(mol):
+        if mol.GetNumAtoms() > 2:
+            raise RuntimeError("no licence")
+        return 1.0
+
+    count = Counting(fails)
+    oracle = Oracle(count, budget=5)
+    oracle(["C", "CCO"])
+    assert math.isnan(oracle(["CCO"])[0])
+    assert (count.calls, oracle.remaining) == (2, 3)
+    assert oracle.history["CCO"].error == "RuntimeError: no licence"
+
+
+def test_an_objective_that_always_fails_stops_the_run_and_quotes_itself() -> None:
+    def fails(mol):
+        raise RuntimeError("no licence")
+
+    count = Counting(fails)
+    oracle = Oracle(count, budget=100)
+    with pytest.raises(MolvaeError, match="RuntimeError: no licence"):
+        oracle(["C" * (i + 1) for i in range(50)])
+    assert count.calls == len(oracle.history) == GIVE_UP_AFTER
+
+
+def test_ctrl_c_goes_through_and_loses_nothing(tmp_path) -> None:
+    def interrupted(mol):
+        if mol.GetNumAtoms() == 3:
+            raise KeyboardInterrupt
+        return 1.0
+
+    with History(tmp_path / "h.sqlite") as history, pytest.raises(KeyboardInterrupt):
+        Oracle(interrupted, 5, history)(["C", "CC", "CCC", "CCCC"])
+    with History(tmp_path / "h.sqlite") as history:
+        assert [record.smiles for record in history.records()] == ["C", "CC"]
+
+
+def test_a_minimised_property_changes_its_sign_here() -> None:
+    oracle = Oracle("SAS", budget=1)
+    assert oracle(["CCO"])[0] < 0
+    assert oracle(["CCO"])[0] == oracle.history["CCO"].y
+
+
+def test_molecules_out_of_size_are_free() -> None:
+    oracle = Oracle("logP", budget=3, heavy_atoms=(2, 3))
+    y = oracle(["C", "CC", "CCO", "CCCC"])
+    assert np.isnan(y[[0, 3]]).all()
+    assert [record.smiles for record in oracle.history.records()] == ["CC", "CCO"]
+
+
+def test_wrong_arguments_are_told() -> None:
+    with pytest.raises(MolvaeError, match="at least 1"):
+        Oracle("logP", budget=0)
+    with pytest.raises(MolvaeError, match="between 9 and 3"):
+        Oracle("logP", budget=1, heavy_atoms=(9, 3))
+    with pytest.raises(MolvaeError, match="unknown objective"):
+        Oracle("logq", budget=1)
+
+
+@pytest.mark.parametrize("name", list(objectives))
+def test_every_objective_is_finite_on_druglike_molecules(name: str) -> None:
+    smiles = [
+        "CC(=O)Oc1ccccc1C(=O)O",
+        "Cn1cnc2c1c(=O)n(C)c(=O)n2C",
+        "CC(C)Cc1ccc(C(C)C(=O)O)cc1",
+        "CN1CCC[C@H]1c1cccnc1",
+        "O=C(O)c1ccccc1O",
+    ]
+    oracle = Oracle(name, budget=len(smiles))
+    assert np.isfinite(oracle(smiles)).all()
+    assert math.isnan(oracle(["C1CC"])[0])
