@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import torch
-from botorch.exceptions.warnings import OptimizationWarning
+from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
 from botorch.models import SingleTaskGP
 from botorch.models.transforms import Normalize, Standardize
 from botorch.optim.fit import fit_gpytorch_mll_scipy
@@ -32,14 +32,15 @@ def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 20) -> Sin
     known = ~y_all.isnan().squeeze(-1)
     if int(known.sum()) < 2:
         raise MolvaeError("a surrogate needs at least two molecules whose objective is known")
-    surrogate = SingleTaskGP(
-        x_all[known],
-        y_all[known],
-        input_transform=Normalize(x_all.shape[-1]),
-        outcome_transform=Standardize(1),
-    )
-    likelihood = ExactMarginalLogLikelihood(surrogate.likelihood, surrogate)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore", InputDataWarning)  # all y equal: nothing to standardise
         warnings.simplefilter("ignore", OptimizationWarning)  # max_steps reached, as intended
+        surrogate = SingleTaskGP(
+            x_all[known],
+            y_all[known],
+            input_transform=Normalize(x_all.shape[-1]),
+            outcome_transform=Standardize(1),
+        )
+        likelihood = ExactMarginalLogLikelihood(surrogate.likelihood, surrogate)
         fit_gpytorch_mll_scipy(likelihood, options={"maxiter": max_steps})
     return surrogate.eval()

@@ -1,0 +1,268 @@
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rdkit import Chem
+
+from molvae.chem.datasets import DataSet
+from molvae.chem.history import History
+from molvae.chem.oracle import Oracle
+from molvae.cli import main
+from molvae.errors import MolvaeError
+from molvae.optimize import OptimizeConfig, Result, optimize
+
+ELEMENTS = ("C", "N", "O", "Cl")
+START = [Chem.CanonSmiles(s) for s in ("CCO", "CCCO", "CCCCN", "CCNO", "CCCCCC", "CCCl", "CCCCNO")]
+CONFIG = OptimizeConfig(initial=12, batch=6, pool=64, seed=1)
+
+
+class Chains:
+    """A latent space of unbranched chains: z counts C, N, O and Cl; too much N is invalid."""
+
+    latent = 4
+    summary = {"heavy_atoms": [2, 14], "data": "chains"}  # noqa: RUF012
+
+    def encodable(self, smiles: str) -> bool:
+        return len(smiles) < 40
+
+    def encode(self, smiles: list[str]) -> np.ndarray:
+        mols = [Chem.MolFromSmiles(s) for s in smiles]
+        counts = [[sum(a.GetSymbol() == e for a in m.GetAtoms()) for e in ELEMENTS] for m in mols]
+        return np.array(counts, dtype=np.float32) / 3 - 1
+
+    def decode(self, z: np.ndarray) -> list[str]:
+        counts = np.clip(np.round((np.asarray(z) + 1) * 3), 0, 20).astype(int)
+        return [
+            "C" * c + "N" * n + "O" * o + "Cl" * min(x, 1) + "(" * int(n > 5) for c, n, o, x in counts
+        ]
+
+
+def run(history: History | None = None, objective=None, budget: int = 40, **settings) -> Result:
+    oracle = Oracle(objective or "logP", budget, history, heavy_atoms=(2, 14))
+    config = OptimizeConfig(**{**vars(CONFIG), **settings})
+    return optimize(Chains(), oracle, START, config)
+
+
+def rows(result: Result) -> list[tuple]:
+    return [(r.number, r.iteration, r.smiles, r.y, tuple(r.z.tolist())) for r in result.records]
+
+
+@pytest.mark.parametrize("strategy", ["ei", "prior"])
+def test_a_search_spends_its_budget_on_new_admissible_molecules(strategy: str) -> None:
+    result = run(strategy=strategy)
+    table = result.table
+    assert len(table) == 40
+    assert table["smiles"].is_unique
+    sizes = [Chem.MolFromSmiles(s).GetNumHeavyAtoms() for s in table["smiles"]]
+    assert min(sizes) >= 2
+    assert max(sizes) <= 14
+    assert (np.diff(result.trace) >= 0).all()
+    assert result.trace[-1] == result.best(1)["y"][0] == table["y"].max()
+    assert 0 < result.valid_fraction < 1
+    assert result.seconds > 0
+    for record in result.records:  # what the surrogate sees is the molecule's own latent point
+        np.testing.assert_array_equal(record.z, Chains().encode([record.smiles])[0])
+
+
+def test_it_finds_what_random_search_does_not() -> None:
+    found, random = run(), run(strategy="prior")
+    assert found.best(1)["y"][0] > random.best(1)["y"][0]
+    assert found.best(1)["smiles"][0] == "C" * 14  # the most lipophilic chain of the size bound
+
+
+def test_the_same_seed_repeats_a_run() -> None:
+    assert rows(run()) == rows(run())
+    assert rows(run()) != rows(run(seed=2))
+
+
+@dataclass
+class Interrupted:
+    """logP until `after` calls are made, then Ctrl-C."""
+
+    after: int
+    calls: int = 0
+
+    def __call__(self, mol: Chem.Mol) -> float:
+        if self.calls == self.after:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return 1.0 / mol.GetNumAtoms() + mol.GetNumHeavyAtoms() ** 0.5
+
+
+@pytest.mark.parametrize("after", [5, 12, 15, 21, 39])
+def test_a_killed_and_resumed_run_equals_the_unbroken_one(tmp_path, after: int) -> None:
+    whole = run(objective=Interrupted(after=1000))
+    with History(tmp_path / "h.sqlite") as history, pytest.raises(KeyboardInterrupt):
+        run(history, Interrupted(after))
+    rest = Interrupted(after=1000)
+    with History(tmp_path / "h.sqlite") as history:
+        assert len(history) == after
+        resumed = run(history, rest)
+    assert rows(resumed) == rows(whole)
+    assert resumed.valid_fraction == whole.valid_fraction
+    assert rest.calls == 40 - after
+
+
+def test_a_larger_budget_continues_a_finished_run() -> None:
+    history = History()
+    run(history, budget=27)
+    assert rows(run(history, budget=40)) == rows(run(budget=40))
+
+
+def test_other_settings_or_another_model_are_refused() -> None:
+    history = History()
+    run(history, budget=20)
+    with pytest.raises(MolvaeError, match="seed = 1, not 2"):
+        run(history, seed=2)
+    with pytest.raises(MolvaeError, match="objective"):
+        run(history, objective="QED")
+    other = Chains()
+    other.encode = lambda smiles: Chains().encode(smiles) + 1  # type: ignore[method-assign]
+    with pytest.raises(MolvaeError, match="another model"):
+        optimize(other, Oracle("logP", 40, history, (2, 14)), START, CONFIG)
+
+
+def test_failures_are_kept_and_do_not_stop_the_search() -> None:
+    def moody(mol: Chem.Mol) -> float:
+        if mol.GetNumAtoms() % 3 == 0:
+            raise RuntimeError("no")
+        return float(mol.GetNumAtoms())
+
+    result = run(objective=moody)
+    assert len(result.table) == 40
+    failed = result.table[result.table["error"].notna()]
+    assert len(failed) > 0
+    assert failed["y"].isna().all()
+    assert result.best(100)["y"].notna().all()
+
+
+def test_an_objective_that_always_fails_is_told() -> None:
+    def broken(mol: Chem.Mol) -> float:
+        raise RuntimeError("no licence")
+
+    with pytest.raises(MolvaeError, match="no licence"):
+        run(objective=broken)
+
+
+def test_a_space_without_valid_molecules_stops_with_a_reason() -> None:
+    barren = Chains()
+    barren.decode = lambda z: ["("] * len(z)  # type: ignore[method-assign]
+    result = optimize(barren, Oracle("logP", 40, heavy_atoms=(2, 14)), START, CONFIG)
+    assert {r.smiles for r in result.records} == set(START)
+    assert "no new valid molecule" in result.stopped
+    assert len(optimize(barren, Oracle("logP", 5), [], CONFIG).table) == 0
+
+
+def test_a_space_that_runs_dry_stops() -> None:
+    result = optimize(Chains(), Oracle("logP", 500, heavy_atoms=(2, 3)), START, CONFIG)
+    assert len(result.table) < 60
+    assert "no new valid molecule" in result.stopped
+
+
+def test_it_starts_from_the_prior_where_there_is_no_data_set() -> None:
+    result = optimize(Chains(), Oracle("logP", 15, heavy_atoms=(2, 14)), config=CONFIG)
+    assert len(result.table) == 15
+
+
+def test_start_molecules_that_are_invalid_are_passed_over() -> None:
+    start = ["", "C1CC", "C" * 100, "CCO", "OCC"]
+    result = optimize(Chains(), Oracle("logP", 12, heavy_atoms=(2, 14)), start, CONFIG)
+    assert result.table["smiles"].is_unique
+    assert "CCO" in set(result.table["smiles"])
+
+
+def test_wrong_settings_are_told() -> None:
+    for settings in ({"batch": 0}, {"seed": -1}, {"strategy": "magic"}):
+        with pytest.raises(MolvaeError):
+            OptimizeConfig(**settings)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, where `zinc` is the toy model and its chains."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr("molvae.model.MolVAE.load", lambda source: Chains())
+    chains = DataSet("chains", START, 0, "chains")
+    monkeypatch.setattr("molvae.chem.datasets.load", lambda source, progress=False: chains)
+    return tmp_path
+
+
+def test_the_command_writes_its_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["optimize", "--objective", "SAS", "--budget", "40", "--out", "run"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "-SAS" in printed
+    assert "QED" in printed
+    best = pd.read_csv(folder / "run" / "best.csv")
+    assert list(best)[:2] == ["-SAS", "smiles"]
+    assert best["-SAS"].is_monotonic_decreasing
+    np.testing.assert_allclose(best["-SAS"], -best["SAS"])
+    assert best["heavy_atoms"].between(2, 14).all()
+    for name in ("best.png", "trace.png"):
+        assert (folder / "run" / name).read_bytes().startswith(b"\x89PNG")
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert config["heavy_atoms"] == [2, 14]
+    assert config["data"] == "chains"
+    assert main(words) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert main([*words, "--resume", "--seed", "3"]) == 1
+    assert "--seed cannot change" in capsys.readouterr().err
+    assert main(["optimize", "--out", "run", "--resume", "--budget", "45"]) == 0
+    assert main(["optimize", "--out", "elsewhere", "--resume"]) == 1
+    with History(folder / "run" / "history.sqlite") as history:
+        assert len(history) == 45
+
+
+STOPPING = """
+import os, signal
+calls = 0
+def score(mol):
+    global calls
+    calls += 1
+    if calls == 33:
+        os.kill(os.getpid(), signal.{})
+    return float(mol.GetNumAtoms())
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_saves_and_says_how_to_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, code: int
+) -> None:
+    module = f"stopping_{name.lower()}"
+    (folder / f"{module}.py").write_text(STOPPING.format(name))
+    before = signal.getsignal(signal.SIGTERM)
+    words = ["optimize", "--objective", f"{module}:score", "--budget", "50", "--out", "run"]
+    assert main(words) == code
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "32 evaluations are saved in run; continue with" in capsys.readouterr().err
+    assert main(["optimize", "--out", "run", "--resume"]) == 0
+    with History(folder / "run" / "history.sqlite") as history:
+        assert len(history) == 50
+
+
+def test_wrong_words_leave_no_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["--objective", "logp"],
+        ["--strategy", "magic"],
+        ["--budget", "0"],
+        ["--batch", "0"],
+        ["--heavy-atoms", "9", "3"],
+        ["--objective", "absent.module:score"],
+    ):
+        assert main(["optimize", *words]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    assert os.listdir(folder) == []
+
+
+def test_a_broken_objective_is_quoted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "broken_score.py").write_text("def score(mol): return mol.dock()\n")
+    assert main(["optimize", "--objective", "broken_score:score", "--out", "run"]) == 1
+    assert "has no attribute 'dock'" in capsys.readouterr().err
