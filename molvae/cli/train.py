@@ -68,15 +68,16 @@ def run(args: argparse.Namespace) -> int:
 
     folder = args.out or Path("runs") / f"train-{Path(args.data or 'zinc').name.partition('.')[0]}"
     options = _options(args, folder)
-    data = load(options.pop("data"), progress=True)
+    data = load(options.pop("data"), progress=not _is_worker())
     parts = [data.split("train"), data.split("validation")]
     limit = options.pop("limit", None)
     if limit:
         parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
-    print(
-        f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
-        f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
-    )
+    if not _is_worker():
+        print(
+            f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
+            f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
+        )
     fit_names = _names(FIT_OPTIONS)
     with _Watch() as watch:
         model = MolVAE.fit(
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
             folder=folder,
             observe=watch,
         )
+    if _is_worker():
+        return 0
     learning_curve(folder / METRICS, folder / "learning_curve.png")
     if watch.signal:
         print(f"stopped; continue with: molvae train --resume --out {folder}", file=sys.stderr)
@@ -124,12 +127,18 @@ def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     f"(this training has {stored.get(key, 'the default')})"
                 )
         given = stored | given
-    elif path.exists():
+    elif path.exists() and not _is_worker():
         raise MolvaeError(f"{folder} holds a training already: add --resume, or another --out")
     given.setdefault("data", "zinc")
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(given, indent=1))
+    if not _is_worker():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(given, indent=1))
     return given
+
+
+def _is_worker() -> bool:
+    """Whether this is one of the further processes that Fabric starts for --devices or --nodes."""
+    return any(os.environ.get(k, "0") != "0" for k in ("LOCAL_RANK", "NODE_RANK"))
 
 
 class _Watch:
@@ -143,7 +152,7 @@ class _Watch:
         self.bar = tqdm(
             total=1.0,
             bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
-            disable=os.environ.get("LOCAL_RANK", "0") != "0",
+            disable=_is_worker(),
         )
         return self
 
@@ -156,7 +165,9 @@ class _Watch:
         self.signal = number
 
     def __call__(self, progress: Progress) -> bool:
-        if self.bar.initial == 0 and self.bar.n == 0:
+        if self.bar.disable:
+            return False
+        if self.bar.n == 0:
             self.bar.initial = progress.share  # so that the time left counts from here
         self.bar.n = progress.share
         row = progress.row

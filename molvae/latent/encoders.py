@@ -53,8 +53,7 @@ class ConvEncoder(nn.Module):
         self.positions = nn.Parameter(0.02 * torch.randn(max_length, channels))
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(channels, channels, 3, dilation=2**i, padding=2**i)
-            for i in range(layers)
+            nn.Conv1d(channels, channels, 3, dilation=2**i, padding=2**i) for i in range(layers)
         )
         self.scores = nn.Linear(channels, self.heads)
         self.values = nn.Linear(channels, hidden)

@@ -1,0 +1,44 @@
+"""Shared by the tests: real molecules, a small trained model, a cache of their own."""
+
+import os
+import random
+import tempfile
+
+os.environ["MOLVAE_CACHE"] = tempfile.mkdtemp(prefix="molvae-test-cache-")
+
+import pytest
+
+from molvae.chem.datasets import datasets, part_of
+from molvae.latent.fit import FitConfig
+from molvae.model import MolVAE
+
+
+@pytest.fixture(scope="session")
+def zinc() -> list[str]:
+    """2,000 random molecules of ZINC250k, canonical."""
+    from molvae.chem.molecules import canonical
+
+    smiles = [canonical(s) for s in random.Random(0).sample(datasets["zinc"](), 2_000)]
+    return list(dict.fromkeys(s for s in smiles if s))
+
+
+SMALL = {"latent": 8, "encoder_hidden": 64, "decoder_hidden": 64}
+
+
+@pytest.fixture(scope="session")
+def small_model(zinc: list[str]) -> MolVAE:
+    """A model trained for seconds: too weak to be useful, real in every other respect."""
+    train = [s for s in zinc if part_of(s) == "train"]
+    validation = [s for s in zinc if part_of(s) == "validation"]
+    config = FitConfig(epochs=2, batch=64, validate_every=20)
+    model = MolVAE.fit(train, validation, shape=SMALL, config=config)
+    model.summary["data"] = "zinc"
+    return model
+
+
+@pytest.fixture(scope="session")
+def small_model_file(small_model: MolVAE, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The small model, saved."""
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    small_model.save(path)
+    return str(path)

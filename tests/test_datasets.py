@@ -1,0 +1,100 @@
+import gzip
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from molvae.chem.datasets import datasets, load, part_of, properties, read_smiles
+from molvae.chem.objectives import PROPERTIES
+from molvae.chem.molecules import parse
+from molvae.errors import MolvaeError
+
+ROWS = ["CCO", "OCC", "c1ccccc1", "not a molecule", "", "CC(=O)Oc1ccccc1C(=O)O"]
+CANONICAL = ["CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O"]
+
+
+def test_zinc_has_its_published_size_and_qm9_its_rows() -> None:
+    assert len(datasets["zinc"]()) == 249_456
+    assert len(datasets["qm9"]()) == 130_831
+
+
+@pytest.mark.parametrize("kind", ["smi", "smi.gz", "csv", "csv:structure", "parquet"])
+def test_a_file_is_read_canonical_unique_and_its_bad_rows_are_counted(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"mine.{kind.partition(':')[0]}"
+    column = kind.partition(":")[2] or "SMILES"
+    if kind.startswith("smi"):
+        text = "\n".join(f"{row.replace(' ', '_')} name" for row in ROWS if row)
+        path.write_bytes(gzip.compress(text.encode()) if kind == "smi.gz" else text.encode())
+    elif kind == "parquet":
+        pd.DataFrame({column: ROWS}).to_parquet(path)
+    else:
+        pd.DataFrame({"id": range(len(ROWS)), column: ROWS}).to_csv(path, index=False)
+    data = load(f"{path}:structure" if ":" in kind else str(path))
+    assert data.smiles == CANONICAL
+    assert data.rejected == (1 if kind.startswith("smi") else 2)
+
+
+def test_unreadable_sources_say_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,name\n1,x\n")
+    (tmp_path / "b.smi").write_text("hello\nworld\n")
+    (tmp_path / "c.parquet").write_bytes(b"no parquet")
+    (tmp_path / "d.smi.gz").write_bytes(b"no gzip")
+    for name, message in [
+        ("zink", "no such file, and not a known data set"),
+        ("a.csv", "no column called smiles: it has id, name"),
+        ("a.csv:structure", "no column 'structure'"),
+        ("b.smi", "none of its 2 rows is a valid SMILES"),
+        ("c.parquet", "cannot be read"),
+        ("d.smi.gz", "cannot be read"),
+    ]:
+        with pytest.raises(MolvaeError, match=message):
+            load(str(tmp_path / name) if "." in name else name)
+
+
+def test_the_split_is_90_5_5_and_does_not_depend_on_the_order(zinc: list[str]) -> None:
+    shuffled = random.Random(1).sample(zinc, len(zinc))
+    assert {s: part_of(s) for s in zinc} == {s: part_of(s) for s in shuffled}
+    parts = pd.Series([part_of(s) for s in zinc]).value_counts(normalize=True)
+    assert abs(parts["train"] - 0.90) < 0.03
+    assert abs(parts["validation"] - 0.05) < 0.02
+    assert [part_of(s) for s in ("CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O")] == [
+        "train",
+        "train",
+        "train",
+    ]  # pinned: a change would leak test molecules into training
+
+
+def test_properties_are_those_of_each_molecule_and_are_cached(tmp_path: Path) -> None:
+    path = tmp_path / "mine.smi"
+    path.write_text("\n".join(ROWS))
+    data = load(str(path))
+    first, again = properties(data), properties(data)
+    pd.testing.assert_frame_equal(first, again)
+    assert list(first.columns) == list(PROPERTIES)
+    for smiles, (_, row) in zip(data.smiles, first.iterrows(), strict=True):
+        mol = parse(smiles)
+        assert row.tolist() == [f(mol) for f in PROPERTIES.values()]
+    assert np.isnan(properties(["C1CC"])["logP"][0])
+
+
+def test_a_damaged_cache_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mine.smi").write_text("\n".join(ROWS))
+    load(str(tmp_path / "mine.smi"))
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(b"PAR1 cut off")
+    assert load(str(tmp_path / "mine.smi")).smiles == CANONICAL
+
+
+def test_many_rows_in_processes_keep_their_order(tmp_path: Path, zinc: list[str]) -> None:
+    rows = zinc * 3
+    path = tmp_path / "many.smi"
+    path.write_text("\n".join(rows))
+    assert read_smiles(str(path)) == rows
+    assert load(str(path)).smiles == zinc

@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from molvae import MolVAE
+from molvae.chem.molecules import canonical
+from molvae.errors import MolvaeError
+from molvae.latent.checkpoint import read, write
+from molvae.latent.fit import FitConfig
+from molvae.model import shipped
+
+STRANGE = ["", " ", "C1CC", "not a molecule", "C" * 400, "[235U]", "[Xe]", "Ω", "CC(C)(C)(C)C"]
+
+
+def test_encode_is_deterministic_canonical_and_independent_of_the_batch(
+    small_model: MolVAE, zinc: list[str]
+) -> None:
+    z = small_model.encode(zinc[:20])
+    assert z.shape == (20, small_model.latent)
+    assert z.dtype == torch.float32
+    alone = torch.cat([small_model.encode([s]) for s in zinc[:20]])
+    torch.testing.assert_close(z, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(small_model.encode(["OCC"]), small_model.encode(["CCO"]))
+
+
+@pytest.mark.parametrize("smiles", STRANGE)
+def test_a_string_that_cannot_be_encoded_is_refused_in_one_line(
+    small_model: MolVAE, smiles: str
+) -> None:
+    assert not small_model.encodable(smiles)
+    with pytest.raises(MolvaeError) as error:
+        small_model.encode(["CCO", smiles])
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_is_encoded_or_refused_never_a_crash(small_model: MolVAE, text: str) -> None:
+    if small_model.encodable(text):
+        assert torch.isfinite(small_model.encode([text])).all()
+
+
+def test_decode_takes_arrays_and_tensors_and_refuses_other_shapes(small_model: MolVAE) -> None:
+    z = small_model.sample_latents(700, seed=1)
+    strings = small_model.decode(z)
+    assert len(strings) == 700
+    assert strings == small_model.decode(z.numpy().astype(np.float64))
+    assert small_model.sample(700, seed=1) == strings
+    assert small_model.sample(700, seed=2) != strings
+    for wrong in (z[0], z[:, :3], torch.full((1, small_model.latent), torch.nan)):
+        with pytest.raises(MolvaeError, match="latent points must"):
+            small_model.decode(wrong)
+
+
+def test_a_saved_model_is_the_same_model(
+    small_model: MolVAE, small_model_file: str, zinc: list[str]
+) -> None:
+    loaded = MolVAE.load(small_model_file)
+    assert loaded.summary == json.loads(json.dumps(small_model.summary))
+    torch.testing.assert_close(
+        loaded.encode(zinc[:50]), small_model.encode(zinc[:50]), atol=1e-2, rtol=1e-2
+    )  # weights are kept in half precision
+
+
+def test_a_wrong_model_file_is_one_clear_error(small_model_file: str, tmp_path: Path) -> None:
+    whole = Path(small_model_file).read_bytes()
+    tensors, metadata = read(Path(small_model_file))
+    cut, text, foreign = tmp_path / "cut.safetensors", tmp_path / "text", tmp_path / "foreign"
+    cut.write_bytes(whole[:5000])
+    text.write_text("hello")
+    write(foreign, tensors, {"some": "thing"})
+    wrong_shape = tmp_path / "shape"
+    write(wrong_shape, tensors, metadata | {"config": metadata["config"] | {"latent": 9}})
+    for path in (cut, text, foreign, wrong_shape, tmp_path / "none", "zinkk"):
+        with pytest.raises(MolvaeError):
+            MolVAE.load(path)
+
+
+def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> None:
+    some = zinc[:64]
+    figures = small_model.evaluate(some)
+    decoded = small_model.decode(small_model.encode(some))
+    exact = sum(a == b for a, b in zip(some, decoded, strict=True)) / len(some)
+    assert figures["exact_reconstruction"] == pytest.approx(exact)
+    assert 0 < figures["token_accuracy"] < 1
+    assert figures["elbo_nats"] == pytest.approx(
+        -figures["reconstruction_nats"] - figures["kl_nats"], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("tokenizer", ["atom", "selfies"])
+def test_a_few_molecules_can_be_learned_by_heart(tokenizer: str, zinc: list[str]) -> None:
+    some = zinc[:12]
+    model = MolVAE.fit(
+        some,
+        some,
+        tokenizer=tokenizer,
+        shape={"latent": 8, "encoder_hidden": 64, "decoder_hidden": 128},
+        config=FitConfig(epochs=400, batch=12, kl_weight=1e-3, learning_rate=5e-3, patience=99),
+    )
+    decoded = model.decode(model.encode(some))
+    assert sum(canonical(a) == b for a, b in zip(decoded, some, strict=True)) >= 10
+
+
+def test_shipped_models_load_by_name_and_keep_to_their_size() -> None:
+    for name, path in shipped().items():
+        assert path.stat().st_size < 10e6
+        model = MolVAE.load(name)
+        assert model.decode(model.encode(["CC(=O)Oc1ccccc1C(=O)O"]))
