@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -34,6 +35,8 @@ def write(path: str | Path, content: bytes | str) -> None:
     try:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
+    except OSError as error:  # name the file that the user knows
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -65,8 +68,9 @@ def read_latents(source: str | Path | IO[str]) -> Latents:
                 z = np.asarray(arrays["z"], dtype=np.float32)
         else:
             table = pd.read_csv(source)
-            columns = [c for c in map(str, table.columns) if c[:1] == "z" and c[1:].isdecimal()]
-            z = table[sorted(columns, key=lambda c: int(c[1:]))].to_numpy(dtype=np.float32)
+            found = (re.fullmatch(r"z(\d+)", str(name)) for name in table.columns)
+            axes = sorted(int(match[1]) for match in found if match)
+            z = table[[f"z{axis}" for axis in axes]].to_numpy(dtype=np.float32)
     except FileNotFoundError as error:
         raise MolvaeError(f"{name}: no such file") from error
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:

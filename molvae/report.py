@@ -15,6 +15,7 @@ from molvae.chem.baseline import random_graph_ga
 from molvae.chem.datasets import DataSet, properties
 from molvae.chem.metrics import (
     PUBLISHED,
+    Moments,
     SampleQuality,
     moments,
     sample_quality,
@@ -24,6 +25,10 @@ from molvae.chem.molecules import canonical
 
 if TYPE_CHECKING:
     from molvae.model import MolVAE
+
+
+VERSIONS = ("molvae", "torch", "rdkit")
+SHARES = ("validity", "uniqueness", "novelty")
 
 
 @dataclass(frozen=True)
@@ -62,34 +67,22 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """All numbers as plain values that JSON knows; what could not be measured is None."""
         statistics = {
-            source: {
-                "molecules": len(frame),
-                **{
-                    name: {"mean": _number(mean), "sd": _number(sd)}
-                    for name, (mean, sd) in moments(frame).items()
-                },
-            }
+            source: {"molecules": len(frame), **_mean_sd(moments(frame))}
             for source, frame in self.sets.items()
         }
+        shares = {name: _number(getattr(self.samples, name)) for name in SHARES}
         return {
             "data": self.data,
             "trained_on": self.trained_on,
-            **asdict(self.config),
+            "config": asdict(self.config),
             "statistics": statistics,
-            "published": PUBLISHED.get(self.data),
-            "samples": asdict(self.samples)
-            | {
-                name: _number(getattr(self.samples, name))
-                for name in ("validity", "uniqueness", "novelty")
-            },
+            "published": _published(self.data),
+            "samples": {**asdict(self.samples), **shares},
             "held_out": {name: _number(value) for name, value in self.held_out.items()},
             "not_encodable": self.not_encodable,
             "seconds": round(self.seconds, 1),
             "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         }
-
-
-VERSIONS = ("molvae", "torch", "rdkit")
 
 
 def measure(
@@ -138,6 +131,15 @@ def _held_out(
 def _some(smiles: list[str], n: int, seed: int) -> list[str]:
     """Up to n random ones of `smiles`."""
     return random.Random(seed).sample(smiles, min(n, len(smiles)))
+
+
+def _published(data: str) -> dict[str, Any] | None:
+    rows = PUBLISHED.get(data)
+    return rows and {source: _mean_sd(row) for source, row in rows.items()}
+
+
+def _mean_sd(row: Moments) -> dict[str, dict[str, float | None]]:
+    return {name: {"mean": _number(mean), "sd": _number(sd)} for name, (mean, sd) in row.items()}
 
 
 def _number(value: float) -> float | None:

@@ -13,6 +13,7 @@ from molvae.chem.molecules import canonical
 from molvae.errors import MolvaeError
 
 GENERATIONS = 10
+FOUNDERS = 1_000  # at least: few of them make the result depend on which they are
 
 
 def random_graph_ga(
@@ -44,7 +45,7 @@ def random_graph_ga(
         raise MolvaeError("a genetic algorithm needs at least two different molecules to start")
     rng = random.Random(seed)
     offspring_size = -(-molecules // (GENERATIONS - 1))  # one in ten to spare for failed crossings
-    population = rng.sample(unique, min(2 * offspring_size, len(unique)))
+    population = rng.sample(unique, min(max(2 * offspring_size, FOUNDERS), len(unique)))
     size = len(population)
     found: dict[str, None] = {}
     start = set(population)

@@ -58,6 +58,9 @@ def molecule_grid(
     options.setHighlightColour(HIGHLIGHT)
     options.legendFontSize = 15
     options.fixedBondLength = 28  # small molecules are not blown up to fill their cell
+    options.fixedFontSize = 12
+    options.bondLineWidth = 1.5
+    options.highlightBondWidthMultiplier = 12
     mols = [_drawable(s) for s in smiles]
     atoms = [range(mol.GetNumAtoms() if i in highlighted else 0) for i, mol in enumerate(mols)]
     bonds = [range(mol.GetNumBonds() if i in highlighted else 0) for i, mol in enumerate(mols)]
@@ -117,12 +120,12 @@ def _histograms(axes: Axes, columns: dict[str, pd.Series[float]]) -> None:
     everything = pd.concat(list(columns.values()))
     if everything.nunique() < 2:
         return
-    low, high = everything.quantile(0.002), everything.quantile(0.998)
+    low, high = float(everything.quantile(0.002)), float(everything.quantile(0.998))
     for i, values in enumerate(columns.values()):
         inside = values[values.between(low, high)]
         if len(inside):
-            bins = np.linspace(low, high, 36)
-            axes.hist(inside, bins.tolist(), density=True, histtype="step", lw=1.8, color=_colour(i))
+            heights, edges = np.histogram(inside, bins=35, range=(low, high), density=True)
+            axes.stairs(heights, edges, linewidth=1.8, color=_colour(i))
 
 
 def _colour(i: int) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from molvae.cli import options
+
+if TYPE_CHECKING:
+    from molvae.model import MolVAE
 
 FILE_SUFFIXES = (".smi", ".txt", ".gz", ".csv", ".parquet")
 
@@ -27,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from molvae.model import MolVAE
 
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".npz", ".csv")
-    rows = [smiles.strip() for given in args.smiles for smiles in _read(given)]
+    rows = [_first_word(smiles) for given in args.smiles for smiles in _read(given)]
     model = MolVAE.load(args.model)
     usable = []
     for number, smiles in enumerate(rows, start=1):
@@ -50,17 +54,20 @@ def _read(given: str) -> list[str]:
     from molvae.chem.datasets import read_smiles
 
     if given == "-":
-        return [line.strip() for line in sys.stdin.read().splitlines()]
+        return sys.stdin.buffer.read().decode(errors="replace").splitlines()
     name = given.rpartition(":")[0]
     is_file = os.path.isfile(given) or os.path.isfile(name) or given.endswith(FILE_SUFFIXES)
     return read_smiles(given) if is_file else [given]
 
 
-def _reason(model: object, smiles: str) -> str:
-    from molvae.errors import MolvaeError
-    from molvae.model import MolVAE
+def _first_word(text: str) -> str:
+    """A line -> its SMILES; what follows a blank is the molecule's name."""
+    return text.split(maxsplit=1)[0] if text.strip() else ""
 
-    assert isinstance(model, MolVAE)
+
+def _reason(model: MolVAE, smiles: str) -> str:
+    from molvae.errors import MolvaeError
+
     if not smiles:
         return "it is empty"
     try:

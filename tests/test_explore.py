@@ -1,0 +1,100 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from molvae.chem.molecules import canonical
+from molvae.errors import MolvaeError
+from molvae.explore import line, new_molecules, plane
+
+BOOK = ["CCO", "CCN", "CCC", "c1ccccc1", "C1CC", "CC(=O)O", "CCCl", "CCF"]
+
+
+class BookModel:
+    """Latents on the corners of a cube stand for the strings of BOOK; the nearest one is read."""
+
+    latent = 3
+
+    def __init__(self) -> None:
+        self.corners = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=3)))
+
+    def encode(self, smiles, progress=False):
+        try:
+            return torch.stack([self.corners[BOOK.index(s)] for s in smiles])
+        except ValueError as error:
+            raise MolvaeError("unknown") from error
+
+    def decode(self, z, progress=False):
+        return [BOOK[i] for i in torch.cdist(z, self.corners).argmin(1)]
+
+    def sample(self, n, seed=0, temperature=0.0, progress=False):
+        return self.decode(torch.randn(n, 3, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_line_begins_and_ends_at_the_molecules_and_describes_each_step():
+    table = line(BookModel(), "CCO", "CCF", steps=5)
+    assert table["t"].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert table["smiles"].iloc[[0, -1]].tolist() == ["CCO", "CCF"]
+    assert table["similarity_start"].iloc[0] == table["similarity_end"].iloc[-1] == 1
+    assert table["logP"].iloc[0] == pytest.approx(-0.0014, abs=1e-3)
+
+
+def test_an_invalid_decode_is_shown_without_values():
+    class Stammering(BookModel):
+        def decode(self, z, progress=False):
+            return ["CCO", "C1CC", "CCF"]
+
+    middle = line(Stammering(), "CCO", "CCF", steps=3).iloc[1]
+    assert (middle["smiles"], middle["valid"]) == ("C1CC", False)
+    assert np.isnan([middle["logP"], middle["QED"], middle["similarity_start"]]).all()
+
+
+@pytest.mark.parametrize("arguments", [("CCO", "CCN", 1), ("CCO", "nonsense", 3)])
+def test_line_refuses_what_is_none(arguments):
+    with pytest.raises(MolvaeError):
+        line(BookModel(), *arguments)
+
+
+def test_plane_is_a_square_around_the_molecule():
+    table = plane(BookModel(), "CCO", radius=2.0, grid=5, seed=1)
+    assert len(table) == 25
+    middle = table.iloc[12]
+    assert (middle["distance"], middle["smiles"]) == (0, "CCO")
+    assert table["distance"].max() == pytest.approx(2 * 2**0.5)
+    first = table.iloc[0]  # top left, as in the picture
+    assert (first["right"], first["up"]) == (-2, 2)
+
+
+def test_plane_directions_are_orthonormal_so_distances_are_latent_distances():
+    seen = []
+
+    class Watching(BookModel):
+        def decode(self, z, progress=False):
+            seen.append(z)
+            return super().decode(z)
+
+    model = Watching()
+    table = plane(model, "CCO", radius=3.0, grid=3, seed=4)
+    distances = (seen[0] - model.encode(["CCO"])).norm(dim=1)
+    assert np.allclose(distances, table["distance"], atol=1e-5)
+
+
+def test_plane_is_fixed_by_its_seed():
+    tables = [plane(BookModel(), "CCO", 2.0, 7, seed)["smiles"].tolist() for seed in (1, 1, 2)]
+    assert tables[0] == tables[1] != tables[2]
+
+
+@pytest.mark.parametrize("arguments", [(2.0, 4), (2.0, 1), (-1.0, 5), (float("nan"), 5)])
+def test_plane_refuses_what_is_none(arguments):
+    with pytest.raises(MolvaeError):
+        plane(BookModel(), "CCO", *arguments)
+
+
+def test_new_molecules_are_valid_and_different_and_a_dry_model_ends():
+    found, drawn = new_molecules(BookModel(), 5)
+    assert len(set(found)) == len(found) == 5
+    assert [canonical(s) for s in found] == found
+    assert drawn >= 5
+    found, drawn = new_molecules(BookModel(), 20)  # there are only seven
+    assert (len(found), drawn) == (7, 20 * 50)

@@ -1,0 +1,78 @@
+import io
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from molvae.errors import MolvaeError
+from molvae.files import latents_csv, latents_npz, read_latents, write
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+tables = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=finite)
+
+
+@given(tables)
+def test_csv_returns_the_very_same_numbers(z):
+    assert np.array_equal(read_latents(io.StringIO(latents_csv(["C"] * len(z), z))), z)
+
+
+def test_npz_holds_plain_arrays_and_reads_back(tmp_path):
+    z = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    write(tmp_path / "z.npz", latents_npz(["C", "CC", "CCO"], z))
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as arrays:
+        assert arrays["smiles"].tolist() == ["C", "CC", "CCO"]
+    assert np.array_equal(read_latents(tmp_path / "z.npz"), z)
+
+
+def test_columns_are_ordered_by_number_wherever_they_stand():
+    text = "z10,name,z2,z1,z0,zebra\n" + "10,a,2,1,0,x\n"
+    assert read_latents(io.StringIO(text)).tolist() == [[0, 1, 2, 10]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"smiles\nCCO\n", "no latents"),
+        ("a.csv", b"", "not a table"),
+        ("a.csv", b"z0,z1\n1,hello\n", "not a table"),
+        ("a.csv", b"z0,z1\n1,2\n1,\n", "row 2"),
+        ("a.csv", b"\x89PNG\xff", "not a table"),
+        ("a.npz", b"PK nonsense", "not a table"),
+        ("a.npz", b"", "not a table"),
+    ],
+)
+def test_what_is_no_table_of_latents_is_refused_in_one_line(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MolvaeError, match=message):
+        read_latents(tmp_path / name)
+
+
+def test_a_pickle_inside_an_npz_is_never_loaded(tmp_path):
+    np.savez(tmp_path / "evil.npz", z=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(MolvaeError, match="not a table"):
+        read_latents(tmp_path / "evil.npz")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(MolvaeError, match=r"nowhere\.npz: no such file"):
+        read_latents("nowhere.npz")
+
+
+def test_write_replaces_and_makes_folders(tmp_path):
+    path = tmp_path / "a" / "b.txt"
+    write(path, "first")
+    write(path, b"second")
+    assert path.read_text() == "second"
+    assert os.listdir(path.parent) == ["b.txt"]
+
+
+def test_failed_write_leaves_the_old_file_and_names_the_path(tmp_path):
+    target = tmp_path / "taken.csv"
+    target.mkdir()
+    with pytest.raises(OSError, match=r"taken\.csv'") as failure:
+        write(target, "x")
+    assert failure.value.filename == str(target)
+    assert os.listdir(tmp_path) == ["taken.csv"]
