@@ -30,7 +30,7 @@ def main() -> None:
     args = arguments()
     model = MolVAE.load(args.model)
     data = load(model.summary["data"], progress=True)
-    bound = tuple(args.heavy_atoms or model.summary["heavy_atoms"])
+    bound = args.heavy_atoms or model.summary["heavy_atoms"]
     rows = []
     for objective in args.objectives:
         for seed in range(args.seeds):
@@ -45,7 +45,7 @@ def main() -> None:
                 print("{:<12} {:<17} seed {}: best {:.3f}, top 10 {:.3f}".format(*rows[-1]))
     table = pd.DataFrame(rows, columns=["objective", "method", "seed", "best", "top_10"])
     table.to_csv(args.out / "search_vs_random.csv", index=False)
-    print(f"\nmean (sd) over {args.seeds} seeds, {args.budget} evaluations, {bound} heavy atoms")
+    print(f"\nmean (sd) over {args.seeds} seeds, {args.budget} evaluations, heavy atoms {bound}")
     print(summary(table).to_string())
 
 

@@ -143,6 +143,8 @@ class History:
         Raises:
             MolvaeError: the molecule is stored already, or the disk refuses.
         """
+        if error is not None:
+            error = error.encode(errors="replace").decode()  # lone surrogates cannot be stored
         latent = None if z is None else np.asarray(z, dtype="<f4").ravel()
         record = Record(len(self._records), iteration, smiles, float(y), error, seconds, latent)
         stored_y = None if np.isnan(y) else float(y)

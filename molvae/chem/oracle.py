@@ -38,7 +38,7 @@ class Oracle:
         objective: str | Property | Objective,
         budget: int,
         history: History | None = None,
-        heavy_atoms: tuple[int, int] | None = None,
+        heavy_atoms: Sequence[int] | None = None,
         on_evaluation: Callable[[Record], None] | None = None,
     ) -> None:
         """Join an objective, a budget and a history.

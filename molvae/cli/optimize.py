@@ -107,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _opened(folder: Path, options: dict[str, Any]) -> History:
     from molvae.chem.history import History
+    from molvae.files import write
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(options, indent=1) + "\n")
+    write(folder / "config.json", json.dumps(options, indent=1) + "\n")
     return History(folder / "history.sqlite")
 
 
