@@ -1,0 +1,186 @@
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from molvae.chem.molecules import canonical
+from molvae.cli import main
+
+ASPIRIN, IBUPROFEN = "CC(=O)Oc1ccccc1C(=O)O", "CC(C)Cc1ccc(C(C)C(=O)O)cc1"
+STRANGE = ["", "[Na+].[Cl-]", "[13CH3]C", "C" * 400, "Äöü", "[U]", "C1CC", "not a molecule"]
+
+
+@pytest.fixture
+def molvae(small_model_file, capsys, tmp_path, monkeypatch):
+    """Run a verb with the small model in an empty folder -> exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(verb, *words, model=True):
+        option = ["--model", small_model_file] if model else []
+        try:
+            code = main([verb, *words, *option])
+        except SystemExit as usage:
+            code = usage.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def table(text):
+    return pd.read_csv(io.StringIO(text), keep_default_na=False)
+
+
+def feed(monkeypatch, content: bytes):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+
+def test_sample_prints_every_string_with_its_validity(molvae):
+    code, out, err = molvae("sample", "-n", "20", "--seed", "3", "--temperature", "1")
+    assert code == 0
+    found = table(out)
+    assert len(found) == 20
+    assert found["valid"].tolist() == [canonical(s) is not None for s in found["smiles"]]
+    assert err.startswith("20 strings drawn")
+    assert molvae("sample", "-n", "20", "--seed", "3", "--temperature", "1")[1] == out
+    assert molvae("sample", "-n", "20", "--seed", "4", "--temperature", "1")[1] != out
+
+
+def test_sample_valid_yields_different_molecules_only(molvae, tmp_path):
+    code, _, err = molvae("sample", "-n", "3", "--valid", "--temperature", "1", "--out", "new.smi")
+    assert code == 0
+    found = (tmp_path / "new.smi").read_text().split()
+    assert [canonical(s) for s in found] == found
+    assert len(set(found)) == len(found) <= 3
+    assert "different valid molecules" in err
+
+
+@pytest.mark.parametrize("name", ["z.npz", "z.csv"])
+def test_encode_then_decode_through_a_file(molvae, name, small_model, tmp_path):
+    code, _, err = molvae("encode", ASPIRIN, IBUPROFEN, "--out", name)
+    assert (code, err) == (0, "2 of 2 rows encoded\n")
+    code, out, _ = molvae("decode", name)
+    assert code == 0
+    assert table(out)["smiles"].tolist() == small_model.decode(
+        small_model.encode([ASPIRIN, IBUPROFEN])
+    )
+    if name == "z.npz":
+        with np.load(tmp_path / name, allow_pickle=False) as arrays:
+            assert arrays["smiles"].tolist() == [ASPIRIN, IBUPROFEN]
+
+
+def test_encode_reads_files_and_standard_input_with_names(molvae, tmp_path, monkeypatch):
+    (tmp_path / "a.smi").write_text(f"{ASPIRIN} aspirin\n{IBUPROFEN}\tibuprofen\n")
+    pd.DataFrame({"drug": [ASPIRIN, IBUPROFEN]}).to_csv(tmp_path / "a.csv", index=False)
+    feed(monkeypatch, f"{ASPIRIN} aspirin\n{IBUPROFEN}\n".encode())
+    outputs = [molvae("encode", source) for source in ("a.smi", "a.csv:drug", "-")]
+    assert {code for code, _, _ in outputs} == {0}
+    assert len({out for _, out, _ in outputs}) == 1
+
+
+def test_encode_names_each_row_it_leaves_out_and_keeps_the_rest(molvae):
+    code, out, err = molvae("encode", *STRANGE, ASPIRIN)
+    assert code == 0
+    assert table(out)["smiles"].tolist()[-1] == ASPIRIN
+    left_out = [line for line in err.splitlines() if "left out" in line]
+    assert len(left_out) + len(table(out)) == len(STRANGE) + 1
+    assert left_out[0] == "row 1 left out: it is empty"
+    assert "'.'" in left_out[1]  # the token of salts that this model does not know
+    assert "400" in " ".join(left_out)
+    assert all(len(line) < 200 for line in left_out)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe\x00\n", "Äöü".encode()])
+def test_encode_fails_where_nothing_is_left(molvae, monkeypatch, content):
+    feed(monkeypatch, content)
+    code, out, err = molvae("encode", "-")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("molvae encode: none of the ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("encode", "nowhere.smi"),
+        ("encode", ASPIRIN, "--out", "z.txt"),
+        ("encode", ASPIRIN, "--model", "nowhere"),
+        ("decode", "nowhere.npz"),
+        ("sample", "--out", "x.pdf"),
+        ("sample", "--temperature", "-1"),
+        ("interpolate", ASPIRIN, "C1CC"),
+        ("interpolate", ASPIRIN, IBUPROFEN, "--steps", "1"),
+        ("interpolate", ASPIRIN, IBUPROFEN, "--out", "x.bmp"),
+        ("neighbors", "C1CC"),
+        ("neighbors", ASPIRIN, "--grid", "4"),
+        ("neighbors", ASPIRIN, "--radius", "nan"),
+        ("neighbors", ASPIRIN, "--out", "x"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(molvae, words):
+    code, out, err = molvae(*words, model="--model" not in words)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"molvae {words[0]}: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("sample", "-n", "0"), ("sample", "--seed", "-1"), ("encode",)])
+def test_impossible_options_are_usage_errors(molvae, words):
+    assert molvae(*words)[0] == 2
+
+
+def test_decode_refuses_latents_of_another_size(molvae, tmp_path):
+    (tmp_path / "z.csv").write_text("z0,z1\n0.5,0.5\n")
+    code, _, err = molvae("decode", "z.csv")
+    assert code == 1
+    assert "(n, 8)" in err
+
+
+def test_interpolate_prints_a_row_a_step_and_stores_it(molvae, tmp_path):
+    code, out, _ = molvae("interpolate", ASPIRIN, IBUPROFEN, "--steps", "4", "--out", "line.csv")
+    assert code == 0
+    assert len(out.splitlines()) == 5
+    stored = pd.read_csv(tmp_path / "line.csv")
+    assert stored["t"].round(3).tolist() == [0, 0.333, 0.667, 1]
+    assert molvae("interpolate", ASPIRIN, IBUPROFEN, "--out", "line.svg")[0] == 0
+    assert (tmp_path / "line.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_neighbors_draws_a_grid_around_the_molecule(molvae, tmp_path):
+    code, out, _ = molvae("neighbors", ASPIRIN, "--grid", "3", "--radius", "2")
+    assert code == 0
+    assert (tmp_path / "neighbors.png").read_bytes().startswith(b"\x89PNG")
+    assert "9 points" in out
+    assert ASPIRIN in out
+    assert molvae("neighbors", ASPIRIN, "--grid", "3", "--out", "n.svg")[0] == 0
+    assert "<svg" in (tmp_path / "n.svg").read_text()
+
+
+def test_report_prints_and_stores_its_figures(molvae, small_model_file, tmp_path):
+    words = ["--data", "mine.smi", "--molecules", "30", "--samples", "30", "--out", "r"]
+    pairs = [f"{'C' * n}{end}" for n in range(1, 16) for end in ("O", "N", "Cl", "F")]
+    (tmp_path / "mine.smi").write_text("\n".join(pairs))
+    code, out, _ = molvae("report", small_model_file, *words, model=False)
+    assert code == 0
+    for word in ("Data", "GA", "VAE", "logP", "validity", "novelty", "exact reconstruction"):
+        assert word in out
+    figures = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert figures["data"] == "mine.smi"
+    assert figures["trained_on"] == "zinc"
+    assert (tmp_path / "r" / "properties.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_list_prints_every_registry_with_descriptions():
+    def listed(*words):
+        command = [sys.executable, "-m", "molvae", "list", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    out = listed()
+    for word in ("objectives", "plogp_zinc", "zinc", "char", "gru", "diagonal", "ei", "priors"):
+        assert word in out
+    rows = [line.split() for line in listed("tokenizers").splitlines()[1:]]
+    assert [words[0] for words in rows] == ["char", "atom", "selfies"]
+    assert all(len(words) > 1 for words in rows)

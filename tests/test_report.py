@@ -1,0 +1,68 @@
+import json
+import math
+
+import pytest
+
+from molvae.chem.datasets import DataSet
+from molvae.errors import MolvaeError
+from molvae.report import ReportConfig, measure
+
+CONFIG = ReportConfig(molecules=40, samples=60, seed=1)
+
+
+@pytest.fixture(scope="module")
+def data(zinc):
+    return DataSet("zinc", zinc, rejected=0, key="report-test")
+
+
+@pytest.fixture(scope="module")
+def report(small_model, data):
+    return measure(small_model, data, CONFIG)
+
+
+def test_every_figure_says_how_many_molecules_it_is_from(report):
+    assert list(report.sets) == ["Data", "GA", "VAE"]
+    assert len(report.sets["Data"]) == len(report.sets["GA"]) == 40
+    assert len(report.sets["VAE"]) == report.samples.unique
+    assert report.samples.drawn == 60
+    assert report.held_out["molecules"] == 40 - report.not_encodable
+
+
+def test_held_out_figures_are_consistent(report):
+    found = report.held_out
+    assert found["elbo_nats"] == pytest.approx(-found["reconstruction_nats"] - found["kl_nats"])
+    assert 0 <= found["exact_reconstruction"] <= found["token_accuracy"] <= 1
+    assert found["kl_nats"] > 0
+
+
+def test_table_shows_the_published_row_of_this_data_set_only(small_model, report, zinc):
+    assert "QED (published)" in report.table
+    own = measure(small_model, DataSet("my.smi", zinc[:300], 0, "mine"), CONFIG)
+    assert "QED (published)" not in own.table
+    assert own.to_json()["published"] is None
+
+
+def test_json_repeats_for_a_seed_and_holds_no_nan(small_model, data, report):
+    first, second = (r.to_json() for r in (report, measure(small_model, data, CONFIG)))
+    for figures in (first, second):
+        figures.pop("seconds")
+        json.dumps(figures, allow_nan=False)
+    assert first == second
+    assert first["config"] == {"molecules": 40, "samples": 60, "seed": 1}
+    assert set(first["versions"]) == {"molvae", "torch", "rdkit"}
+
+
+def test_a_model_that_writes_nonsense_is_reported_not_refused(small_model, data, monkeypatch):
+    monkeypatch.setattr(type(small_model), "sample", lambda self, n, **_: ["C1"] * n)
+    report = measure(small_model, data, CONFIG)
+    assert report.samples.validity == 0
+    assert math.isnan(report.samples.novelty)
+    figures = report.to_json()
+    assert figures["samples"]["novelty"] is None
+    assert figures["statistics"]["VAE"]["molecules"] == 0
+    assert figures["statistics"]["VAE"]["QED"] == {"mean": None, "sd": None}
+
+
+def test_too_small_a_data_set_is_an_error_of_one_line(small_model):
+    with pytest.raises(MolvaeError, match="at least two"):
+        measure(small_model, DataSet("one.smi", ["CCO"], 0, "one"), CONFIG)
