@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=options.whole_number, default=9, help="points on the line, ends included"
     )
-    parser.add_argument("--out", default="", help="also store it: .png, .svg or .csv")
+    parser.add_argument(
+        "--out", default=argparse.SUPPRESS, help="also store it: .png, .svg or .csv"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,14 +30,15 @@ def run(args: argparse.Namespace) -> None:
     from molvae.files import write
     from molvae.model import MolVAE
 
-    kind = options.suffix(args.out, ".png", ".svg", ".csv") if args.out else ""
+    out = getattr(args, "out", "")
+    kind = options.suffix(out, ".png", ".svg", ".csv") if out else ""
     table = line(MolVAE.load(args.model), args.start, args.end, args.steps)
     shown = table.assign(valid=table["valid"].map({True: "yes", False: "no"}))
     options.emit(shown.to_string(index=False, float_format="%.2f", na_rep="-") + "\n")
     if kind == ".csv":
-        options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)
+        options.emit(table.to_csv(index=False, lineterminator="\n"), out)
     elif kind:
-        write(args.out, _picture(table, args.out))
+        write(out, _picture(table, out))
 
 
 def _picture(table: pd.DataFrame, out: str) -> bytes:

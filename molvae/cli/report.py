@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", nargs="?", default="zinc", metavar="MODEL", help="shipped model, or its file"
     )
-    parser.add_argument("--data", default="", help="data set (else the model's own training data)")
+    parser.add_argument(
+        "--data",
+        default=argparse.SUPPRESS,
+        help="data set, FILE or FILE:COLUMN (default: what the model was trained on)",
+    )
     parser.add_argument(
         "--molecules",
         type=options.whole_number,
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from molvae.report import ReportConfig, measure
 
     model = MolVAE.load(args.model)
-    source = args.data or model.summary.get("data")
+    source = getattr(args, "data", None) or model.summary.get("data")
     if not source:
         raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
     watched = options.progress()
