@@ -17,7 +17,7 @@ from tqdm import tqdm
 from molvae.chem.molecules import canonical, parse
 from molvae.chem.tokenizers import Tokenizer
 from molvae.errors import MolvaeError
-from molvae.latent import PAD
+from molvae.latent import BOS, EOS, PAD
 from molvae.latent.checkpoint import load_weights, read, write
 from molvae.latent.fit import FitConfig, Observer, fit
 from molvae.latent.vae import VAE, VAEConfig
@@ -72,7 +72,7 @@ class MolVAE:
         usable = [_writable(tokenizer, part) for part in (train, validation)]
         left_out = len(train) + len(validation) - sum(map(len, usable))
         if not all(usable):
-            raise MolvaeError("training needs at least one molecule in each of train and validation")
+            raise MolvaeError("training needs molecules both to train on and to validate on")
         words = Tokenizer.fit(tokenizer, (s for part in usable for s in part))
         tables = [words.encode(part) for part in usable]
         vae_config = replace(
@@ -228,7 +228,7 @@ class MolVAE:
     def _ids(self, smiles: str) -> list[int]:
         form = canonical(smiles)
         if form is None:
-            shown = repr(smiles) if len(str(smiles)) <= 80 else f"a string of {len(smiles)} characters"
+            shown = repr(smiles if len(smiles) <= 80 else f"{smiles[:60]}...")
             raise MolvaeError(f"{shown} is not a valid SMILES")
         ids = self.tokenizer.ids(form)
         if len(ids) + 2 > self.vae.config.max_length:
@@ -239,8 +239,6 @@ class MolVAE:
         return ids
 
     def _padded(self, rows: Sequence[list[int]]) -> Tensor:
-        from molvae.latent import BOS, EOS
-
         x = torch.full((len(rows), max(map(len, rows)) + 2), PAD)
         for line, row in zip(x, rows, strict=True):
             line[: len(row) + 2] = torch.tensor([BOS, *row, EOS])

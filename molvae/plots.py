@@ -16,7 +16,7 @@ def learning_curve(metrics: Path, path: Path) -> None:
         axes.plot(table["step"], table[name], label="training")
         held_out = table.dropna(subset=[f"validation_{name}"])
         axes.plot(held_out["step"], held_out[f"validation_{name}"], "o-", label="validation")
-        axes.set(xlabel="step", ylabel=f"{name.partition('_')[0]} (nats per molecule)", ylim=(0, None))
+        label = f"{name.partition('_')[0]} (nats per molecule)"
+        axes.set(xlabel="step", ylabel=label, ylim=(0, None))
         axes.legend()
-    figure.axes[0].set_yscale("symlog", linthresh=1)
     figure.savefig(path, dpi=120)

@@ -1,4 +1,4 @@
-"""Name -> thing. Every choice a user makes by name (an encoder, an objective, ...) is looked up here."""
+"""Name -> thing: every choice that a user makes by name is looked up here."""
 
 from __future__ import annotations
 
@@ -64,6 +64,10 @@ class Registry(Mapping[str, T], Generic[T]):
         except (ImportError, AttributeError, ValueError) as error:
             raise UnknownNameError(f"cannot import the {self.kind} {name!r}: {error}") from error
         return entry
+
+    def __contains__(self, name: object) -> bool:
+        """Whether `name` is registered; an importable ``package.module:attribute`` is not."""
+        return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -115,8 +115,7 @@ def read_smiles(source: str) -> list[str]:
             return _column(pd.read_parquet(path), column, path)
         if path.suffix == ".csv":
             return _column(pd.read_csv(path, dtype=str), column, path)
-        text = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-        with text as lines:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
             return [line.split()[0] for line in lines if line.strip()]
     except (OSError, EOFError, ValueError) as error:
         raise MolvaeError(f"{path}: cannot be read: {error}") from error
@@ -167,7 +166,8 @@ def _parallel(
     chunks = [smiles[i : i + CHUNK] for i in range(0, len(smiles), CHUNK)]
     if len(chunks) < 2:
         return work(smiles)
-    jobs = joblib.Parallel(n_jobs=-1, return_as="generator")(joblib.delayed(work)(c) for c in chunks)
+    processes = joblib.Parallel(n_jobs=-1, return_as="generator")
+    jobs = processes(joblib.delayed(work)(c) for c in chunks)
     with tqdm(total=len(smiles), desc=label, unit="mol", disable=not progress) as bar:
         rows: list[T] = []
         for part in jobs:

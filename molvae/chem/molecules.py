@@ -23,7 +23,7 @@ def quiet() -> Iterator[None]:
 
 def parse(smiles: str) -> Chem.Mol | None:
     """SMILES -> sanitised molecule, or None where it is not one (empty, too long, invalid)."""
-    if not isinstance(smiles, str) or not smiles.strip() or len(smiles) > MAX_SMILES_LENGTH:
+    if not smiles.isascii() or not smiles.strip() or len(smiles) > MAX_SMILES_LENGTH:
         return None
     with quiet():
         mol = Chem.MolFromSmiles(smiles.strip())

@@ -29,7 +29,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code (0 done, 1 error, 2 usage, 130 Ctrl-C)."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a verb here
     parser = argparse.ArgumentParser(
         prog="molvae",
         description="Learn a continuous map of molecules and search it.",

@@ -171,11 +171,11 @@ class _Watch:
             self.bar.initial = progress.share  # so that the time left counts from here
         self.bar.n = progress.share
         row = progress.row
-        if row is not None:
+        if row is not None and (sys.stderr.isatty() or row.validation_loss is not None):
             self.bar.set_postfix_str(
                 f"step {row.step:,} | loss {row.loss:.2f} | reconstruction "
                 f"{row.reconstruction_nats:.2f} nats | KL {row.kl_nats:.1f} nats | "
                 f"{row.examples_per_second:.0f} mol/s"
             )
-        self.bar.refresh()
+            self.bar.refresh()
         return self.signal != 0

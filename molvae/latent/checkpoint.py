@@ -1,4 +1,4 @@
-"""Tensors and JSON in one safetensors file, written whole or not at all; nothing in it can execute."""
+"""Tensors and JSON in one safetensors file, written whole or not at all. Nothing can execute."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
     text = {key: json.dumps(value) for key, value in metadata.items()}
     try:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, text)
+        partial.chmod(0o644)  # safetensors makes it private
         os.replace(partial, path)
     except SafetensorError as error:  # how the library reports a failed write
         raise OSError(f"{path}: cannot be written: {error}") from error

@@ -38,7 +38,8 @@ class GRUDecoder(nn.Module):
             symbols = symbols * kept[..., None]
         inputs = torch.cat([symbols, z.expand(len(symbols), *z.shape)], dim=-1)
         states, _ = self.gru(inputs, torch.tanh(self.start(z))[None].float())
-        return self.out(states).transpose(0, 1)
+        logits: Tensor = self.out(states)
+        return logits.transpose(0, 1)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, summed over symbols and EOS."""

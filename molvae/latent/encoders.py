@@ -26,6 +26,7 @@ class GRUEncoder(nn.Module):
         self.back = nn.GRU(vocabulary, hidden // 2)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Ids (B, L) -> hidden (B, H)."""
         lengths = (ids != PAD).sum(1)  # (B,)
         steps = torch.arange(ids.shape[1], device=ids.device)
         reverse = (lengths[:, None] - 1 - steps).clamp(min=0)  # (B, L): last symbol first
@@ -59,6 +60,7 @@ class ConvEncoder(nn.Module):
         self.values = nn.Linear(channels, hidden)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Ids (B, L) -> hidden (B, H)."""
         batch, length = ids.shape
         real = (ids != PAD)[..., None]  # (B, L, 1)
         x = self.symbols(ids) + self.positions[:length]  # (B, L, C)
@@ -73,5 +75,5 @@ class ConvEncoder(nn.Module):
 
 
 def one_hot(ids: Tensor, vocabulary: int) -> Tensor:
-    """Ids (...,) -> float32 (..., V). A product with it is a table look-up whose gradient is fast."""
+    """Ids (...,) -> float32 (..., V); a product with it is a look-up whose gradient is fast."""
     return nn.functional.one_hot(ids, vocabulary).float()
