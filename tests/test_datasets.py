@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from molvae.chem.datasets import datasets, load, part_of, properties, read_smiles
-from molvae.chem.objectives import PROPERTIES
 from molvae.chem.molecules import parse
+from molvae.chem.objectives import PROPERTIES
 from molvae.errors import MolvaeError
 
 ROWS = ["CCO", "OCC", "c1ccccc1", "not a molecule", "", "CC(=O)Oc1ccccc1C(=O)O"]
@@ -81,9 +81,7 @@ def test_properties_are_those_of_each_molecule_and_are_cached(tmp_path: Path) ->
     assert np.isnan(properties(["C1CC"])["logP"][0])
 
 
-def test_a_damaged_cache_is_computed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_cache_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOLVAE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "mine.smi").write_text("\n".join(ROWS))
     load(str(tmp_path / "mine.smi"))

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from molvae import latent
 from molvae.chem.molecules import canonical
 from molvae.chem.tokenizers import BOS, EOS, PAD, Tokenizer, tokenizers
 from molvae.errors import MolvaeError
-from molvae import latent
 
 
 def test_the_two_rooms_mean_the_same_by_special_ids() -> None:

@@ -26,6 +26,7 @@ FIT_OPTIONS = [
     ("patience", int, "validations without improvement before stopping early"),
     ("validate-every", int, "steps between validations"),
     ("seed", int, "of weights, batches and noise"),
+    ("checkpoint-minutes", float, "minutes between checkpoints"),
     ("precision", str, "auto, or one of Lightning Fabric's, such as 32-true"),
     ("devices", int, "processors in each node: GPUs where there are any"),
     ("nodes", int, "machines"),
@@ -39,7 +40,14 @@ SHAPE_OPTIONS = [
 ]
 
 
-CHANGEABLE = {"epochs", "minutes", "patience", "validate_every", "devices", "nodes"}  # on resume
+ON_RESUME = {
+    "epochs",
+    "minutes",
+    "patience",
+    "checkpoint_minutes",
+    "devices",
+    "nodes",
+}  # may change
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args, folder)
     data = load(options.pop("data"), progress=not _is_worker())
     parts = [data.split("train"), data.split("validation")]
-    limit = options.pop("limit", None)
-    if limit:
+    if limit := options.pop("limit", None):
         parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
     if not _is_worker():
         print(
@@ -112,6 +119,7 @@ def _names(options: list[tuple[str, type, str]]) -> set[str]:
 def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The options in force: those given, over those that a resumed training was started with."""
     from molvae.errors import MolvaeError
+    from molvae.latent.fit import METRICS
 
     keys = {"data", "tokenizer", "limit"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
     given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
@@ -120,14 +128,14 @@ def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if not path.is_file():
             raise MolvaeError(f"{folder} holds no training to resume")
         stored = json.loads(path.read_text())
-        for key in sorted(set(given) - CHANGEABLE):
+        for key in sorted(set(given) - ON_RESUME):
             if given[key] != stored.get(key):
                 raise MolvaeError(
                     f"--{key.replace('_', '-')} cannot change on resume "
                     f"(this training has {stored.get(key, 'the default')})"
                 )
         given = stored | given
-    elif path.exists() and not _is_worker():
+    elif (folder / METRICS).exists() and not _is_worker():
         raise MolvaeError(f"{folder} holds a training already: add --resume, or another --out")
     given.setdefault("data", "zinc")
     if not _is_worker():

@@ -48,6 +48,23 @@ class FitConfig:
     devices: int = 1  # in each node
     nodes: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            MolvaeError: naming the field.
+        """
+        for name in ("batch", "validate_every", "patience", "devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise MolvaeError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("epochs", "minutes", "clip"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise MolvaeError(f"{name} must be above 0, not {value}")
+        for name in ("learning_rate", "kl_weight", "kl_warmup", "checkpoint_minutes", "seed"):
+            if not getattr(self, name) >= 0:
+                raise MolvaeError(f"{name} must not be negative, got {getattr(self, name)}")
+
 
 @dataclass
 class State:
@@ -136,17 +153,13 @@ class _Run:
 
     def __init__(self, model: VAE, config: FitConfig, folder: Path | None, examples: int) -> None:
         self.model, self.config, self.folder = model, config, folder
-        self.fabric = Fabric(
-            devices=config.devices,
-            num_nodes=config.nodes,
-            precision=_precision(config.precision),  # type: ignore[arg-type]
-        )
-        self.fabric.launch()
+        self.fabric = _launched(config)
         adam = torch.optim.Adam(model.parameters(), lr=0.0, betas=(0.9, 0.99))
         self.wrapped, self.optimizer = self.fabric.setup(model, adam)
         self.steps_per_epoch = max(1, examples // (config.batch * self.fabric.world_size))
         self.state, self.best = State(), copy.deepcopy(model.state_dict())
         self.sums: list[Tensor] = []
+        self.means: list[float] = [math.nan] * 3
         if folder is not None:
             self._resume(folder)
         self.since = (self.state.examples, self.state.seconds)
@@ -296,8 +309,9 @@ class _Run:
             writer.writerows(rows)
 
     def _log(self, *validation: float) -> Row:
-        means = torch.stack(self.sums).mean(0).tolist() if self.sums else [math.nan] * 3
-        self.sums = []
+        if self.sums:  # else the last row says it: no step was taken since
+            self.means = torch.stack(self.sums).mean(0).tolist()
+            self.sums = []
         examples, seconds = self.since
         rate = (self.state.examples - examples) / max(1e-9, self.state.seconds - seconds)
         self.since = (self.state.examples, self.state.seconds)
@@ -308,10 +322,10 @@ class _Run:
             rate,
             self.learning_rate,
             self.kl_weight,
-            *means,
+            *self.means,
             *validation,
         )
-        if any(math.isnan(v) or math.isinf(v) for v in [row.loss, *validation]):
+        if not all(map(math.isfinite, [row.loss, *validation])):
             raise MolvaeError(
                 f"the loss is no longer finite at step {row.step}: try a lower --learning-rate "
                 "(the last checkpoint is kept)"
@@ -323,6 +337,27 @@ class _Run:
 
     def _ids(self, table: Ids) -> Tensor:
         return self.fabric.to_device(torch.from_numpy(table.astype(np.int64)))
+
+
+def _launched(config: FitConfig) -> Fabric:
+    """Start the processes that share this training.
+
+    Raises:
+        MolvaeError: this machine lacks the devices, or does not know the precision.
+    """
+    try:
+        fabric = Fabric(
+            devices=config.devices,
+            num_nodes=config.nodes,
+            precision=_precision(config.precision),  # type: ignore[arg-type]
+        )
+    except (ValueError, RuntimeError) as error:
+        raise MolvaeError(
+            f"cannot train with precision {config.precision!r}, {config.devices} devices and "
+            f"{config.nodes} nodes: {error}"
+        ) from error
+    fabric.launch()
+    return fabric
 
 
 def _precision(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from molvae.errors import MolvaeError
 from molvae.latent.decoders import decoders
 from molvae.latent.elbo import Elbo, elbo
 from molvae.latent.encoders import encoders
@@ -29,6 +30,21 @@ class VAEConfig:
     dropout: float = 0.0  # share of the decoder's input symbols hidden in training
     posterior: str = "diagonal"
     prior: str = "standard-normal"
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot work.
+
+        Raises:
+            MolvaeError: naming the field.
+        """
+        for name, least in (("latent", 1), ("encoder_hidden", 16), ("decoder_hidden", 1)):
+            if getattr(self, name) < least or (least > 1 and getattr(self, name) % least):
+                multiple = f" and a multiple of {least}" if least > 1 else ""
+                raise MolvaeError(
+                    f"{name} must be at least {least}{multiple}, not {getattr(self, name)}"
+                )
+        if not 0 <= self.dropout < 1:
+            raise MolvaeError(f"dropout must be at least 0 and below 1, not {self.dropout}")
 
 
 class VAE(nn.Module):

@@ -1,0 +1,92 @@
+"""`molvae train` as a user runs it: in a process, killed, resumed, on a file of theirs."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from molvae import MolVAE
+from molvae.cli import main
+from molvae.latent.fit import CHECKPOINT
+
+TINY = [
+    "--encoder-hidden", "32", "--decoder-hidden", "32", "--latent", "4",
+    "--batch", "32", "--validate-every", "20",
+]  # fmt: skip
+
+
+@pytest.fixture
+def table(zinc: list[str], tmp_path: Path) -> Path:
+    """A CSV as a user has it: other columns, a few rows that are no molecules."""
+    path = tmp_path / "mine.csv"
+    rows = [*zinc[:900], "rubbish", ""]
+    pd.DataFrame({"id": range(len(rows)), "structure": rows}).to_csv(path, index=False)
+    return path
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "molvae", "train", *words]
+
+
+def test_a_users_csv_becomes_a_model(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = table.parent / "run"
+    words = ["train", "--data", f"{table}:structure", "--epochs", "2", "--out", str(out), *TINY]
+    assert main(words) == 0
+    assert "900 molecules (2 rows left out)" in capsys.readouterr().out
+    model = MolVAE.load(out / "model.safetensors")
+    assert model.summary["data"] == f"{table}:structure"
+    assert len(model.decode(model.encode(["CCO"]))) == 1
+    assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert main(words) == 1
+    assert "holds a training already: add --resume" in capsys.readouterr().err
+    assert main([*words, "--resume", "--latent", "5"]) == 1
+    assert "--latent cannot change on resume (this training has 4)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_training_resumes_with_the_same_curve(table: Path, number: int) -> None:
+    words = ["--data", f"{table}:structure", "--epochs", "8", *TINY]
+    whole, broken = table.parent / "whole", table.parent / "broken"
+    subprocess.run(command(*words, "--out", str(whole)), check=True, capture_output=True)
+    process = subprocess.Popen(
+        command(*words, "--out", str(broken), "--checkpoint-minutes", "0"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (broken / CHECKPOINT).exists():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    if number == signal.SIGTERM:
+        assert process.returncode == 128 + number
+        assert "continue with: molvae train --resume" in errors
+    resume = command("--resume", "--out", str(broken))
+    subprocess.run(resume, check=True, capture_output=True)
+    assert curve(broken) == curve(whole)
+
+
+def curve(folder: Path) -> list[tuple[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return [(r["step"], r["validation_loss"]) for r in csv.DictReader(file)]
+
+
+def test_options_that_make_no_sense_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, message in [
+        (["--data", "zink"], "no such file, and not a known data set"),
+        (["--tokenizer", "words"], "unknown tokenizer 'words'"),
+        (["--encoder", "grru"], "unknown encoder 'grru': did you mean 'gru'"),
+        (["--resume", "--out", "nowhere"], "nowhere holds no training to resume"),
+        (["--batch", "0"], "batch must be at least 1"),
+        (["--precision", "float3"], "precision"),
+    ]:
+        assert main(["train", *words, "--limit", "50", "--epochs", "1"]) == 1, words
+        err = capsys.readouterr().err
+        assert message in err.replace("\r", "\n").split("\n")[-2], (words, err)
