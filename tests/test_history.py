@@ -107,8 +107,8 @@ def test_damaged_and_foreign_files_are_told(tmp_path) -> None:
 def test_a_torn_file_is_told(tmp_path) -> None:
     path = tmp_path / "history.sqlite"
     with History(path) as history:
-        for i in range(200):
-            history.add("C" * (i + 1), 1.0, seconds=0.0, z=np.zeros(64))
+        for i in range(40):
+            history.add("C" * (i + 1), 1.0, seconds=0.0, z=np.zeros(512))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(MolvaeError, match="damaged"):

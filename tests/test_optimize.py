@@ -39,7 +39,8 @@ class Chains:
     def decode(self, z: np.ndarray) -> list[str]:
         counts = np.clip(np.round((np.asarray(z) + 1) * 3), 0, 20).astype(int)
         return [
-            "C" * c + "N" * n + "O" * o + "Cl" * min(x, 1) + "(" * int(n > 5) for c, n, o, x in counts
+            "C" * c + "N" * n + "O" * o + "Cl" * min(x, 1) + "(" * int(n > 5)
+            for c, n, o, x in counts
         ]
 
 

@@ -129,9 +129,9 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
         raise MolvaeError(f"{folder} holds no run to resume")
     try:
         stored = json.loads((folder / "config.json").read_text())
-        changed = [k for k in given if k != "budget" and given[k] != stored[k]]
+        changed = [k for k in names if given.get(k, stored[k]) != stored[k] and k != "budget"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MolvaeError(f"{folder / 'config.json'} cannot be read: {error}") from error
+        raise MolvaeError(f"{folder / 'config.json'} is damaged: {error!r}") from error
     if changed:
         flag, was = changed[0].replace("_", "-"), stored[changed[0]]
         raise MolvaeError(f"--{flag} cannot change on resume (this run has {was})")
@@ -248,7 +248,7 @@ def _trace(result: Result, objective: Objective) -> bytes:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(result.table["y"], ".", color="#b0b8c4", label="evaluated molecule")
-    axes.plot(result.trace, color="#2a7fb8", label="best so far")
+    axes.plot(result.trace, color="#2a7fb8", drawstyle="steps-post", label="best so far")
     axes.set(xlabel="evaluations", ylabel=objective.label)
     axes.legend(loc="lower right")
     picture = io.BytesIO()

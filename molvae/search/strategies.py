@@ -83,7 +83,7 @@ class ExpectedImprovement:
     expected improvement"), greedily.
     """
 
-    steps = (0.1, 0.2, 0.4, 0.8)  # lengths of a step, in standard deviations of the observed z
+    steps = (0.15, 0.3, 0.5, 0.8)  # lengths of a step, in standard deviations of the observed z
     rank_weight = 0.02  # share of the observations that carry most of the weight
     ascents = 8  # how many of the best observations are moved up the acquisition
     ascent_steps = 20

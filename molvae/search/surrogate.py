@@ -15,14 +15,15 @@ from numpy.typing import ArrayLike
 from molvae.errors import MolvaeError
 
 
-def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 20) -> SingleTaskGP:
+def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> SingleTaskGP:
     """Features (n, F) and y (n, 1) -> a Gaussian process fitted by type-II maximum a posteriori.
 
     Features are normalised to the unit cube, y is standardised; the kernel is BoTorch's default,
     an RBF with one lengthscale per feature whose prior grows with sqrt(F) (Hvarfner, Hellsten &
     Nardi 2024, "Vanilla Bayesian optimization performs great in high dimensions"). Rows whose y is
     NaN are failed evaluations and are ignored. The fit draws no random number. `max_steps` bounds
-    the L-BFGS steps: in many dimensions the likelihood has long flattened out by then.
+    the L-BFGS steps: further ones fit many lengthscales to noise (on 64 latents of QM9 and up to
+    500 observations held-out R2 of logP and of drug is highest near 10 steps, and falls after).
 
     Raises:
         MolvaeError: fewer than two values of y are known.
