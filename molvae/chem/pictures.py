@@ -77,7 +77,7 @@ def molecule_grid(
 
 
 def _drawable(smiles: str) -> Chem.Mol:
-    """String -> molecule with coordinates, or a the word "invalid" in place of an atom."""
+    """String -> molecule with coordinates, or the word "invalid" in place of an atom."""
     mol = parse(smiles)
     if mol is None:
         mol = Chem.MolFromSmiles("*")

@@ -1,0 +1,42 @@
+"""What the README shows works as it stands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from molvae.cli import VERBS, main
+from molvae.model import shipped
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+SMALLER = {  # the same commands, ended sooner
+    "train": ["--limit", "200", "--epochs", "1", "--encoder-hidden", "32"],
+    "report": ["--molecules", "50", "--samples", "50"],
+    "optimize": ["--budget", "50"],
+}
+COMMANDS = re.findall(r"`(molvae [a-z]+[^`]*)`", README.replace("molvae VERB", ""))
+
+
+def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(block, "README", "exec"), {})
+    out = capsys.readouterr().out
+    assert "iteration" in out
+
+
+def test_every_verb_is_shown_and_a_model_ships() -> None:
+    assert {shlex.split(command)[1] for command in COMMANDS} == set(VERBS)
+    assert "zinc" in shipped()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_of_the_table_runs(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.smi").write_text("CCO\nc1ccccc1\n")
+    words = shlex.split(command)[1:]
+    if words[0] == "decode":
+        assert main(["encode", "my.smi", "--out", "z.npz"]) == 0
+    assert main(words + SMALLER.get(words[0], [])) == 0
