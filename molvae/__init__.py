@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from molvae.chem.history import History
     from molvae.chem.oracle import Oracle
     from molvae.errors import MolvaeError
+    from molvae.loop import OptimizeConfig, Result, optimize
     from molvae.model import MolVAE
-    from molvae.optimize import Result, optimize
 
 _HOMES = {
     "History": "molvae.chem.history",
     "MolVAE": "molvae.model",
     "MolvaeError": "molvae.errors",
+    "OptimizeConfig": "molvae.loop",
     "Oracle": "molvae.chem.oracle",
-    "Result": "molvae.optimize",
-    "optimize": "molvae.optimize",
+    "Result": "molvae.loop",
+    "optimize": "molvae.loop",
 }
-__all__ = ["History", "MolVAE", "MolvaeError", "Oracle", "Result", "optimize"]
+__all__ = ["History", "MolVAE", "MolvaeError", "OptimizeConfig", "Oracle", "Result", "optimize"]
 
 
 def __getattr__(name: str) -> Any:

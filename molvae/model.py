@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from molvae.chem.molecules import canonical, parse
+from molvae.chem.molecules import canonical, heavy_atoms
 from molvae.chem.tokenizers import Tokenizer
 from molvae.errors import MolvaeError
 from molvae.latent import BOS, EOS, PAD
@@ -82,7 +82,7 @@ class MolVAE:
             torch.manual_seed(config.seed)
             vae = VAE(vae_config)
         state = fit(vae, tables[0], tables[1], config, folder, observe)
-        sizes = [parse(s).GetNumHeavyAtoms() for s in usable[0]]  # type: ignore[union-attr]
+        sizes = [heavy_atoms(s) for s in usable[0]]
         summary = {
             "molecules": len(usable[0]),
             "left_out": left_out,

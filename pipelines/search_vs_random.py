@@ -15,12 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
-from molvae.chem.history import History
 from molvae.chem.metrics import top_mean
-from molvae.chem.oracle import Oracle
-from molvae.model import MolVAE
-from molvae.optimize import OptimizeConfig, optimize
 
 METHODS = {"ei": "search (ei)", "prior": "prior samples", "random": "random molecules"}
 

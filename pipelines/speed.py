@@ -15,10 +15,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from molvae import MolVAE, Oracle
+from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
 from molvae.latent.fit import FitConfig, Progress
-from molvae.optimize import OptimizeConfig, optimize
 
 T = TypeVar("T")
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from molvae.chem.history import History, Iteration, Record
     from molvae.chem.objectives import Objective
     from molvae.chem.oracle import Oracle
+    from molvae.loop import Result
     from molvae.model import MolVAE
-    from molvae.optimize import Result
 
 DEFAULTS: dict[str, Any] = {
     "objective": "logP",
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     folder, options = _options(args)
     from molvae.chem.objectives import as_objective
     from molvae.chem.oracle import Oracle
-    from molvae.optimize import OptimizeConfig, optimize
+    from molvae.loop import OptimizeConfig, optimize
 
     objective = as_objective(options["objective"])
     config = OptimizeConfig(options["strategy"], options["batch"], seed=options["seed"])

@@ -41,13 +41,8 @@ SHAPE_OPTIONS = [
 
 
 ON_RESUME = {
-    "epochs",
-    "minutes",
-    "patience",
-    "checkpoint_minutes",
-    "devices",
-    "nodes",
-}  # may change
+    *["epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes"]
+}  # may change  # may change
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -119,8 +119,8 @@ def fit(
     """Train `model` in place on token ids (N, L); it ends with its best validated weights.
 
     With a `folder`, metrics.csv and a checkpoint are kept there, and a training that finds its
-    checkpoint continues from it with the same batches and the same noise. `observe` is called
-    after every step; when it returns True, training saves a checkpoint and stops there.
+    checkpoint continues from it with the same batches and the same noise; its length and its KL
+    weight may be other ones. `observe` is called after every step; when it returns True, training saves a checkpoint and stops there.
 
     Raises:
         MolvaeError: no data, a loss that is no longer finite, a checkpoint of another training.
@@ -293,6 +293,8 @@ class _Run:
                 slots.setdefault(int(index), {})[slot] = value
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
             self.state = State(**metadata["state"])
+            if metadata["config"]["kl_weight"] != self.config.kl_weight:
+                self.state.best_loss, self.state.stale = math.inf, 0  # losses no longer compare
         self._trim_metrics(folder / METRICS)
 
     def _trim_metrics(self, path: Path) -> None:

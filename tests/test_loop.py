@@ -15,7 +15,7 @@ from molvae.chem.history import History
 from molvae.chem.oracle import Oracle
 from molvae.cli import main
 from molvae.errors import MolvaeError
-from molvae.optimize import OptimizeConfig, Result, optimize
+from molvae.loop import OptimizeConfig, Result, optimize
 
 ELEMENTS = ("C", "N", "O", "Cl")
 START = [Chem.CanonSmiles(s) for s in ("CCO", "CCCO", "CCCCN", "CCNO", "CCCCCC", "CCCl", "CCCCNO")]
