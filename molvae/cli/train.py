@@ -40,7 +40,9 @@ SHAPE_OPTIONS = [
 ]
 
 
-ON_RESUME = {
+ON_RESUME = {  # what may change
+    *["epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes"]
+}
     *["epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes"]
 }  # may change  # may change
 

@@ -120,7 +120,8 @@ def fit(
 
     With a `folder`, metrics.csv and a checkpoint are kept there, and a training that finds its
     checkpoint continues from it with the same batches and the same noise; its length and its KL
-    weight may be other ones. `observe` is called after every step; when it returns True, training saves a checkpoint and stops there.
+    weight may be other ones. `observe` is called after every step; when it returns True, training
+    saves a checkpoint and stops there.
 
     Raises:
         MolvaeError: no data, a loss that is no longer finite, a checkpoint of another training.
