@@ -40,11 +40,8 @@ SHAPE_OPTIONS = [
 ]
 
 
-ON_RESUME = {  # what may change
-    *["epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes"]
-}
-    *["epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes"]
-}  # may change  # may change
+# what may change on resume
+ON_RESUME = ("epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +122,7 @@ def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if not path.is_file():
             raise MolvaeError(f"{folder} holds no training to resume")
         stored = json.loads(path.read_text())
-        for key in sorted(set(given) - ON_RESUME):
+        for key in sorted(set(given).difference(ON_RESUME)):
             if given[key] != stored.get(key):
                 raise MolvaeError(
                     f"--{key.replace('_', '-')} cannot change on resume "
