@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from molvae.model import MolVAE
     from molvae.plots import learning_curve
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
     folder = args.out or Path("runs") / f"train-{Path(args.data or 'zinc').name.partition('.')[0]}"
     options = _options(args, folder)
     data = load(options.pop("data"), progress=not _is_worker())
