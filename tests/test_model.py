@@ -96,16 +96,16 @@ def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> N
 
 @pytest.mark.parametrize("tokenizer", ["atom", "selfies"])
 def test_a_few_molecules_can_be_learned_by_heart(tokenizer: str, zinc: list[str]) -> None:
-    some = zinc[:12]
+    some = sorted(zinc, key=len)[:8]
     model = MolVAE.fit(
         some,
         some,
         tokenizer=tokenizer,
         shape={"latent": 8, "encoder_hidden": 64, "decoder_hidden": 128},
-        config=FitConfig(epochs=400, batch=12, kl_weight=1e-3, learning_rate=5e-3, patience=99),
+        config=FitConfig(epochs=400, batch=8, kl_weight=1e-3, learning_rate=1e-2),
     )
     decoded = model.decode(model.encode(some))
-    assert sum(canonical(a) == b for a, b in zip(decoded, some, strict=True)) >= 10
+    assert sum(canonical(a) == b for a, b in zip(decoded, some, strict=True)) >= 7
 
 
 def test_shipped_models_load_by_name_and_keep_to_their_size() -> None:

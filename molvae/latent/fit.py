@@ -221,7 +221,10 @@ class _Run:
         terms = self.wrapped(ids)
         loss = -terms.value(kl_weight).mean()
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.config.clip)
+        try:
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.config.clip)
+        except RuntimeError as error:  # before such a gradient can spoil the weights
+            raise self._diverged() if "non-finite" in str(error) else error from None
         self.optimizer.step()
         self.optimizer.zero_grad()
         nats = [loss, -terms.log_likelihood.mean(), terms.kl.mean()]
@@ -244,6 +247,8 @@ class _Run:
             total += [-terms.log_likelihood.sum().item(), terms.kl.sum().item()]
         reconstruction, kl = total / len(table)
         loss = reconstruction + self.config.kl_weight * kl
+        if not math.isfinite(loss):
+            raise self._diverged()
         if loss < self.state.best_loss:
             self.best = copy.deepcopy(self.model.state_dict())
             self.state.best_loss, self.state.best_step = loss, self.state.step
@@ -328,15 +333,16 @@ class _Run:
             *self.means,
             *validation,
         )
-        if not all(map(math.isfinite, [row.loss, *validation])):
-            raise MolvaeError(
-                f"the loss is no longer finite at step {row.step}: try a lower --learning-rate "
-                "(the last checkpoint is kept)"
-            )
         if self.folder is not None and self.fabric.is_global_zero:
             with (self.folder / METRICS).open("a", newline="") as file:
                 csv.writer(file).writerow(asdict(row).values())
         return row
+
+    def _diverged(self) -> MolvaeError:
+        return MolvaeError(
+            f"the loss is no longer finite at step {self.state.step}: try a lower --learning-rate "
+            "(the last checkpoint is kept)"
+        )
 
     def _ids(self, table: Ids) -> Tensor:
         return self.fabric.to_device(torch.from_numpy(table.astype(np.int64)))
