@@ -23,6 +23,7 @@ from molvae.latent.fit import FitConfig, Observer, fit
 from molvae.latent.vae import VAE, VAEConfig
 
 BATCH = 512  # molecules encoded or decoded together
+STANDARDISE_ON = 2_000  # molecules that set the scale of the latent coordinates
 FORMAT = 1  # of the weights file
 
 
@@ -82,6 +83,7 @@ class MolVAE:
             torch.manual_seed(config.seed)
             vae = VAE(vae_config)
         state = fit(vae, tables[0], tables[1], config, folder, observe)
+        vae.cpu().eval().standardise(torch.from_numpy(tables[0][:STANDARDISE_ON].astype(np.int64)))
         sizes = [heavy_atoms(s) for s in usable[0]]
         summary = {
             "molecules": len(usable[0]),
@@ -91,7 +93,7 @@ class MolVAE:
             "training": asdict(state),
             "torch": torch.__version__,
         }
-        return cls(words, vae.cpu(), summary)
+        return cls(words, vae, summary)
 
     @classmethod
     def load(cls, source: str | Path, device: str | torch.device = "cpu") -> MolVAE:
@@ -163,7 +165,8 @@ class MolVAE:
         Raises:
             MolvaeError: z is not a finite array of shape (n, D).
         """
-        points = torch.as_tensor(np.asarray(z), dtype=torch.float32)
+        array = z.detach().cpu() if isinstance(z, Tensor) else np.asarray(z)
+        points = torch.as_tensor(array, dtype=torch.float32)
         if points.ndim != 2 or points.shape[1] != self.latent:
             raise MolvaeError(
                 f"latent points must have shape (n, {self.latent}), not {tuple(points.shape)}"

@@ -1,6 +1,7 @@
 """The latent room: bounds, encoders, decoders, the minibatch loop."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from molvae.latent.decoders import decoders
 from molvae.latent.elbo import elbo
 from molvae.latent.encoders import encoders
 from molvae.latent.fit import CHECKPOINT, METRICS, FitConfig, Progress, fit
+from molvae.latent.posteriors import posteriors
 from molvae.latent.vae import VAE, VAEConfig
 
 VOCABULARY, LONGEST = 9, 14
@@ -108,6 +110,29 @@ def test_greedy_generation_takes_the_likeliest_next_symbol(name: str) -> None:
     drawn = [decoder.generate(z, 1.0, torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(*drawn)
     assert not torch.equal(drawn[0], ids)
+
+
+@pytest.mark.parametrize("posterior", posteriors)
+@pytest.mark.parametrize("decoder", decoders)
+def test_standardised_coordinates_match_the_prior_and_change_no_decode(
+    posterior: str, decoder: str
+) -> None:
+    torch.manual_seed(0)
+    x = sequences(400)
+    config = VAEConfig(VOCABULARY, LONGEST, 4, encoder_hidden=16, decoder_hidden=16)
+    model = VAE(replace(config, posterior=posterior, decoder=decoder)).eval()
+    before, kl_before = model.posterior(x), model(x).kl.mean()
+    mean = before.mean.mean(0)
+    scale = (before.mean.var(0) + before.variance.mean(0)).sqrt()
+    z = before.mean
+    said, written = model.log_likelihood(x, z), model.decoder.generate(3 * z)
+    model.standardise(x)
+    after = model.posterior(x)
+    torch.testing.assert_close(after.mean, (before.mean - mean) / scale, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(after.variance, before.variance / scale**2, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(model.log_likelihood(x, (z - mean) / scale), said)
+    assert torch.equal(model.decoder.generate((3 * z - mean) / scale), written)
+    assert model(x).kl.mean() < kl_before
 
 
 def small(seed: int = 0) -> VAE:

@@ -50,6 +50,15 @@ class GRUDecoder(nn.Module):
         return -loss.view(len(x), -1).sum(1)
 
     @torch.no_grad()
+    def standardise(self, mean: Tensor, scale: Tensor) -> None:
+        """Take (z - mean) / scale in place of z from now on; both (D,)."""
+        gru_weight = self.gru.get_parameter("weight_ih_l0")[:, self.vocabulary :]
+        gru_bias = self.gru.get_parameter("bias_ih_l0")
+        for weight, bias in ((self.start.weight, self.start.bias), (gru_weight, gru_bias)):
+            bias.add_(weight @ mean)
+            weight.mul_(scale)
+
+    @torch.no_grad()
     def generate(
         self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
     ) -> Tensor:

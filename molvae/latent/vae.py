@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -57,7 +58,7 @@ class VAE(nn.Module):
         super().__init__()
         c = self.config = config
         self.encoder = encoders[c.encoder](c.vocabulary, c.max_length, c.encoder_hidden)
-        self.head = posteriors[c.posterior](c.encoder_hidden, c.latent)
+        self.head: Any = posteriors[c.posterior](c.encoder_hidden, c.latent)
         self.decoder: Any = decoders[c.decoder](
             c.vocabulary, c.max_length, c.latent, c.decoder_hidden, c.dropout
         )
@@ -77,6 +78,20 @@ class VAE(nn.Module):
         """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats."""
         result: Tensor = self.decoder.log_likelihood(x, z)
         return result
+
+    @torch.no_grad()
+    def standardise(self, x: Tensor) -> None:
+        """Change the latent coordinates so that the posteriors of x (B, L) average to N(0, I).
+
+        With a small KL weight the aggregate posterior is much narrower than the prior, and most
+        samples of the prior mean nothing to the decoder. This affine change of coordinates matches
+        mean and variance of each dimension: the likelihood is the same at the new coordinates, and
+        the KL term falls to that of the best diagonal Gaussian prior in the old ones.
+        """
+        q = self.posterior(x)
+        mean, scale = q.mean.mean(0), (q.mean.var(0) + q.variance.mean(0)).sqrt()
+        self.head.standardise(mean, scale)
+        self.decoder.standardise(mean, scale)
 
     def forward(self, x: Tensor) -> Elbo:
         """Ids x (B, L) -> the terms of the evidence lower bound, each (B,) in nats."""
