@@ -37,8 +37,8 @@ class FitConfig:
     minutes: float | None = None  # where given, the time decides and not the epochs
     batch: int = 128
     learning_rate: float = 3e-3  # peak, after a short linear warm-up; then a cosine down to zero
-    kl_weight: float = 0.01  # final weight of the KL term
-    kl_warmup: float = 0.1  # share of the training over which that weight grows from zero
+    kl_weight: float = 0.08  # final weight of the KL term
+    kl_warmup: float = 0.6  # share of the training over which that weight grows from zero
     clip: float = 5.0  # largest norm of the gradient
     validate_every: int = 500  # steps
     patience: int = 20  # validations without improvement before training stops early
