@@ -47,7 +47,7 @@ def line(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
 
 
 def plane(
-    model: MolVAE, smiles: str, radius: float = 4.0, grid: int = 7, seed: int = 0
+    model: MolVAE, smiles: str, radius: float = 6.0, grid: int = 7, seed: int = 0
 ) -> pd.DataFrame:
     """A molecule -> what a square grid of latent points around its own decodes to.
 

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("smiles", metavar="SMILES", help="the molecule in the middle")
     options.add_model(parser)
     parser.add_argument(
-        "--radius", type=float, default=4.0, help="latent distance from the middle to the edge"
+        "--radius", type=float, default=6.0, help="latent distance from the middle to the edge"
     )
     parser.add_argument(
         "--grid", type=options.whole_number, default=7, help="points along an edge, odd"
