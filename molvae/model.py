@@ -119,7 +119,7 @@ class MolVAE:
     def save(self, path: str | Path) -> None:
         """Write weights, config, vocabulary and training summary into one .safetensors file.
 
-        Weights are kept in half precision, which changes no decode that we could measure.
+        Weights are kept in half precision; the figures of a shipped model are those of its file.
         """
         write(
             Path(path),
