@@ -19,7 +19,8 @@ from molvae.chem.tokenizers import Tokenizer
 from molvae.errors import MolvaeError
 from molvae.latent import BOS, EOS, PAD
 from molvae.latent.checkpoint import load_weights, read, write
-from molvae.latent.fit import FitConfig, Observer, fit
+from molvae.latent.fit import fit
+from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE, VAEConfig
 
 BATCH = 512  # molecules encoded or decoded together

@@ -17,7 +17,7 @@ import torch
 
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
-from molvae.latent.fit import FitConfig, Progress
+from molvae.latent.training import FitConfig, Progress
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ os.environ["MOLVAE_CACHE"] = tempfile.mkdtemp(prefix="molvae-test-cache-")
 import pytest
 
 from molvae.chem.datasets import datasets, part_of
-from molvae.latent.fit import FitConfig
+from molvae.latent.training import FitConfig
 from molvae.model import MolVAE
 
 

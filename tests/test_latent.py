@@ -15,8 +15,9 @@ from molvae.latent import BOS, EOS, PAD
 from molvae.latent.decoders import decoders
 from molvae.latent.elbo import elbo
 from molvae.latent.encoders import encoders
-from molvae.latent.fit import CHECKPOINT, METRICS, FitConfig, Progress, fit
+from molvae.latent.fit import CHECKPOINT, METRICS, fit
 from molvae.latent.posteriors import posteriors
+from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
 
 VOCABULARY, LONGEST = 9, 14

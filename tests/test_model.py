@@ -11,7 +11,7 @@ from molvae import MolVAE
 from molvae.chem.molecules import canonical
 from molvae.errors import MolvaeError
 from molvae.latent.checkpoint import read, write
-from molvae.latent.fit import FitConfig
+from molvae.latent.training import FitConfig
 from molvae.model import shipped
 
 STRANGE = ["", " ", "C1CC", "not a molecule", "C" * 400, "[235U]", "[Xe]", "Ω", "CC(C)(C)(C)C"]

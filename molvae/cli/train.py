@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from molvae.latent.fit import Progress
+    from molvae.latent.training import Progress
 
 # options that set a field of FitConfig or VAEConfig: (flag, type, help)
 FIT_OPTIONS = [
@@ -47,7 +47,7 @@ ON_RESUME = ("epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes",
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae train`; the defaults are those of the config classes."""
-    from molvae.latent.fit import FitConfig
+    from molvae.latent.training import FitConfig
     from molvae.latent.vae import VAEConfig
 
     parser.formatter_class = argparse.HelpFormatter
@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, save the model, draw the learning curve; return the exit code."""
     from molvae.chem.datasets import load
-    from molvae.latent.fit import METRICS, FitConfig
+    from molvae.latent.fit import METRICS
+    from molvae.latent.training import FitConfig
     from molvae.model import MolVAE
     from molvae.plots import learning_curve
 

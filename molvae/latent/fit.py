@@ -6,8 +6,8 @@ import copy
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from molvae.errors import MolvaeError
 from molvae.latent import PAD
 from molvae.latent.checkpoint import load_weights, read, write
+from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 from molvae.latent.vae import VAE
 
 Ids = NDArray[np.integer]
@@ -27,85 +28,6 @@ LOG_EVERY = 25  # steps that a row of metrics.csv averages over
 BUCKET = 50  # batches whose examples are sorted by length together
 WARMUP_STEPS = 200  # of the learning rate
 VALIDATE_ON = 4_000  # examples at most: enough to rank weights, and a few seconds
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How to train. Losses are nats per example."""
-
-    epochs: float = 20.0
-    minutes: float | None = None  # where given, the time decides and not the epochs
-    batch: int = 128
-    learning_rate: float = 3e-3  # peak, after a short linear warm-up; then a cosine down to zero
-    kl_weight: float = 0.08  # final weight of the KL term
-    kl_warmup: float = 0.6  # share of the training over which that weight grows from zero
-    clip: float = 5.0  # largest norm of the gradient
-    validate_every: int = 500  # steps
-    patience: int = 20  # validations without improvement before training stops early
-    checkpoint_minutes: float = 2.0
-    seed: int = 0
-    precision: str = "auto"  # or a Lightning Fabric precision, such as 32-true
-    devices: int = 1  # in each node
-    nodes: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work.
-
-        Raises:
-            MolvaeError: naming the field.
-        """
-        for name in ("batch", "validate_every", "patience", "devices", "nodes"):
-            if getattr(self, name) < 1:
-                raise MolvaeError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("epochs", "minutes", "clip"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise MolvaeError(f"{name} must be above 0, not {value}")
-        for name in ("learning_rate", "kl_weight", "kl_warmup", "checkpoint_minutes", "seed"):
-            if not getattr(self, name) >= 0:
-                raise MolvaeError(f"{name} must not be negative, got {getattr(self, name)}")
-
-
-@dataclass
-class State:
-    """Where a training stands; kept in the checkpoint."""
-
-    step: int = 0
-    examples: int = 0
-    seconds: float = 0.0
-    best_loss: float = math.inf  # lowest validation loss, nats
-    best_step: int = 0
-    stale: int = 0  # validations since then
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of metrics.csv; losses are nats per example, means since the last row."""
-
-    step: int
-    epoch: float
-    seconds: float
-    examples_per_second: float
-    learning_rate: float
-    kl_weight: float
-    loss: float
-    reconstruction_nats: float
-    kl_nats: float
-    validation_loss: float | None = None
-    validation_reconstruction_nats: float | None = None
-    validation_kl_nats: float | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What an observer of `fit` is told after every step."""
-
-    state: State
-    share: float  # of the training that is done, 0 to 1
-    row: Row | None  # the new row of metrics.csv, at the steps that have one
-
-
-Observer = Callable[[Progress], bool | None]
 
 
 def fit(
