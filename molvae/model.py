@@ -24,6 +24,7 @@ from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE, VAEConfig
 
 BATCH = 512  # molecules encoded or decoded together
+INITIALISE_ON = 1_000  # molecules that a learned prior starts from
 STANDARDISE_ON = 2_000  # molecules that set the scale of the latent coordinates
 FORMAT = 1  # of the weights file
 
@@ -83,8 +84,13 @@ class MolVAE:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             vae = VAE(vae_config)
+            some = torch.randperm(len(tables[0]))[:INITIALISE_ON].numpy()
+            vae.initialise(torch.from_numpy(tables[0][some].astype(np.int64)))
         state = fit(vae, tables[0], tables[1], config, folder, observe)
-        vae.cpu().eval().standardise(torch.from_numpy(tables[0][:STANDARDISE_ON].astype(np.int64)))
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            some = tables[0][:STANDARDISE_ON].astype(np.int64)
+            vae.cpu().eval().standardise(torch.from_numpy(some))
         sizes = [heavy_atoms(s) for s in usable[0]]
         summary = {
             "molecules": len(usable[0]),
@@ -114,7 +120,7 @@ class MolVAE:
             summary = dict(metadata["summary"])
         except (KeyError, TypeError, RuntimeError) as error:
             raise MolvaeError(f"{path}: not a molvae model: {error!r}") from error
-        load_weights(vae, {k: v.float() for k, v in weights.items()}, path)
+        load_weights(vae, weights, path)
         return cls(tokenizer, vae.to(device), summary)
 
     def save(self, path: str | Path) -> None:
@@ -122,9 +128,10 @@ class MolVAE:
 
         Weights are kept in half precision; the figures of a shipped model are those of its file.
         """
+        weights = self.vae.state_dict()
         write(
             Path(path),
-            {k: v.half() for k, v in self.vae.state_dict().items()},
+            {k: v.half() if v.is_floating_point() else v for k, v in weights.items()},
             {
                 "format": FORMAT,
                 "tokenizer": self.tokenizer.name,
@@ -153,7 +160,7 @@ class MolVAE:
         for indices in _batches(len(rows), "encode", progress, [len(r) for r in rows]):
             x = self._padded([rows[i] for i in indices])
             with torch.no_grad():
-                means[indices] = self.vae.posterior(x).mean.cpu()
+                means[indices] = self.vae.encode(x).cpu()
         return means
 
     def decode(
@@ -221,7 +228,7 @@ class MolVAE:
 
     def _measure(self, x: Tensor) -> NDArray[np.float64]:
         terms = self.vae(x)
-        mean = self.vae.posterior(x).mean
+        mean = self.vae.encode(x)
         target, real = x[:, 1:], x[:, 1:] != PAD
         right = (self.vae.decoder(mean, x).argmax(-1) == target) & real
         decoded = self.vae.decoder.generate(mean)[:, : x.shape[1]]

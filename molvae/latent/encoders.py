@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from molvae.latent import PAD
+from molvae.latent import PAD, Example, Kind
 from molvae.registry import Registry
 
 encoders: Registry[type[nn.Module]] = Registry("encoder")
@@ -19,20 +21,23 @@ class GRUEncoder(nn.Module):
     last symbol, and the forward state is taken there.
     """
 
-    def __init__(self, vocabulary: int, max_length: int, hidden: int) -> None:
+    handles: Kind = "ids"
+
+    def __init__(self, example: Example, hidden: int) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
-        self.ahead = nn.GRU(vocabulary, hidden // 2)
-        self.back = nn.GRU(vocabulary, hidden // 2)
+        self.vocabulary = example.vocabulary or 0
+        self.ahead = nn.GRU(self.vocabulary, hidden // 2)
+        self.back = nn.GRU(self.vocabulary, hidden // 2)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids (B, L) -> hidden (B, H)."""
         lengths = (ids != PAD).sum(1)  # (B,)
         steps = torch.arange(ids.shape[1], device=ids.device)
         reverse = (lengths[:, None] - 1 - steps).clamp(min=0)  # (B, L): last symbol first
+        dtype = self.ahead.get_parameter("weight_ih_l0").dtype
         final = []
         for layer, order in ((self.ahead, ids), (self.back, ids.gather(1, reverse))):
-            states = layer(one_hot(order.t(), self.vocabulary))[0]  # (L, B, H / 2)
+            states = layer(one_hot(order.t(), self.vocabulary, dtype))[0]  # (L, B, H / 2)
             final.append(states[lengths - 1, torch.arange(len(ids), device=ids.device)])
         return torch.cat(final, dim=1)
 
@@ -45,13 +50,14 @@ class ConvEncoder(nn.Module):
     positions that matter to them, so that the pooled vector can say what stands where.
     """
 
+    handles: Kind = "ids"
     heads = 8
 
-    def __init__(self, vocabulary: int, max_length: int, hidden: int, layers: int = 4) -> None:
+    def __init__(self, example: Example, hidden: int, layers: int = 4) -> None:
         super().__init__()
         channels = hidden // 2
-        self.symbols = nn.Embedding(vocabulary, channels, padding_idx=PAD)
-        self.positions = nn.Parameter(0.02 * torch.randn(max_length, channels))
+        self.symbols = nn.Embedding(example.vocabulary or 0, channels, padding_idx=PAD)
+        self.positions = nn.Parameter(0.02 * torch.randn(example.shape[0], channels))
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
         self.convolutions = nn.ModuleList(
             nn.Conv1d(channels, channels, 3, dilation=2**i, padding=2**i) for i in range(layers)
@@ -74,6 +80,57 @@ class ConvEncoder(nn.Module):
         return pooled.reshape(batch, -1)
 
 
-def one_hot(ids: Tensor, vocabulary: int) -> Tensor:
-    """Ids (...,) -> float32 (..., V); a product with it is a look-up whose gradient is fast."""
-    return nn.functional.one_hot(ids, vocabulary).float()
+@encoders.register("mlp")
+class MLPEncoder(nn.Sequential):
+    """Numbers (B, ...) -> two hidden layers (B, H)."""
+
+    handles: Kind = "numbers"
+
+    def __init__(self, example: Example, hidden: int) -> None:
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(math.prod(example.shape), hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+        )
+
+
+@encoders.register("linear")
+class LinearEncoder(nn.Sequential):
+    """Numbers (B, ...) -> one linear layer (B, H): with a linear decoder, a linear VAE."""
+
+    handles: Kind = "numbers"
+
+    def __init__(self, example: Example, hidden: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(example.shape), hidden))
+
+
+@encoders.register("image")
+class ImageEncoder(nn.Sequential):
+    """Images (B, C, H, W) -> two convolutions that halve the sides, then one layer (B, H)."""
+
+    handles: Kind = "images"
+
+    def __init__(self, example: Example, hidden: int) -> None:
+        channels, height, width = example.shape
+        small, wide = max(8, hidden // 8), max(16, hidden // 4)
+        super().__init__(
+            nn.Conv2d(channels, small, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(small, wide, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(wide * quarter(height) * quarter(width), hidden),
+            nn.SiLU(),
+        )
+
+
+def quarter(side: int) -> int:
+    """A side of an image -> its length after two halvings that round up."""
+    return -(-side // 4)
+
+
+def one_hot(ids: Tensor, vocabulary: int, dtype: torch.dtype) -> Tensor:
+    """Ids (...,) -> (..., V); a product with it is a look-up whose gradient is fast."""
+    return nn.functional.one_hot(ids, vocabulary).to(dtype)

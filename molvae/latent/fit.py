@@ -1,4 +1,4 @@
-"""The minibatch loop: maximise the evidence lower bound, validate, checkpoint, resume."""
+"""The minibatch loop: maximise a bound on log p(x), validate, checkpoint, resume."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from molvae.errors import MolvaeError
-from molvae.latent import PAD
+from molvae.latent.batches import Array, Table
 from molvae.latent.checkpoint import load_weights, read, write
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
-from molvae.latent.vae import VAE
 
-Ids = NDArray[np.integer]
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
 LOG_EVERY = 25  # steps that a row of metrics.csv averages over
-BUCKET = 50  # batches whose examples are sorted by length together
 WARMUP_STEPS = 200  # of the learning rate
 VALIDATE_ON = 4_000  # examples at most: enough to rank weights, and a few seconds
 
 
 def fit(
-    model: VAE,
-    train: Ids,
-    validation: Ids,
+    model: nn.Module,
+    train: Array | tuple[Array, ...],
+    validation: Array | tuple[Array, ...],
     config: FitConfig,
     folder: Path | None = None,
     observe: Observer = lambda progress: None,
 ) -> State:
-    """Train `model` in place on token ids (N, L); it ends with its best validated weights.
+    """Train `model` in place on examples x (N, ...); it ends with its best validated weights.
+
+    The model is any whose call returns the `Bound` that is to be maximised. Where it is called with
+    more than x, such as labels, `train` and `validation` are tuples of arrays.
 
     With a `folder`, metrics.csv and a checkpoint are kept there, and a training that finds its
     checkpoint continues from it with the same batches and the same noise; its length and its KL
@@ -49,15 +48,16 @@ def fit(
         MolvaeError: no data, a loss that is no longer finite, a checkpoint of another training.
         OSError: the folder cannot be written.
     """
-    if len(train) == 0 or len(validation) == 0:
+    tables = [Table(*(t if isinstance(t, tuple) else (t,))) for t in (train, validation)]
+    if not all(map(len, tables)):
         raise MolvaeError("training needs at least one example to train on and one to validate on")
-    run = _Run(model, config, folder, len(train))
+    run = _Run(model, config, folder, len(tables[0]))
     saved = time.monotonic()
     with torch.random.fork_rng():
-        for ids in run.batches(train):
-            row = run.train_step(ids)
+        for batch in run.batches(tables[0]):
+            row = run.train_step(*batch)
             if run.state.step % config.validate_every == 0:
-                row = run.validate(validation[:VALIDATE_ON])
+                row = run.validate(tables[1])
             stop = run.agree(observe(Progress(run.state, run.share, row)))
             if stop or time.monotonic() - saved > 60 * config.checkpoint_minutes:
                 run.save()
@@ -65,7 +65,7 @@ def fit(
             if stop:
                 return run.state
         if run.state.step % config.validate_every:
-            observe(Progress(run.state, run.share, run.validate(validation[:VALIDATE_ON])))
+            observe(Progress(run.state, run.share, run.validate(tables[1])))
     run.save()
     run.use_best()
     return run.state
@@ -74,7 +74,9 @@ def fit(
 class _Run:
     """A model under training: optimiser, place in the data, best weights so far, files."""
 
-    def __init__(self, model: VAE, config: FitConfig, folder: Path | None, examples: int) -> None:
+    def __init__(
+        self, model: nn.Module, config: FitConfig, folder: Path | None, examples: int
+    ) -> None:
         self.model, self.config, self.folder = model, config, folder
         self.fabric = _launched(config)
         adam = torch.optim.Adam(model.parameters(), lr=0.0, betas=(0.9, 0.99))
@@ -107,32 +109,23 @@ class _Run:
         warmup = min(1.0, (self.state.step + 1) / WARMUP_STEPS)
         return self.config.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * self.share))
 
-    def batches(self, table: Ids) -> Iterator[Tensor]:
-        """Yield this process's batches (B, L) until the training is done, from the current step.
+    def batches(self, table: Table) -> Iterator[tuple[Tensor, ...]]:
+        """Yield this process's batches until the training is done, from the current step.
 
-        The order of epoch e follows from (seed, e) alone. Examples of similar length share a
-        batch: the shuffled epoch is cut into buckets, and each is sorted by length.
+        The order of epoch e follows from (seed, e) alone.
         """
         rank, world = self.fabric.global_rank, self.fabric.world_size
-        batch = self.config.batch * world  # processes share a batch, so that none waits for another
-        lengths = (table != PAD).sum(1)
         while True:
             epoch, skip = divmod(self.state.step, self.steps_per_epoch)
             rng = np.random.default_rng([self.config.seed, epoch])
-            order = rng.permutation(len(table))
-            parts = []
-            for i in range(0, len(order), BUCKET * batch):
-                bucket = order[i : i + BUCKET * batch]
-                bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
-                cut = [bucket[j : j + batch] for j in range(0, len(bucket), batch)]
-                parts += [cut[k] for k in rng.permutation(len(cut))]
+            # processes share a batch, so that none waits for another
+            parts = table.shuffled(self.config.batch * world, rng)
             for rows in parts[skip : self.steps_per_epoch]:
                 if self.share >= 1 or self.state.stale >= self.config.patience:
                     return
-                rows = rows[rank::world]
-                yield self._ids(table[rows, : lengths[rows].max()])
+                yield table.take(rows[rank::world], self.fabric.device)
 
-    def train_step(self, ids: Tensor) -> Row | None:
+    def train_step(self, *batch: Tensor) -> Row | None:
         """Take one gradient step; return the row of metrics.csv where one is due."""
         seed = [self.config.seed, self.state.step, self.fabric.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
@@ -140,7 +133,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         self.wrapped.train()
-        terms = self.wrapped(ids)
+        terms = self.wrapped(*batch)
         loss = -terms.value(kl_weight).mean()
         self.fabric.backward(loss)
         try:
@@ -152,22 +145,23 @@ class _Run:
         nats = [loss, -terms.log_likelihood.mean(), terms.kl.mean()]
         self.sums.append(torch.stack([n.detach().float() for n in nats]))
         self.state.step += 1
-        self.state.examples += len(ids) * self.fabric.world_size
+        self.state.examples += len(batch[0]) * self.fabric.world_size
         self.state.seconds = time.monotonic() - self.started
         due = self.state.step % LOG_EVERY == 0 and self.state.step % self.config.validate_every
         return self._log() if due else None
 
     @torch.no_grad()
-    def validate(self, table: Ids) -> Row:
+    def validate(self, table: Table) -> Row:
         """Measure the bound on held-out examples with fixed noise; keep the best weights."""
         self.wrapped.eval()
         torch.manual_seed(self.config.seed)
         total, size = np.zeros(2), 4 * self.config.batch
-        for i in range(0, len(table), size):
-            part = table[i : i + size]
-            terms = self.wrapped(self._ids(part[:, : (part != PAD).sum(1).max()]))
+        examples = min(len(table), VALIDATE_ON)
+        for i in range(0, examples, size):
+            rows = np.arange(i, min(i + size, examples))
+            terms = self.wrapped(*table.take(rows, self.fabric.device))
             total += [-terms.log_likelihood.sum().item(), terms.kl.sum().item()]
-        reconstruction, kl = total / len(table)
+        reconstruction, kl = total / examples
         loss = reconstruction + self.config.kl_weight * kl
         if not math.isfinite(loss):
             raise self._diverged()
@@ -265,9 +259,6 @@ class _Run:
             f"the loss is no longer finite at step {self.state.step}: try a lower --learning-rate "
             "(the last checkpoint is kept)"
         )
-
-    def _ids(self, table: Ids) -> Tensor:
-        return self.fabric.to_device(torch.from_numpy(table.astype(np.int64)))
 
 
 def _launched(config: FitConfig) -> Fabric:

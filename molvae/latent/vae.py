@@ -1,8 +1,9 @@
-"""The variational autoencoder: prior, encoder, posterior head and decoder, chosen by name."""
+"""The variational autoencoder: prior, encoder, posterior head, decoder, likelihood, by name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,27 +11,39 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from molvae.errors import MolvaeError
+from molvae.latent import Example
 from molvae.latent.decoders import decoders
-from molvae.latent.elbo import Elbo, elbo
+from molvae.latent.elbo import Bound, elbo
 from molvae.latent.encoders import encoders
+from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
-from molvae.latent.priors import priors
+from molvae.latent.priors import Prior, priors
 
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """The shape of a VAE over token sequences; plain values, so that it is kept as JSON."""
+    """The shape of a VAE; plain values, so that it is kept as JSON.
 
-    vocabulary: int  # number of token ids, V
-    max_length: int  # longest sequence of ids, begin and end included, L
+    x is a sequence of token ids, given by `vocabulary` and `max_length`, or an array of numbers,
+    given by `shape`.
+    """
+
+    vocabulary: int = 0  # number of token ids, V
+    max_length: int = 0  # longest sequence of ids, begin and end included, L
     latent: int = 64  # D
     encoder: str = "gru"
     encoder_hidden: int = 512  # H
     decoder: str = "gru"
     decoder_hidden: int = 512
-    dropout: float = 0.0  # share of the decoder's input symbols hidden in training
+    dropout: float = (
+        0.0  # share of the decoder's input symbols (or hidden units) hidden in training
+    )
     posterior: str = "diagonal"
     prior: str = "standard-normal"
+    prior_options: Mapping[str, Any] = field(default_factory=dict)
+    likelihood: str = "categorical"
+    noise: float | None = None  # standard deviation of a Gaussian likelihood; learned where None
+    shape: tuple[int, ...] = ()  # of an x of numbers
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work.
@@ -47,52 +60,98 @@ class VAEConfig:
         if not 0 <= self.dropout < 1:
             raise MolvaeError(f"dropout must be at least 0 and below 1, not {self.dropout}")
 
+    @property
+    def example(self) -> Example:
+        """What one x looks like."""
+        if self.shape:
+            return Example(tuple(self.shape))
+        return Example((self.max_length,), self.vocabulary)
+
 
 class VAE(nn.Module):
     """p(x, z) = p(z) p(x|z) with the amortised posterior q(z|x) (Kingma & Welling 2014).
 
     It is a `LatentModel`: `prior`, `posterior` and `log_likelihood` are all that a bound needs.
+    `bound` is what training maximises; any function of `latent.elbo` with its further arguments
+    filled in, such as `functools.partial(iwae, samples=5)`.
+
+    Raises:
+        MolvaeError: a part is made for another kind of x, or refuses its options.
     """
 
-    def __init__(self, config: VAEConfig) -> None:
+    def __init__(self, config: VAEConfig, bound: Callable[[VAE, Tensor], Bound] = elbo) -> None:
         super().__init__()
         c = self.config = config
-        self.encoder = encoders[c.encoder](c.vocabulary, c.max_length, c.encoder_hidden)
+        self.bound = bound
+        for registry, name in (
+            (encoders, c.encoder),
+            (decoders, c.decoder),
+            (likelihoods, c.likelihood),
+        ):
+            handles = getattr(registry[name], "handles", None)
+            if handles is not None:
+                c.example.refuse_unless(handles, f"the {registry.kind} {name!r}")
+        self.encoder = encoders[c.encoder](c.example, c.encoder_hidden)
         self.head: Any = posteriors[c.posterior](c.encoder_hidden, c.latent)
+        likelihood = likelihoods[c.likelihood](c.noise)
         self.decoder: Any = decoders[c.decoder](
-            c.vocabulary, c.max_length, c.latent, c.decoder_hidden, c.dropout
+            c.example, c.latent, c.decoder_hidden, likelihood, c.dropout
         )
-        self.prior_module = priors[c.prior](c.latent)
+        self.prior_module = build_prior(c)
 
     def prior(self) -> Distribution:
         """Return p(z), batch (), event (D,)."""
-        distribution: Distribution = self.prior_module()
+        distribution: Distribution = self.prior_module(self.posterior)
         return distribution
 
     def posterior(self, x: Tensor) -> Distribution:
-        """Ids x (B, L) -> q(z|x), batch (B,), event (D,)."""
+        """x (B, ...) -> q(z|x), batch (B,), event (D,)."""
         distribution: Distribution = self.head(self.encoder(x))
         return distribution
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats."""
+        """x (B, ...), z (B, D) -> log p(x|z) (B,) in nats."""
         result: Tensor = self.decoder.log_likelihood(x, z)
         return result
 
+    def encode(self, x: Tensor) -> Tensor:
+        """x (B, ...) -> the z that stands for each: the posterior mean, where q has one (B, D)."""
+        result: Tensor = self.head.point(self.posterior(x))
+        return result
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Let the prior start from examples x (n, ...) drawn at random."""
+        self.prior_module.initialise(x, self.posterior(x).sample())
+
     @torch.no_grad()
     def standardise(self, x: Tensor) -> None:
-        """Change the latent coordinates so that the posteriors of x (B, L) average to N(0, I).
+        """Change the latent coordinates so that the posteriors of x (B, ...) average to N(0, I).
 
         With a small KL weight the aggregate posterior is much narrower than the prior, and most
         samples of the prior mean nothing to the decoder. This affine change of coordinates matches
         mean and variance of each dimension: the likelihood is the same at the new coordinates, and
-        the KL term falls to that of the best diagonal Gaussian prior in the old ones.
+        the KL term falls to that of the best diagonal Gaussian prior in the old ones. A learned
+        prior follows; one that cannot keeps the coordinates as they are.
         """
-        q = self.posterior(x)
-        mean, scale = q.mean.mean(0), (q.mean.var(0) + q.variance.mean(0)).sqrt()
-        self.head.standardise(mean, scale)
-        self.decoder.standardise(mean, scale)
+        z = self.posterior(x).sample(torch.Size([16])).flatten(0, 1)
+        mean, scale = z.mean(0), z.std(0)
+        if self.prior_module.standardise(mean, scale):
+            self.head.standardise(mean, scale)
+            self.decoder.standardise(mean, scale)
 
-    def forward(self, x: Tensor) -> Elbo:
-        """Ids x (B, L) -> the terms of the evidence lower bound, each (B,) in nats."""
-        return elbo(self, x)
+    def forward(self, x: Tensor) -> Bound:
+        """x (B, ...) -> the terms of the bound that is trained, each (B,) in nats."""
+        return self.bound(self, x)
+
+
+def build_prior(config: VAEConfig) -> Prior:
+    """Make the prior that a config names.
+
+    Raises:
+        MolvaeError: unknown name, or options that this prior does not take.
+    """
+    try:
+        return priors[config.prior](config.latent, config.example, **config.prior_options)
+    except TypeError as error:
+        raise MolvaeError(f"the prior {config.prior!r} cannot be made: {error}") from None
