@@ -36,7 +36,10 @@ SHAPE_OPTIONS = [
     ("latent", int, "latent dimensions"),
     ("encoder", str, "see 'molvae list encoders'"),
     ("encoder-hidden", int, "width of the encoder"),
+    ("decoder", str, "see 'molvae list decoders'"),
     ("decoder-hidden", int, "width of the decoder"),
+    ("posterior", str, "see 'molvae list posteriors'"),
+    ("prior", str, "see 'molvae list priors'"),
     ("dropout", float, "share of the decoder's input tokens hidden in training"),
 ]
 

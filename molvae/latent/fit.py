@@ -22,7 +22,7 @@ from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
 LOG_EVERY = 25  # steps that a row of metrics.csv averages over
-WARMUP_STEPS = 200  # of the learning rate
+WARMUP_STEPS, WARMUP_SHARE = 200, 0.03  # of the learning rate: whichever is shorter
 VALIDATE_ON = 4_000  # examples at most: enough to rank weights, and a few seconds
 
 
@@ -106,7 +106,8 @@ class _Run:
     @property
     def learning_rate(self) -> float:
         """The learning rate at this step: short linear warm-up, then a cosine down to zero."""
-        warmup = min(1.0, (self.state.step + 1) / WARMUP_STEPS)
+        steps = (self.state.step + 1) / WARMUP_STEPS
+        warmup = min(1.0, max(steps, self.share / WARMUP_SHARE))
         return self.config.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * self.share))
 
     def batches(self, table: Table) -> Iterator[tuple[Tensor, ...]]:

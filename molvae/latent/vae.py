@@ -67,6 +67,30 @@ class VAEConfig:
             return Example(tuple(self.shape))
         return Example((self.max_length,), self.vocabulary)
 
+    def check_parts(self) -> None:
+        """Check that the parts exist and handle this kind of x.
+
+        Raises:
+            MolvaeError: naming the one that does not.
+        """
+        registries = (encoders, decoders, likelihoods)
+        names = (self.encoder, self.decoder, self.likelihood)
+        for registry, name in zip(registries, names, strict=True):
+            handles = getattr(registry[name], "handles", None)  # None: a part of the user's own
+            if handles is not None:
+                self.example.refuse_unless(handles, f"the {registry.kind} {name!r}")
+
+    def build_prior(self) -> Prior:
+        """Make the prior.
+
+        Raises:
+            MolvaeError: unknown name, or options that this prior does not take.
+        """
+        try:
+            return priors[self.prior](self.latent, self.example, **self.prior_options)
+        except TypeError as error:
+            raise MolvaeError(f"the prior {self.prior!r} cannot be made: {error}") from None
+
 
 class VAE(nn.Module):
     """p(x, z) = p(z) p(x|z) with the amortised posterior q(z|x) (Kingma & Welling 2014).
@@ -83,21 +107,14 @@ class VAE(nn.Module):
         super().__init__()
         c = self.config = config
         self.bound = bound
-        for registry, name in (
-            (encoders, c.encoder),
-            (decoders, c.decoder),
-            (likelihoods, c.likelihood),
-        ):
-            handles = getattr(registry[name], "handles", None)
-            if handles is not None:
-                c.example.refuse_unless(handles, f"the {registry.kind} {name!r}")
+        c.check_parts()
         self.encoder = encoders[c.encoder](c.example, c.encoder_hidden)
         self.head: Any = posteriors[c.posterior](c.encoder_hidden, c.latent)
         likelihood = likelihoods[c.likelihood](c.noise)
         self.decoder: Any = decoders[c.decoder](
             c.example, c.latent, c.decoder_hidden, likelihood, c.dropout
         )
-        self.prior_module = build_prior(c)
+        self.prior_module = c.build_prior()
 
     def prior(self) -> Distribution:
         """Return p(z), batch (), event (D,)."""
@@ -143,15 +160,3 @@ class VAE(nn.Module):
     def forward(self, x: Tensor) -> Bound:
         """x (B, ...) -> the terms of the bound that is trained, each (B,) in nats."""
         return self.bound(self, x)
-
-
-def build_prior(config: VAEConfig) -> Prior:
-    """Make the prior that a config names.
-
-    Raises:
-        MolvaeError: unknown name, or options that this prior does not take.
-    """
-    try:
-        return priors[config.prior](config.latent, config.example, **config.prior_options)
-    except TypeError as error:
-        raise MolvaeError(f"the prior {config.prior!r} cannot be made: {error}") from None
