@@ -9,6 +9,7 @@ from torch.distributions import (
     Bernoulli,
     Categorical,
     Distribution,
+    Gamma,
     Independent,
     MixtureSameFamily,
     Normal,
@@ -110,6 +111,19 @@ def test_chains_that_do_not_meet_are_told() -> None:
     result = mcmc(TwoIslands(), X, samples=120, warmup=30)
     assert result.r_hat.max() > 1.5
     assert result.effective_samples.min() < 20
+
+
+def test_a_transition_that_leaves_the_support_is_rejected_and_counted() -> None:
+    class Positive(LinearGaussian):
+        def posterior(self, x: Tensor) -> Distribution:
+            return Independent(Normal(torch.full_like(x[:, :3], 0.5), 0.01), 1)
+
+        def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+            return Gamma(1.0, 2.0).log_prob(z).sum(1) + 0 * z.sqrt().sum(1)  # NaN below zero
+
+    result = mcmc(Positive(), X[:1], samples=200, warmup=50)
+    assert (result.z > 0).all()
+    assert result.divergences > 0
 
 
 def few(model: nn.Module, x: Tensor = X, seed: int = 0) -> PosteriorSamples:
