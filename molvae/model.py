@@ -15,17 +15,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from molvae.chem.molecules import canonical, heavy_atoms
-from molvae.chem.tokenizers import Tokenizer
+from molvae.chem.tokenizers import Tokenizer, tokenizers, writable
 from molvae.errors import MolvaeError
 from molvae.latent import BOS, EOS, PAD
+from molvae.latent.aggregate import PriorFit, fit_prior
 from molvae.latent.checkpoint import load_weights, read, write
 from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE, VAEConfig
 
 BATCH = 512  # molecules encoded or decoded together
-INITIALISE_ON = 1_000  # molecules that a learned prior starts from
-STANDARDISE_ON = 2_000  # molecules that set the scale of the latent coordinates
+EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
 FORMAT = 1  # of the weights file
 
 
@@ -72,8 +72,7 @@ class MolVAE:
             MolvaeError: nothing to train on, an unknown name, a loss that is no longer finite.
         """
         config = config or FitConfig()
-        usable = [_writable(tokenizer, part) for part in (train, validation)]
-        left_out = len(train) + len(validation) - sum(map(len, usable))
+        usable = [writable(tokenizer, part) for part in (train, validation)]
         if not all(usable):
             raise MolvaeError("training needs molecules both to train on and to validate on")
         words = Tokenizer.fit(tokenizer, (s for part in usable for s in part))
@@ -81,20 +80,20 @@ class MolVAE:
         vae_config = replace(
             VAEConfig(len(words), max_length=max(t.shape[1] for t in tables)), **(shape or {})
         )
+        rows = np.random.default_rng(config.seed).permutation(len(tables[0]))[:EXAMPLES]
+        examples = torch.from_numpy(tables[0][rows].astype(np.int64))
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             vae = VAE(vae_config)
-            some = torch.randperm(len(tables[0]))[:INITIALISE_ON].numpy()
-            vae.initialise(torch.from_numpy(tables[0][some].astype(np.int64)))
+            vae.initialise(examples)
         state = fit(vae, tables[0], tables[1], config, folder, observe)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            some = tables[0][:STANDARDISE_ON].astype(np.int64)
-            vae.cpu().eval().standardise(torch.from_numpy(some))
+            vae.cpu().eval().standardise(examples)
         sizes = [heavy_atoms(s) for s in usable[0]]
         summary = {
             "molecules": len(usable[0]),
-            "left_out": left_out,
+            "left_out": len(train) + len(validation) - sum(map(len, usable)),
             "heavy_atoms": [min(sizes), max(sizes)],
             "fit": asdict(config),
             "training": asdict(state),
@@ -115,13 +114,42 @@ class MolVAE:
             raise MolvaeError(f"{source}: no such file, and not a shipped model ({names})")
         weights, metadata = read(path)
         try:
+            config = VAEConfig(**metadata["config"])
+            for registry, name in [(tokenizers, metadata["tokenizer"]), *config.parts]:
+                registry.without_import(name)  # a file must not make us execute anything
             tokenizer = Tokenizer(metadata["tokenizer"], metadata["vocabulary"])
-            vae = VAE(VAEConfig(**metadata["config"]))
+            vae = VAE(config)
             summary = dict(metadata["summary"])
         except (KeyError, TypeError, RuntimeError) as error:
             raise MolvaeError(f"{path}: not a molvae model: {error!r}") from error
         load_weights(vae, weights, path)
         return cls(tokenizer, vae.to(device), summary)
+
+    def fit_prior(
+        self,
+        name: str,
+        train: Sequence[str],
+        validation: Sequence[str],
+        config: FitConfig | None = None,
+        options: dict[str, Any] | None = None,
+        observe: Observer = lambda progress: None,
+    ) -> PriorFit:
+        """Fit another prior to the posteriors of molecules, which `sample` and `save` then use.
+
+        Molecules that the model cannot encode are left out. See `latent.aggregate`.
+
+        Raises:
+            MolvaeError: an unknown prior, options it does not take, no molecules.
+        """
+        x, held_out = (
+            self.tokenizer.encode([s for s in part if self.encodable(s)])
+            for part in (train, validation)
+        )
+        result = fit_prior(
+            self.vae, name, x, held_out, config or FitConfig(), options, observe=observe
+        )
+        self.summary["prior"] = {"name": name, **result._asdict()}
+        return result
 
     def save(self, path: str | Path) -> None:
         """Write weights, config, vocabulary and training summary into one .safetensors file.
@@ -232,8 +260,7 @@ class MolVAE:
         target, real = x[:, 1:], x[:, 1:] != PAD
         right = (self.vae.decoder(mean, x).argmax(-1) == target) & real
         decoded = self.vae.decoder.generate(mean)[:, : x.shape[1]]
-        exact = (decoded == x).all(1)
-        sums = [terms.log_likelihood, terms.kl, right, real, exact]
+        sums = [terms.log_likelihood, terms.kl, right, real, (decoded == x).all(1)]
         return np.array([t.sum().item() for t in sums])
 
     def _ids(self, smiles: str) -> list[int]:
@@ -260,20 +287,6 @@ def shipped() -> dict[str, Path]:
     """The models that come with the package: name -> file."""
     folder = Path(str(importlib.resources.files("molvae") / "weights"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
-
-
-def _writable(tokenizer: str, smiles: Sequence[str]) -> list[str]:
-    """The strings that a tokenizer can split; only SELFIES refuses some."""
-    if tokenizer != "selfies":
-        return list(smiles)
-    usable = []
-    for s in smiles:
-        try:
-            Tokenizer.fit(tokenizer, [s])
-        except MolvaeError:
-            continue
-        usable.append(s)
-    return usable
 
 
 def _batches(

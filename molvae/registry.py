@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
@@ -56,6 +57,20 @@ class Registry(Mapping[str, T], Generic[T]):
         raise UnknownNameError(
             f"unknown {self.kind} {name!r}: {hint}known are {', '.join(self._entries)}"
         )
+
+    def without_import(self, name: str) -> T:
+        """Return the entry called `name`, as it stands in a file: nothing is imported for it.
+
+        Raises:
+            UnknownNameError: not registered, and not in a module that has been imported already.
+        """
+        module = name.partition(":")[0]
+        if ":" in name and module not in sys.modules:
+            raise UnknownNameError(
+                f"the {self.kind} {name!r} comes from elsewhere: import {module} first, if you "
+                "trust it"
+            )
+        return self[name]
 
     def _imported(self, name: str) -> T:
         module, _, attribute = name.partition(":")

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from molvae import MolVAE
 from molvae.chem.molecules import canonical
 from molvae.errors import MolvaeError
 from molvae.latent.checkpoint import read, write
+from molvae.latent.posteriors import posteriors
+from molvae.latent.priors import priors
 from molvae.latent.training import FitConfig
 from molvae.model import shipped
 
@@ -82,6 +85,21 @@ def test_a_wrong_model_file_is_one_clear_error(small_model_file: str, tmp_path: 
             MolVAE.load(path)
 
 
+def test_reading_a_file_executes_nothing(small_model_file: str, tmp_path: Path) -> None:
+    tensors, metadata = read(Path(small_model_file))
+    path = tmp_path / "evil.safetensors"
+    for change in (
+        {"config": metadata["config"] | {"prior": "antigravity:fly"}},
+        {"config": metadata["config"] | {"prior": "os:system"}},
+        {"config": metadata["config"] | {"encoder": "subprocess:Popen"}},
+        {"tokenizer": "antigravity:fly"},
+    ):
+        write(path, tensors, metadata | change)
+        with pytest.raises(MolvaeError, match=r"if you trust it|not a torch nn\.Module"):
+            MolVAE.load(path)
+    assert "antigravity" not in sys.modules
+
+
 def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> None:
     some = zinc[:64]
     figures = small_model.evaluate(some)
@@ -92,6 +110,53 @@ def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> N
     assert figures["elbo_nats"] == pytest.approx(
         -figures["reconstruction_nats"] - figures["kl_nats"], rel=1e-5
     )
+
+
+@pytest.mark.parametrize("posterior", posteriors)
+@pytest.mark.parametrize("prior", priors)
+def test_any_prior_and_posterior_is_trained_stored_and_sampled(
+    posterior: str, prior: str, zinc: list[str], tmp_path: Path
+) -> None:
+    shape = {"latent": 4, "encoder_hidden": 32, "decoder_hidden": 32}
+    config = FitConfig(epochs=1, batch=32, validate_every=10)
+    options = {"components": 12} if prior in ("mixture", "vamp") else {}
+    parts = {"prior": prior, "posterior": posterior, "prior_options": options}
+    model = MolVAE.fit(zinc[:200], zinc[200:260], shape=shape | parts, config=config)
+    z = model.encode(zinc[:200])
+    assert z.isfinite().all()
+    model.save(tmp_path / "model.safetensors")
+    loaded = MolVAE.load(tmp_path / "model.safetensors")
+    assert loaded.vae.config == model.vae.config
+    torch.testing.assert_close(
+        loaded.sample_latents(20), model.sample_latents(20), atol=0.05, rtol=0.05
+    )
+    assert np.isfinite(loaded.evaluate(zinc[:30])["kl_nats"])
+
+
+@pytest.mark.parametrize("prior", ["mixture", "vamp", "flow"])
+def test_a_prior_fitted_afterwards_is_stored_and_changes_nothing_else(
+    prior: str, small_model: MolVAE, small_model_file: str, zinc: list[str], tmp_path: Path
+) -> None:
+    model = MolVAE.load(small_model_file)
+    weights = {k: v.clone() for k, v in model.vae.state_dict().items()}
+    config = FitConfig(epochs=5, batch=64, validate_every=20, learning_rate=0.03)
+    options = {"components": 30} if prior != "flow" else {"transforms": 2, "hidden": 32}
+    gained = model.fit_prior(prior, zinc[:800], [*zinc[800:1000], "[Xe]"], config, options)
+    assert gained.after > gained.before - 0.2  # they are nearly a standard normal already
+    assert model.summary["prior"]["name"] == prior
+    for name, tensor in model.vae.state_dict().items():
+        if not name.startswith("prior_module"):
+            assert torch.equal(tensor, weights[name])
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    loaded = MolVAE.load(path)
+    assert loaded.vae.config.prior == prior
+    torch.testing.assert_close(
+        loaded.sample_latents(20), model.sample_latents(20), atol=0.05, rtol=0.05
+    )
+    assert all(p.requires_grad for p in model.vae.parameters())
+    with pytest.raises(MolvaeError, match="needs examples"):
+        model.fit_prior(prior, [], zinc)
 
 
 @pytest.mark.parametrize("tokenizer", ["atom", "selfies"])

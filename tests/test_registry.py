@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 
@@ -21,3 +22,11 @@ def test_a_dotted_name_is_imported() -> None:
     for wrong in ("math:nothing", "no.such.module:f", ":f"):
         with pytest.raises(UnknownNameError, match="cannot import"):
             functions[wrong]
+
+
+def test_a_name_from_a_file_is_never_imported() -> None:
+    functions: Registry[object] = Registry("function")
+    assert functions.without_import("math:sqrt") is math.sqrt  # imported by this test
+    with pytest.raises(UnknownNameError, match="import antigravity first"):
+        functions.without_import("antigravity:fly")
+    assert "antigravity" not in sys.modules

@@ -14,7 +14,7 @@ from molvae.chem.tokenizers import Tokenizer
 from molvae.errors import MolvaeError
 from molvae.latent.elbo import iwae
 from molvae.latent.fit import fit
-from molvae.latent.semi import UNKNOWN, M2
+from molvae.latent.semi import M2, UNKNOWN
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
 

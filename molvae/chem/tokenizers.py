@@ -53,6 +53,20 @@ tokenizers.register("selfies")(
 )
 
 
+def writable(name: str, smiles: Sequence[str]) -> list[str]:
+    """The strings that tokenizer `name` can split; only SELFIES refuses some."""
+    if name != "selfies":
+        return list(smiles)
+    usable = []
+    for s in smiles:
+        try:
+            tokenizers[name].split(s)
+        except MolvaeError:
+            continue
+        usable.append(s)
+    return usable
+
+
 class Tokenizer:
     """A vocabulary and the two directions between SMILES strings and token ids.
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from molvae.errors import MolvaeError
 from molvae.latent.batches import Array, Table
 from molvae.latent.elbo import Bound
 from molvae.latent.fit import fit
@@ -60,15 +61,17 @@ def fit_prior(
     Raises:
         MolvaeError: unknown prior, options it does not take, no data.
     """
+    if not (len(train) and len(validation)):
+        raise MolvaeError("fitting a prior needs examples both to train on and to validate on")
     new = replace(model.config, prior=name, prior_options=dict(options or {}))
-    prior = new.build_prior()
     device = next(model.parameters()).device
     model.eval()
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
+        prior = new.build_prior().to(device)
         z, held_out = (_latents(model, Table(part), samples) for part in (train, validation))
         some = np.random.default_rng(config.seed).permutation(len(train))[:INITIALISE_ON]
-        prior.to(device).initialise(Table(train).take(some, device)[0], z[some])
+        prior.initialise(Table(train).take(some, device)[0], z[some])
     before = _mean_log_prob(model, held_out)
     frozen = [p for p in model.parameters() if p.requires_grad]
     model.prior_module, model.config = prior, new

@@ -86,9 +86,14 @@ class Mixture(Prior):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, z: Tensor) -> None:
-        """Start with components on examples, as wide as a kernel density estimate has them."""
-        self.means.copy_(z[torch.arange(len(self.means)) % len(z)])
-        width = len(self.means) ** (-1 / (z.shape[1] + 4))  # Scott 1992
+        """Start with components around examples: a kernel density estimate of the right width.
+
+        Bandwidth of Scott 1992; the examples are drawn in by it, so that mean and variance of each
+        dimension are theirs (the smoothed bootstrap of Silverman & Young 1987).
+        """
+        width = len(self.means) ** (-1 / (z.shape[1] + 4))
+        rows, mean = torch.arange(len(self.means)) % len(z), z.mean(0)
+        self.means.copy_(mean + (1 - width**2) ** 0.5 * (z[rows] - mean))
         self.log_scales.copy_((width * z.std(0)).log().expand_as(self.log_scales))
 
     @torch.no_grad()

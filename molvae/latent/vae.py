@@ -18,6 +18,7 @@ from molvae.latent.encoders import encoders
 from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import Prior, priors
+from molvae.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,25 @@ class VAEConfig:
                 )
         if not 0 <= self.dropout < 1:
             raise MolvaeError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        object.__setattr__(self, "shape", tuple(self.shape))  # which JSON makes a list
 
     @property
     def example(self) -> Example:
         """What one x looks like."""
         if self.shape:
-            return Example(tuple(self.shape))
+            return Example(self.shape)
         return Example((self.max_length,), self.vocabulary)
+
+    @property
+    def parts(self) -> list[tuple[Registry[Any], str]]:
+        """The registry and the name of each part."""
+        return [
+            (encoders, self.encoder),
+            (posteriors, self.posterior),
+            (priors, self.prior),
+            (decoders, self.decoder),
+            (likelihoods, self.likelihood),
+        ]
 
     def check_parts(self) -> None:
         """Check that the parts exist and handle this kind of x.
@@ -73,10 +86,11 @@ class VAEConfig:
         Raises:
             MolvaeError: naming the one that does not.
         """
-        registries = (encoders, decoders, likelihoods)
-        names = (self.encoder, self.decoder, self.likelihood)
-        for registry, name in zip(registries, names, strict=True):
-            handles = getattr(registry[name], "handles", None)  # None: a part of the user's own
+        for registry, name in self.parts:
+            part = registry[name]
+            if not (isinstance(part, type) and issubclass(part, nn.Module)):
+                raise MolvaeError(f"the {registry.kind} {name!r} is not a torch nn.Module")
+            handles = getattr(part, "handles", None)  # latents are the same for every x
             if handles is not None:
                 self.example.refuse_unless(handles, f"the {registry.kind} {name!r}")
 
