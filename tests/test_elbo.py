@@ -49,7 +49,7 @@ class Approximate:
         self.ppca, self.shift, self.widen = ppca, shift, widen
 
     def prior(self) -> Distribution:
-        return self.ppca.prior()
+        return Independent(Normal(torch.zeros(LATENT, dtype=torch.float64), 1.0), 1)
 
     def posterior(self, x: Tensor) -> Distribution:
         exact = self.ppca.posterior(x)
