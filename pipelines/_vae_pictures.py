@@ -1,0 +1,98 @@
+"""Figures of VAEs of images: samples, reconstructions, the latent plane, and what models gain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributions import Normal
+
+from molvae.latent.vae import VAE
+
+SIDE = 8  # samples along the side of a panel
+GRID = 15  # decoded points along the side of the latent plane
+
+
+def tiles(images: Tensor, columns: int) -> NDArray[np.float32]:
+    """Images (n, 1, H, W), n a multiple of `columns` -> one image of them all, white between."""
+    padded = torch.nn.functional.pad(images[:, 0], (1, 1, 1, 1)).cpu()
+    n, height, width = padded.shape
+    laid = padded.view(n // columns, columns, height, width).transpose(1, 2)
+    return laid.reshape(n // columns * height, columns * width).numpy()
+
+
+def show(axes: Axes, image: NDArray[np.float32], title: str = "") -> None:
+    """Draw ink on white, without ticks."""
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(title, fontsize=10)
+
+
+def samples(models: dict[str, VAE]) -> Figure:
+    """Samples of each model's prior, as the mean image that each decodes to; a panel a model."""
+    columns = min(5, len(models))
+    rows = -(-len(models) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.8 * rows + 0.3), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, (name, model) in zip(panels, models.items(), strict=False):
+        z = model.prior().sample(torch.Size([SIDE**2]))
+        show(axes, tiles(model.decoder.generate(z), SIDE), name)
+    for axes in panels[len(models) :]:
+        axes.set_axis_off()
+    figure.suptitle("samples of the prior, decoded: probability of each pixel", fontsize=11)
+    return figure
+
+
+def reconstructions(x: Tensor, models: dict[str, VAE]) -> Figure:
+    """Test images x (n, 1, H, W), and below them what each model makes of their codes."""
+    lines = {"test images": x}
+    lines |= {name: model.decoder.generate(model.encode(x)) for name, model in models.items()}
+    figure = Figure(figsize=(0.6 * len(x) + 1.2, 0.66 * len(lines) + 0.4), layout="constrained")
+    for axes, (name, images) in zip(figure.subplots(len(lines), 1), lines.items(), strict=True):
+        show(axes, tiles(images, len(x)))
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+    figure.suptitle("decoded posterior means: probability of each pixel", fontsize=11)
+    return figure
+
+
+def manifold(model: VAE, z: Tensor, digits: NDArray[np.int64]) -> Figure:
+    """A model with D = 2 over its latent plane, and where the images with codes z (n, 2) lie.
+
+    The plane is cut at equal quantiles of N(0, 1), so that each tile stands for the same
+    probability (Kingma & Welling 2014, figure 4).
+    """
+    shares = (torch.arange(GRID, device=z.device) + 0.5) / GRID
+    cuts = Normal(0.0, 1.0).icdf(shares)
+    down, right = torch.meshgrid(cuts.flip(0), cuts, indexing="ij")  # z_2 grows upwards
+    plane = model.decoder.generate(torch.stack([right, down], dim=-1).flatten(0, 1))
+    figure = Figure(figsize=(12, 5.8), layout="constrained")
+    left, other = figure.subplots(1, 2)
+    left.imshow(tiles(plane, GRID), cmap="gray_r", vmin=0, vmax=1, extent=(0, 1, 0, 1))
+    left.set(xlabel="quantile of $z_1$", ylabel="quantile of $z_2$", title="decoded latent plane")
+    points = other.scatter(*z.cpu().numpy().T, c=digits, cmap="tab10", s=12, vmin=0, vmax=9)
+    other.legend(*points.legend_elements(), title="digit", loc="upper left", bbox_to_anchor=(1, 1))
+    other.set(xlabel="$z_1$", ylabel="$z_2$", title="posterior means of the test images")
+    other.set_aspect("equal", "datalim")
+    return figure
+
+
+def differences(table: pd.DataFrame) -> Figure:
+    """Gain in log-likelihood over the plain VAE, by model; bars are two standard errors each way.
+
+    Columns gain and gain_se, in nats per image; the index names the models.
+    """
+    figure = Figure(figsize=(7.5, 0.33 * len(table) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color="gray", linewidth=1)
+    places = np.arange(len(table))
+    axes.errorbar(table.gain, places, xerr=2 * table.gain_se, fmt="o", capsize=3)
+    axes.set_yticks(places, table.index)
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("log-likelihood of a held-out image less that of the plain VAE, nats (± 2 se)")
+    return figure
