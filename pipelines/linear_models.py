@@ -75,8 +75,10 @@ def main() -> None:
     likelihood = against_components(study.train, candidates, args.seed)
     likelihood.to_csv(args.out / "likelihood.csv", index=False)
     print(f"\nheld-out log-likelihood, nats per row: mean and standard error of {FOLDS} folds")
-    cells = likelihood.set_index(["K", "model"]).map("{:.2f}".format)
-    print((cells.nats_per_row + " (" + cells.standard_error + ")").unstack(sort=False).to_string())
+    numbers = likelihood[["nats_per_row", "standard_error"]].map("{:.2f}".format)
+    text = numbers.nats_per_row + " (" + numbers.standard_error + ")"
+    cells = likelihood.assign(text=text).pivot(index="K", columns="model", values="text")
+    print(cells[["PPCA", "factor analysis"]].to_string())
     for row in likelihood.loc[likelihood.groupby("model").nats_per_row.idxmax()].itertuples():
         print(f"{row.model}: best K = {row.K}")
 
