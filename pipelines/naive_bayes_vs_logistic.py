@@ -17,8 +17,8 @@ the variances of naive Bayes are raised by 0.01, so that a feature that happens 
 few examples does not decide alone.
 
 Not every data set shows both regimes: between wine's classes 1 and 2, logistic regression never
-gets ahead, and in iris the lead of naive Bayes is slight and soon over. Standard errors are those of
-the splits; the data set behind them is one draw.
+gets ahead, and in iris the lead of naive Bayes is slight and soon over. Standard errors are those
+of the splits; the data set behind them is one draw.
 """
 
 from __future__ import annotations
