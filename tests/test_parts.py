@@ -371,6 +371,7 @@ def test_a_prior_that_cannot_follow_keeps_the_coordinates() -> None:
         ({"likelihood": "gaussian", "noise": -1.0}, "noise must be above 0"),
         ({"prior": "mixture", "prior_options": {"parts": 3}}, "'mixture' cannot be made"),
         ({"prior": "vampp"}, "did you mean 'vamp'"),
+        ({"prior": "torch.nn:Linear"}, "not a class derived from molvae.latent.priors.Prior"),
         ({"latent": 0}, "latent must be at least 1"),
     ],
 )

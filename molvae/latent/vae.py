@@ -88,8 +88,12 @@ class VAEConfig:
         """
         for registry, name in self.parts:
             part = registry[name]
-            if not (isinstance(part, type) and issubclass(part, nn.Module)):
-                raise MolvaeError(f"the {registry.kind} {name!r} is not a torch nn.Module")
+            kind = Prior if registry is priors else nn.Module
+            if not (isinstance(part, type) and issubclass(part, kind)):
+                raise MolvaeError(
+                    f"the {registry.kind} {name!r} is not a class derived from {kind.__module__}."
+                    f"{kind.__qualname__}"
+                )
             handles = getattr(part, "handles", None)  # latents are the same for every x
             if handles is not None:
                 self.example.refuse_unless(handles, f"the {registry.kind} {name!r}")
