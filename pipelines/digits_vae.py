@@ -4,12 +4,17 @@ First the plain VAE with 2, 5, 10 and 20 latent dimensions; then, with 10, other
 and priors, with the same encoder, decoder and number of steps, none of them tuned for itself.
 Every figure is nats per held-out image, mean over trainings that differ in their seed.
 
-    python pipelines/digits_vae.py                      # 8x8 digits, about 15 minutes on one core
+    python pipelines/digits_vae.py                      # 8x8 digits, about 20 minutes on one core
     python pipelines/digits_vae.py --quick              # seconds, numbers worth nothing
     python pipelines/digits_vae.py --mnist openml --seeds 1   # hours; or a folder, or an .npz
 
 A pixel is on where its intensity is above 0.5, always, and the likelihood is Bernoulli: log p(x)
 is the log of a probability and compares across models.
+
+On the 8x8 digits, five dimensions nearly suffice, and of twenty only seven are used. A learned
+prior gains 0.2 to 0.3 nats, as much when it is fitted afterwards as when it is trained along; an
+importance-weighted bound gains 0.2; richer posteriors gain nothing. With a KL weight of 4 the
+latents say next to nothing (0.1 nats).
 """
 
 from __future__ import annotations
@@ -168,7 +173,7 @@ def load(args: argparse.Namespace) -> Study:
     shape, fit_config = (LARGE, LARGE_FIT) if args.mnist else (SMALL, SMALL_FIT)
     importance_samples = 1_000
     if args.quick:
-        train, validation, fit_config = train[:300], validation[:100], replace(fit_config, epochs=9)
+        train, validation, fit_config = train[:300], validation[:100], replace(fit_config, epochs=6)
         importance_samples = 50
     shape = {**shape, "shape": train.shape[1:]}
     return Study(
