@@ -18,11 +18,12 @@ SMALLER = {  # the same commands, ended sooner
 COMMANDS = re.findall(r"`(molvae [a-z]+[^`]*)`", README.replace("molvae VERB", ""))
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(block, "README", "exec"), {})
-    out = capsys.readouterr().out
-    assert "iteration" in out
+def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+    molecules, core = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(molecules, "README", "exec"), {})
+    assert "iteration" in capsys.readouterr().out
+    exec(compile(core, "README", "exec"), {})
+    assert float(capsys.readouterr().out) < 1e-10
 
 
 def test_every_verb_is_shown_and_a_model_ships() -> None:

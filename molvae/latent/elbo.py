@@ -145,10 +145,10 @@ def kl_parts(q: Distribution, p: Distribution, z: Tensor, examples: int) -> KLPa
     """
     pairs = z[:, None]  # (M, 1, D) against the batch (M,) of q
     log_size = math.log(examples * len(z))
-    log_q_given_x = q.log_prob(z)
-    log_q = q.log_prob(pairs).logsumexp(1) - log_size
     each = marginals(q).log_prob(pairs)  # (M, M, D)
     log_product = (each.logsumexp(1) - log_size).sum(-1)
+    log_q_given_x = q.log_prob(z)
+    log_q = q.log_prob(pairs).logsumexp(1) - log_size
     return KLParts(log_q_given_x - log_q, log_q - log_product, log_product - p.log_prob(z))
 
 

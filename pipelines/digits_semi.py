@@ -1,0 +1,310 @@
+"""What are images without labels worth? M2 against classifiers that see the labelled ones only.
+
+Test error by the number of labels, balanced over the digits, mean over draws of which images are
+labelled; all methods get the same labels. Then what only M2 can do: draw a digit of a class, and
+write a class in the style of an image.
+
+    python pipelines/digits_semi.py                     # 8x8 digits, about 15 minutes on one core
+    python pipelines/digits_semi.py --quick             # seconds, numbers worth nothing
+    python pipelines/digits_semi.py --mnist openml --draws 1   # hours; or a folder, or an .npz
+
+The settings of every method were chosen once, on the labels of the bundled validation images, for
+all numbers of labels together. In a training itself no label counts but those of the table: M2
+keeps the weights with the best bound on validation images without labels, and the supervised
+classifier takes a fixed number of steps. Grey levels are taken as they are, under a Gaussian
+likelihood whose noise is learned: it begins wide, so that classes are told apart before strokes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from _digits import HELP, Digits, load_digits_data
+from _vae_pictures import show, tiles
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from molvae.errors import MolvaeError
+from molvae.latent import Example
+from molvae.latent.elbo import Bound
+from molvae.latent.encoders import encoders
+from molvae.latent.fit import fit
+from molvae.latent.ppca import PPCA
+from molvae.latent.semi import M2, UNKNOWN
+from molvae.latent.training import FitConfig
+from molvae.latent.vae import VAEConfig
+
+CLASSES = 10
+# nats per example for the classifier; the 0.1 of Kingma et al. 2014 is for 50 times as many images
+CLASSIFIER = 30.0
+SMALL = VAEConfig(
+    latent=6,
+    encoder="mlp",
+    decoder="mlp",
+    likelihood="gaussian",
+    encoder_hidden=128,
+    decoder_hidden=128,
+)
+LARGE = replace(SMALL, latent=50, encoder_hidden=512, decoder_hidden=512)
+# the bound itself, from the first step; the best validated weights are kept, none stops early
+FIT = FitConfig(
+    epochs=150,
+    batch=100,
+    learning_rate=3e-3,
+    kl_weight=1.0,
+    kl_warmup=0.0,
+    validate_every=50,
+    patience=10**9,
+    precision="32-true",
+)
+SUPERVISED = {"hidden": 256, "dropout": 0.5}
+SUPERVISED_RATE = 1e-3
+COMPONENTS = 16  # of PPCA
+
+Rows = NDArray[np.intp]
+Labels = NDArray[np.int64]
+
+
+class Setting(NamedTuple):
+    """The digits, the shape of M2 and how it is trained, and the steps of the classifier alone."""
+
+    digits: Digits
+    shape: VAEConfig
+    fit: FitConfig
+    supervised_steps: int
+
+
+class Classifier(nn.Module):
+    """M2's classifier by itself, with dropout: what it learns from labels alone."""
+
+    def __init__(self, shape: tuple[int, ...], hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            encoders[SMALL.encoder](Example(shape), hidden),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, CLASSES),
+        )
+
+    def forward(self, x: Tensor, y: Tensor) -> Bound:
+        """x (B, 1, H, W), y (B,) -> log q(y|x), as what training maximises."""
+        log_q = -nn.functional.cross_entropy(self.layers(x), y, reduction="none")
+        return Bound(log_q, torch.zeros_like(log_q))
+
+    def predict(self, x: NDArray[np.float32]) -> Labels:
+        """Images -> their most likely digits."""
+        with torch.no_grad():
+            return self.layers(torch.from_numpy(x)).argmax(1).numpy()
+
+
+def main() -> None:
+    """Train all methods on all draws of labels; print the tables, write them and the figures."""
+    args = arguments()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
+    torch.set_num_threads(1)  # two are slower for models this small
+    setting = load(args)
+    digits = setting.digits
+    n = len(digits.y_train)
+    print(
+        f"{n} images to train on, {len(digits.y_validation)} to choose weights on, without "
+        f"labels, {len(digits.y_test)} to test; {args.draws} draws of the labels\n"
+    )
+    ppca = PPCA(min(COMPONENTS, n // 2)).fit(flat(digits.x_train))
+    lines, models = [], {}
+    counts = [c for c in args.labels if c < n] + [n]
+    with tqdm(total=len(counts) * args.draws, unit="draw") as bar:
+        for count in counts:
+            for draw in range(args.seed, args.seed + args.draws):
+                rows = labelled_rows(digits.y_train, count, draw)
+                model = train_m2(setting, rows, draw)
+                supervised = train_classifier(setting, rows, draw)
+                models[count, draw] = (model, supervised)
+                predictions = {
+                    "M2": most_likely(model, digits.x_test),
+                    "classifier": supervised.predict(digits.x_test),
+                    "logistic": logistic(flat, digits, rows),
+                    "PPCA + logistic": logistic(lambda x: ppca.transform(flat(x)), digits, rows),
+                }
+                for method, y in predictions.items():
+                    error = 100 * (y != digits.y_test).mean()
+                    lines.append((count, draw, method, error))
+                bar.update()
+    table = pd.DataFrame(lines, columns=["labels", "draw", "method", "error"])
+    report(table, args.out)
+    shown = min(counts, key=lambda count: abs(count - 100))
+    judge = models[n, args.seed][1]
+    show_classes(models[shown, args.seed][0], judge, digits, shown, args.out)
+    print(f"\ntables and figures: {args.out}")
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--mnist", help=HELP)
+    parser.add_argument(
+        "--labels", type=int, nargs="+", default=[10, 20, 50, 100, 200], help="and all"
+    )
+    parser.add_argument("--draws", type=int, default=4, help="of the labels, for each number")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and the first draw")
+    parser.add_argument("--out", type=Path, default=Path("runs/digits-semi"))
+    parser.add_argument("--quick", action="store_true", help="few images, labels and steps")
+    args = parser.parse_args()
+    if args.quick:
+        args.labels, args.draws = [20], 2
+    if args.draws < 1 or any(count < CLASSES or count % CLASSES for count in args.labels):
+        parser.error(f"--labels must be multiples of {CLASSES}, and --draws at least 1")
+    return args
+
+
+def load(args: argparse.Namespace) -> Setting:
+    """Read the digits and decide how M2 is trained on them."""
+    digits = load_digits_data(args.mnist, args.seed)
+    shape, config = (LARGE, replace(FIT, epochs=50)) if args.mnist else (SMALL, FIT)
+    steps = 500
+    if args.quick:
+        few = {"x_train": digits.x_train[:300], "y_train": digits.y_train[:300]}
+        digits, config, steps = digits._replace(**few), replace(config, epochs=5), 100
+    return Setting(digits, replace(shape, shape=digits.x_train.shape[1:]), config, steps)
+
+
+def labelled_rows(y: Labels, count: int, seed: int) -> Rows:
+    """Digits y (n,) -> the rows of `count` of them, as many of each class; all where count is n.
+
+    Raises:
+        MolvaeError: a class has too few.
+    """
+    if count == len(y):
+        return np.arange(count)
+    rng = np.random.default_rng(seed)
+    rows = [rng.permutation(np.flatnonzero(y == c))[: count // CLASSES] for c in range(CLASSES)]
+    if min(map(len, rows)) < count // CLASSES:
+        raise MolvaeError(f"{count} labels are more than a balanced draw has: give fewer --labels")
+    return np.concatenate(rows)
+
+
+def train_m2(setting: Setting, rows: Rows, seed: int) -> M2:
+    """Train M2 on all images, with labels at some rows only."""
+    digits = setting.digits
+    y = np.full(len(digits.y_train), UNKNOWN)
+    y[rows] = digits.y_train[rows]
+    torch.manual_seed(seed)
+    model = M2(setting.shape, CLASSES, alpha=CLASSIFIER * len(y) / len(rows))
+    unknown = np.full(len(digits.x_validation), UNKNOWN)
+    data = ((digits.x_train, y), (digits.x_validation, unknown))
+    fit(model, *data, replace(setting.fit, seed=seed))
+    return model.eval()
+
+
+def train_classifier(setting: Setting, rows: Rows, seed: int) -> Classifier:
+    """Train the classifier on the labelled images alone, for a fixed number of steps or epochs."""
+    digits = setting.digits
+    labelled = (digits.x_train[rows], digits.y_train[rows])
+    batch = min(FIT.batch, len(rows))
+    steps = max(setting.supervised_steps, 30 * len(rows) // batch)
+    config = replace(
+        FIT,
+        epochs=steps / (len(rows) // batch),
+        batch=batch,
+        learning_rate=SUPERVISED_RATE,
+        validate_every=10**9,  # the last weights are kept
+        seed=seed,
+    )
+    torch.manual_seed(seed)
+    model = Classifier(digits.x_train.shape[1:], **SUPERVISED)
+    fit(model, labelled, labelled, config)
+    return model.eval()
+
+
+def logistic(features: Callable[[Any], Any], digits: Digits, rows: Rows) -> Labels:
+    """Fit a logistic regression on features of the labelled images; predict the test images."""
+    regression = LogisticRegression(max_iter=5_000)
+    regression.fit(features(digits.x_train[rows]), digits.y_train[rows])
+    return regression.predict(features(digits.x_test))
+
+
+def flat(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Images (n, ...) -> rows (n, pixels)."""
+    return x.reshape(len(x), -1)
+
+
+@torch.no_grad()
+def most_likely(model: M2, x: NDArray[np.float32]) -> Labels:
+    """Images -> the digits that M2's q(y|x) finds most likely."""
+    return model.classify(torch.from_numpy(x)).probs.argmax(1).numpy()
+
+
+def report(table: pd.DataFrame, folder: Path) -> None:
+    """Print the errors, mean and standard error over draws; write table and figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "errors.csv", index=False)
+    cells = table.groupby(["labels", "method"], sort=False)["error"]
+    mean, error = cells.mean().unstack(), cells.sem().unstack()
+    print("test error in %, mean (standard error) over draws of the labels")
+    print((mean.map("{:.2f}".format) + error.map(" ({:.2f})".format)).to_string())
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for i, method in enumerate(mean.columns):
+        places = mean.index * 1.03 ** (i - 1.5)  # side by side, so that no bar hides another
+        style = {"fmt": "o-" if method == "M2" else "s--", "capsize": 3, "markersize": 4}
+        axes.errorbar(places, mean[method], yerr=error[method], label=method, **style)
+    axes.set(xscale="log", yscale="log", ylabel="test error, % (± 1 standard error)")
+    axes.set_xlabel(f"labelled images (of {mean.index[-1]}; the rest has no label)")
+    axes.set_xticks(mean.index, mean.index)
+    ticks = [t for t in (1, 2, 5, 10, 20, 50) if mean.min().min() / 2 < t < 2 * mean.max().max()]
+    axes.set_yticks(ticks, ticks)
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(folder / "errors.png", dpi=150)
+
+
+@torch.no_grad()
+def show_classes(model: M2, judge: Classifier, digits: Digits, count: int, folder: Path) -> None:
+    """Draw each class from the prior, and each class in the style of test images; judge both."""
+    torch.manual_seed(0)
+    classes = torch.arange(CLASSES)
+    wanted = classes.repeat_interleave(100)
+    z = model.given(wanted).prior().sample(wanted.shape)
+    drawn = model.generate(z, wanted).clamp(0, 1)
+    x, y = torch.from_numpy(digits.x_test), torch.from_numpy(digits.y_test)
+    style = model.encode(x, y)[:100].repeat_interleave(CLASSES, 0)
+    moved = model.generate(style, classes.repeat(len(style) // CLASSES)).clamp(0, 1)
+    right = [
+        (judge.predict(images.numpy()) == y.numpy()).mean()
+        for images, y in ((drawn, wanted), (moved, classes.repeat(len(style) // CLASSES)))
+    ]
+    print(
+        f"\nM2 with {count} labels, its images read by the classifier that saw all labels: "
+        f"{right[0]:.1%} of those drawn\nfrom the prior show the digit that was asked for, "
+        f"{right[1]:.1%} of those in the style of a test image"
+    )
+    shown = drawn.view(CLASSES, 100, *drawn.shape[1:])[:, :12].flatten(0, 1)
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    show(figure.subplots(), tiles(shown, 12), f"M2, {count} labels: a class a row, z of the prior")
+    figure.savefig(folder / "classes.png", dpi=150)
+
+    first = [int((y == c).nonzero()[0, 0]) for c in range(CLASSES)]  # a test image of each digit
+    rows = model.encode(x[first], y[first]).repeat_interleave(CLASSES, 0)
+    grid = model.generate(rows, classes.repeat(CLASSES)).clamp(0, 1)
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    left, right_panel = figure.subplots(1, 2, width_ratios=[1, CLASSES])
+    show(left, tiles(x[first], 1), "test")
+    show(right_panel, tiles(grid, CLASSES), f"M2, {count} labels: the same z with each class")
+    figure.savefig(folder / "styles.png", dpi=150)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MolvaeError as error:
+        raise SystemExit(f"error: {error}") from None
