@@ -127,7 +127,10 @@ class VampPrior(Prior):
 
     def forward(self, posterior: Posterior) -> Distribution:
         """Return the prior, batch (), event (D,)."""
-        return MixtureSameFamily(Categorical(logits=self.logits), posterior(self.pseudo_inputs))
+        # a flow has no `support` to validate against
+        return MixtureSameFamily(
+            Categorical(logits=self.logits), posterior(self.pseudo_inputs), validate_args=False
+        )
 
     @torch.no_grad()
     def initialise(self, x: Tensor, z: Tensor) -> None:
