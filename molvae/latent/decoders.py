@@ -20,8 +20,39 @@ from molvae.registry import Registry
 decoders: Registry[type[nn.Module]] = Registry("decoder")
 
 
+class SequenceDecoder(nn.Module):
+    """Autoregressive p(x|z) = prod_t p(x_t | x_<t, z); called with z and ids, it gives logits."""
+
+    handles: Kind = "ids"
+
+    def __init__(self, example: Example, likelihood: Any, dropout: float) -> None:
+        super().__init__()
+        self.vocabulary = example.vocabulary or 0
+        self.max_length, self.likelihood, self.dropout = example.shape[0], likelihood, dropout
+
+    def begin(self, z: Tensor) -> list[Tensor]:
+        """z (B, D) -> the state before the first symbol."""
+        raise NotImplementedError
+
+    def step(self, symbols: Tensor, z: Tensor, rows: Tensor, state: list[Tensor]) -> Tensor:
+        """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on."""
+        raise NotImplementedError
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, summed over symbols and EOS."""
+        result: Tensor = self.likelihood.log_prob(self(z, x), x)
+        return result
+
+    def generate(
+        self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Latents z (B, D) -> ids (B, L), see `autoregress`."""
+        dtype = next(self.parameters()).dtype
+        return autoregress(self, z.to(dtype), temperature, generator)
+
+
 @decoders.register("gru")
-class GRUDecoder(nn.Module):
+class GRUDecoder(SequenceDecoder):
     """Autoregressive p(x|z) = prod_t p(x_t | x_<t, z) with one GRU layer.
 
     z sets the initial state and is part of the input at every step. During training a share
@@ -33,9 +64,8 @@ class GRUDecoder(nn.Module):
     def __init__(
         self, example: Example, latent: int, hidden: int, likelihood: Any, dropout: float = 0.0
     ) -> None:
-        super().__init__()
-        self.vocabulary = vocabulary = example.vocabulary or 0
-        self.max_length, self.likelihood, self.dropout = example.shape[0], likelihood, dropout
+        super().__init__(example, likelihood, dropout)
+        vocabulary = self.vocabulary
         self.start = nn.Linear(latent, hidden)
         self.gru = nn.GRU(vocabulary + latent, hidden)
         self.out = nn.Linear(hidden, vocabulary)
@@ -48,11 +78,6 @@ class GRUDecoder(nn.Module):
         states, _ = self.gru(inputs, torch.tanh(self.start(z))[None].to(inputs.dtype))
         logits: Tensor = self.out(states)
         return logits.transpose(0, 1)
-
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, summed over symbols and EOS."""
-        result: Tensor = self.likelihood.log_prob(self(z, x), x)
-        return result
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
         """Take (z - mean) / scale in place of z from now on; both (D,)."""
@@ -72,15 +97,9 @@ class GRUDecoder(nn.Module):
         logits: Tensor = self.out(out[0])
         return logits
 
-    def generate(
-        self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Latents z (B, D) -> ids (B, L), see `autoregress`."""
-        return autoregress(self, z.to(self.start.weight.dtype), temperature, generator)
-
 
 @decoders.register("conv")
-class ConvDecoder(nn.Module):
+class ConvDecoder(SequenceDecoder):
     """Autoregressive p(x|z) with causal dilated convolutions (van den Oord et al. 2016, WaveNet).
 
     z is added to every layer. Six layers of kernel 3 see 127 symbols back. `dropout` as in "gru".
@@ -92,9 +111,8 @@ class ConvDecoder(nn.Module):
     def __init__(
         self, example: Example, latent: int, hidden: int, likelihood: Any, dropout: float = 0.0
     ) -> None:
-        super().__init__()
-        self.vocabulary = vocabulary = example.vocabulary or 0
-        self.max_length, self.likelihood, self.dropout = example.shape[0], likelihood, dropout
+        super().__init__(example, likelihood, dropout)
+        vocabulary = self.vocabulary
         self.symbols = nn.Linear(vocabulary, hidden)
         self.latents = nn.ModuleList(nn.Linear(latent, hidden) for _ in range(self.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(self.layers))
@@ -114,11 +132,6 @@ class ConvDecoder(nn.Module):
             x = x + convolution(y).transpose(1, 2)
         logits: Tensor = self.out(x)
         return logits
-
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, summed over symbols and EOS."""
-        result: Tensor = self.likelihood.log_prob(self(z, x), x)
-        return result
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
         """Take (z - mean) / scale in place of z from now on; both (D,)."""
@@ -141,12 +154,6 @@ class ConvDecoder(nn.Module):
             x = x + convolution(seen.transpose(1, 2))[..., 0]
         logits: Tensor = self.out(x)
         return logits
-
-    def generate(
-        self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Latents z (B, D) -> ids (B, L), see `autoregress`."""
-        return autoregress(self, z.to(self.out.weight.dtype), temperature, generator)
 
 
 class ArrayDecoder(nn.Module):

@@ -59,21 +59,17 @@ class DiagonalGaussian(nn.Module):
 
 
 @posteriors.register("full")
-class FullGaussian(nn.Module):
+class FullGaussian(DiagonalGaussian):
     """q(z|x) = N(mean(x), L(x) L(x)^T): every pair of latent dimensions has a covariance.
 
     L is lower triangular with a positive diagonal; training starts from a diagonal one.
     """
 
-    unit: Tensor
-
     def __init__(self, hidden: int, latent: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(hidden, 2 * latent)
+        super().__init__(hidden, latent)
         pairs = latent * (latent - 1) // 2
         self.below_weight = nn.Parameter(torch.zeros(pairs, hidden))
         self.below_bias = nn.Parameter(torch.zeros(pairs))
-        self.register_buffer("unit", torch.ones(latent))
 
     def forward(self, hidden: Tensor) -> Distribution:
         """Hidden (B, H) -> Gaussian, batch (B,), event (D,), at least in float32."""
@@ -84,18 +80,6 @@ class FullGaussian(nn.Module):
         factor[:, rows, columns] = at_least_float32(below)
         # positive by construction: no need to check each
         return MultivariateNormal(mean, scale_tril=self.unit[:, None] * factor, validate_args=False)
-
-    @staticmethod
-    def point(q: Any) -> Tensor:
-        """Return the mean (B, D)."""
-        mean: Tensor = q.mean
-        return mean
-
-    @torch.no_grad()
-    def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Give (z - mean) / scale in place of z from now on; both (D,)."""
-        _rescale_mean(self.linear, mean, scale)
-        self.unit /= scale
 
 
 @posteriors.register("flow")
