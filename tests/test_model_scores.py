@@ -1,0 +1,151 @@
+"""The scores of the model studies, on stand-ins for a model whose figures are known beforehand."""
+
+import math
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
+
+import _model_scores as scores
+
+from molvae.chem.datasets import DataSet, properties
+from molvae.chem.metrics import STATISTICS
+
+
+class Perfect:
+    """Writes back every molecule that it was shown; z is far apart for each, noise or not."""
+
+    vae = SimpleNamespace(config=SimpleNamespace(prior="standard-normal"))
+
+    def __init__(self, smiles):
+        self.smiles = smiles
+        columns = properties(smiles)[list(STATISTICS)].to_numpy()
+        index = 1_000.0 * np.arange(len(smiles))[:, None]
+        self.z = torch.tensor(np.hstack([index, columns]), dtype=torch.float32)
+
+    def encodable(self, smiles):
+        return smiles in self.smiles
+
+    def encode(self, smiles):
+        return self.z[[self.smiles.index(s) for s in smiles]]
+
+    def decode(self, z):
+        rows = (z[:, 0] / 1_000).round().long().clamp(0, len(self.smiles) - 1)
+        return [self.smiles[i] for i in rows]
+
+    def sample(self, n, seed=0):
+        return (self.smiles * n)[:n]
+
+    def evaluate(self, smiles, seed=0):
+        """One bit for each character, were there no end."""
+        nats = math.log(2) * np.mean([len(s) for s in smiles])
+        return {
+            "molecules": len(smiles),
+            "reconstruction_nats": 0.0,
+            "kl_nats": nats,
+            "elbo_nats": -nats,
+            "token_accuracy": 1.0,
+            "exact_reconstruction": 1.0,
+        }
+
+
+class OffCentre(Perfect):
+    """Writes a molecule only exactly at its own z."""
+
+    def decode(self, z):
+        return [
+            self.smiles[(row == self.z).all(1).long().argmax()]
+            if (row == self.z).all(1).any()
+            else "C1CC"
+            for row in z
+        ]
+
+
+@pytest.fixture(scope="module")
+def data(zinc):
+    return DataSet("zinc", zinc[:400], rejected=0, key="scores-test")
+
+
+@pytest.fixture(scope="module")
+def row(data):
+    return scores.score(Perfect(data.smiles), data, molecules=40, samples=300, fcd=False)
+
+
+def test_a_perfect_model_gets_full_marks(row, data):
+    assert row["molecules"] == len(data.split("test"))  # fewer than 40
+    assert row["exact_reconstruction"] == row["token_accuracy"] == 1
+    assert row["validity"] == row["uniqueness"] == 1
+    assert row["local_validity_noise"] == row["local_validity_midpoint"] == 1
+    assert row["local_similarity_noise"] == row["local_similarity_small_noise"] == 1
+    for name in STATISTICS:  # each is a coordinate of z
+        assert row[f"{name}_r2"] > 0.9
+        assert abs(row[f"{name}_difference"]) < 0.2 * properties(data.smiles)[name].std()
+    assert math.isnan(row["fcd"])
+
+
+def test_bits_are_spread_over_the_characters_and_the_end(row, data):
+    length = np.mean([len(s) for s in data.split("test")])
+    assert row["bits_per_character"] == pytest.approx(length / (length + 1))
+
+
+def test_samples_seen_in_training_are_not_novel(row, data):
+    share = np.mean([s not in data.split("train") for s in data.smiles[:300]])
+    assert row["novelty"] == pytest.approx(share)
+
+
+def test_a_model_without_neighbourhood_has_no_similarity_there(data):
+    model, held_out = OffCentre(data.smiles), data.split("test")
+    z = model.encode(held_out)
+    assert scores.local_validity(model, z, 0.0, seed=0) == 1
+    assert scores.local_validity(model, z, 0.1, seed=0) == 0
+    near = scores.neighbourhood(model, held_out, z, seed=0)
+    assert near["local_validity_noise"] == 0
+    assert math.isnan(near["local_similarity_noise"])
+
+
+def test_similarity_leaves_the_invalid_out():
+    found = scores.mean_similarity(["OCC", "C1CC", "CCN"], ["CCO", "CCO", "CCN"])
+    assert found == 1
+
+
+def test_nothing_valid_is_counted_and_compared_with_nothing(data):
+    reference = scores.Reference.of(data, seed=0, fcd=False)
+    row = scores.sample_scores(["C1CC", "("], reference)
+    assert row["validity"] == 0
+    assert all(math.isnan(row[f"{name}_difference"]) for name in STATISTICS)
+
+
+def test_frechet_distance_is_that_of_the_gaussians():
+    points = np.random.default_rng(0).normal(size=(500, 3))
+    assert scores.frechet_distance(points, points) == pytest.approx(0, abs=1e-9)
+    assert scores.frechet_distance(points, points + np.array([3, 0, 4])) == pytest.approx(25)
+    # tr(C + 4 C - 2 (2 C)) = tr C, and the means differ by their own length
+    expected = np.trace(np.cov(points.T)) + (points.mean(0) ** 2).sum()
+    assert scores.frechet_distance(points, 2 * points) == pytest.approx(expected)
+
+
+def test_fcd_is_zero_for_the_same_molecules_and_grows_away_from_them(data):
+    pytest.importorskip("fcd_torch")
+    same = scores.chemnet(data.smiles[:60])
+    other = scores.chemnet(["C" * n for n in range(1, 61)])
+    assert scores.frechet_distance(same, same) == pytest.approx(0, abs=1e-3)  # rounding
+    assert scores.frechet_distance(same, other) > 10
+
+
+def test_each_prior_has_a_row_and_the_model_keeps_its_own(small_model, zinc):
+    data = DataSet("zinc", zinc[:300], rejected=0, key="priors-test")
+    z = small_model.sample_latents(3)
+    table = scores.score_priors(
+        small_model, data, ("standard-normal", "mixture"), samples=40, fcd=False
+    )
+    assert list(table.index) == ["standard-normal", "mixture"]
+    assert math.isnan(table.log_p_after["standard-normal"])
+    assert np.isfinite(table.loc["mixture", ["log_p_before", "log_p_after", "validity"]]).all()
+    assert (table.samples == 40).all()
+    assert torch.equal(z, small_model.sample_latents(3))
+    assert "prior" not in small_model.summary
