@@ -101,20 +101,35 @@ def measure(
     held_out, not_encodable = _held_out(model, data, config, progress)
     strings = model.sample(config.samples, seed=config.seed, progress=progress)
     drawn = sorted({form for form in map(canonical, strings) if form is not None})
-    offspring = random_graph_ga(data.smiles, config.molecules, config.seed, progress)
-    whole = config.molecules >= len(data.smiles)  # its table is computed once and cached
-    rows = data if whole else _some(data.smiles, config.molecules, config.seed)
-    molecules: dict[str, DataSet | list[str]] = {"Data": rows, "GA": offspring, "VAE": drawn}
     return Report(
         config=config,
         data=data.name,
         trained_on=model.summary.get("data"),
-        sets={name: properties(smiles, progress) for name, smiles in molecules.items()},
+        sets=property_sets(data, drawn, config.molecules, config.seed, progress),
         samples=sample_quality(strings, data.split("train")),
         held_out=held_out,
         not_encodable=not_encodable,
         seconds=time.perf_counter() - began,
     )
+
+
+def property_sets(
+    data: DataSet, drawn: list[str], molecules: int, seed: int = 0, progress: bool = False
+) -> dict[str, pd.DataFrame]:
+    """A data set and molecules drawn from a model -> the properties behind the statistics table.
+
+    Returns:
+        "Data", "GA" and "VAE" -> one row a molecule: `molecules` random ones of the data set (all
+        where it has fewer), as many new ones from a GA that starts there, and all of `drawn`.
+
+    Raises:
+        MolvaeError: fewer than two molecules in the data set.
+    """
+    offspring = random_graph_ga(data.smiles, molecules, seed, progress)
+    whole = molecules >= len(data.smiles)  # its table is computed once and cached
+    rows = data if whole else _some(data.smiles, molecules, seed)
+    sources: dict[str, DataSet | list[str]] = {"Data": rows, "GA": offspring, "VAE": drawn}
+    return {name: properties(smiles, progress) for name, smiles in sources.items()}
 
 
 def _held_out(

@@ -5,7 +5,7 @@ import pytest
 
 from molvae.chem.datasets import DataSet
 from molvae.errors import MolvaeError
-from molvae.report import ReportConfig, measure
+from molvae.report import ReportConfig, measure, property_sets
 
 CONFIG = ReportConfig(molecules=40, samples=60, seed=1)
 
@@ -61,6 +61,15 @@ def test_a_model_that_writes_nonsense_is_reported_not_refused(small_model, data,
     assert figures["samples"]["novelty"] is None
     assert figures["statistics"]["VAE"]["molecules"] == 0
     assert figures["statistics"]["VAE"]["QED"] == {"mean": None, "sd": None}
+
+
+def test_rows_of_the_table_are_of_the_molecules_asked_for(data):
+    drawn = data.smiles[:3]
+    sets = property_sets(data, drawn, molecules=20, seed=1)
+    assert {name: len(frame) for name, frame in sets.items()} == {"Data": 20, "GA": 20, "VAE": 3}
+    everything = property_sets(DataSet("some", data.smiles[:30], 0, "some"), drawn, molecules=50)
+    assert everything["Data"]["logP"].head(3).tolist() == sets["VAE"]["logP"].tolist()
+    assert len(everything["Data"]) == 30
 
 
 def test_too_small_a_data_set_is_an_error_of_one_line(small_model):

@@ -1,0 +1,121 @@
+"""Do the samples of the shipped models look like their data? Mean logP, SAS and QED of each.
+
+The table of Gómez-Bombarelli et al. 2018 (table 2) for both of its data sets: random molecules of
+the data, what a genetic algorithm without selection makes of them, and samples of the model that
+ships with the package, beside the published figures. Each mean has its standard error. A data set
+without a shipped model of its name is left out, and the output says so.
+
+    python pipelines/statistics_table.py                # 20,000 molecules a row, both data sets
+    python pipelines/statistics_table.py --quick        # seconds, ZINC only
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from molvae import MolVAE
+from molvae.chem.datasets import DataSet, load
+from molvae.chem.metrics import PUBLISHED, STATISTICS, moments, statistics_table
+from molvae.chem.molecules import canonical
+from molvae.chem.pictures import property_distributions
+from molvae.errors import MolvaeError
+from molvae.files import write
+from molvae.model import shipped
+from molvae.report import property_sets
+
+ROUNDS = 10  # of samples, at most: a model that writes too few molecules has a shorter row
+
+
+def main() -> None:
+    """Measure every data set; print the tables, write them as CSV and the figures as PNG."""
+    args = arguments()
+    rows = []
+    for name in args.data:
+        if name not in shipped():
+            print(f"{name}: left out, since no model of this name ships with the package\n")
+            continue
+        data = load(name, progress=True)
+        drawn, strings = draw(MolVAE.load(name), args.molecules, args.seed)
+        sets = property_sets(data, drawn, args.molecules, args.seed, progress=not args.quick)
+        print(f"{name}: mean (sd) ± standard error of the mean; {strings} strings from the prior")
+        print(printed(data, sets).to_string(index=False), end="\n\n")
+        rows += numbers(data, sets)
+        write(args.out / f"{name}.png", property_distributions(sets))
+    if not rows:
+        raise MolvaeError("nothing to measure: none of these data sets has a shipped model")
+    write(args.out / "statistics_table.csv", pd.DataFrame(rows).to_csv(index=False))
+    print(f"table and figures: {args.out}")
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
+    parser.add_argument("--molecules", type=int, default=20_000, help="in each row")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/statistics-table"))
+    parser.add_argument("--quick", action="store_true", help="one data set, 200 molecules")
+    args = parser.parse_args()
+    if args.molecules < 2:
+        parser.error("--molecules must be at least 2")
+    if args.quick:
+        args.data, args.molecules = args.data[:1], 200
+    return args
+
+
+def draw(model: MolVAE, molecules: int, seed: int) -> tuple[list[str], int]:
+    """A model -> different valid molecules from its prior, and how many strings that took."""
+    found: dict[str, None] = {}
+    for i in range(ROUNDS):
+        strings = model.sample(molecules, seed=seed + i)
+        found |= dict.fromkeys(form for form in map(canonical, strings) if form is not None)
+        if len(found) >= molecules:
+            break
+    return list(found)[:molecules], (i + 1) * molecules
+
+
+def printed(data: DataSet, sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The statistics table as text, with the standard error of each mean."""
+    table = statistics_table(sets, PUBLISHED[data.name])
+    for name in STATISTICS:
+        errors = [f" ±{standard_error(frame[name]):.3f}" for frame in sets.values()]
+        table[name] = table[name] + errors
+    return table
+
+
+def numbers(data: DataSet, sets: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
+    """The same as numbers, a row for each data set, source and property."""
+    rows = []
+    for source, frame in sets.items():
+        for name, (mean, sd) in moments(frame).items():
+            published = PUBLISHED[data.name][source][name]
+            rows.append(
+                {
+                    "data": data.name,
+                    "source": source,
+                    "molecules": len(frame),
+                    "property": name,
+                    "mean": mean,
+                    "sd": sd,
+                    "standard_error": standard_error(frame[name]),
+                    "published_mean": published[0],
+                    "published_sd": published[1],
+                }
+            )
+    return rows
+
+
+def standard_error(values: pd.Series[float]) -> float:
+    """Values -> standard error of their mean, were they drawn independently."""
+    return float(values.std() / math.sqrt(values.count())) if values.count() > 1 else math.nan
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MolvaeError as error:
+        raise SystemExit(f"error: {error}") from None
