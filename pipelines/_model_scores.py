@@ -30,10 +30,10 @@ TRAIN = 5_000  # training molecules behind the mean properties and the regressio
 PRIOR_TRAIN = 20_000  # training molecules that a prior is fitted to
 CHEMNET = 10_000  # molecules a side of the FCD, which depends on their number
 NOISE, SMALL_NOISE = 0.5, 0.25  # in standard deviations of the aggregate posterior, which are 1
-# a learned prior: about a minute of one core each, after which held-out log p(z) hardly changes
 PRIOR_FIT = FitConfig(
     epochs=20, batch=128, learning_rate=1e-3, validate_every=150, precision="32-true"
 )
+FEW_EPOCHS = {"vamp": 2}  # each step encodes its pseudo-inputs, and only their weights are learned
 PRIORS = ("standard-normal", "mixture", "vamp", "flow")
 
 Activations = NDArray[np.float32]
@@ -65,9 +65,13 @@ def score(
 
 
 def usable(model: MolVAE, smiles: Sequence[str], n: int, seed: int) -> list[str]:
-    """Up to n random ones of `smiles` that the model can encode."""
-    chosen = random.Random(seed).sample(smiles, min(n, len(smiles)))
-    return [s for s in chosen if model.encodable(s)]
+    """Those of up to n random ones of `smiles` that the model can encode."""
+    return [s for s in some(smiles, n, seed) if model.encodable(s)]
+
+
+def some(smiles: Sequence[str], n: int, seed: int) -> list[str]:
+    """Up to n random ones of `smiles`."""
+    return random.Random(seed).sample(smiles, min(n, len(smiles)))
 
 
 def reconstruction(model: MolVAE, held_out: Sequence[str], seed: int) -> dict[str, float]:
@@ -92,11 +96,9 @@ class Reference:
     @classmethod
     def of(cls, data: DataSet, seed: int, fcd: bool) -> Reference:
         """Choose the molecules of a data set, and compute what is compared."""
-        rng, train = random.Random(seed), data.split("train")
-        test = data.split("test")
-        some = rng.sample(train, min(TRAIN, len(train)))
-        chosen = rng.sample(test, min(CHEMNET, len(test)))
-        return cls(frozenset(train), properties(some), chemnet(chosen) if fcd else None)
+        train = data.split("train")
+        activations = chemnet(some(data.split("test"), CHEMNET, seed)) if fcd else None
+        return cls(frozenset(train), properties(some(train, TRAIN, seed)), activations)
 
 
 def sample_scores(strings: Sequence[str], reference: Reference) -> dict[str, float]:
@@ -209,14 +211,16 @@ def score_priors(
     held-out posterior samples, nats, under the model's own prior and under the row's; their
     difference is what the prior adds to the ELBO. The model itself is not changed.
     """
-    train = usable(model, data.split("train"), PRIOR_TRAIN, seed)
-    validation = usable(model, data.split("validation"), PRIOR_TRAIN // 10, seed)
+    train = some(data.split("train"), PRIOR_TRAIN, seed)
+    validation = some(data.split("validation"), PRIOR_TRAIN // 10, seed)
     reference = Reference.of(data, seed, fcd)
     rows = {}
     for name in names:
         changed, log_p = copy.deepcopy(model), {}
         if name != model.vae.config.prior:
-            fitted = changed.fit_prior(name, train, validation, replace(PRIOR_FIT, seed=seed))
+            epochs = FEW_EPOCHS.get(name, PRIOR_FIT.epochs)
+            config = replace(PRIOR_FIT, epochs=epochs, seed=seed)
+            fitted = changed.fit_prior(name, train, validation, config)
             log_p = {"log_p_before": fitted.before, "log_p_after": fitted.after}
         rows[name] = log_p | sample_scores(changed.sample(samples, seed=seed), reference)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("prior")

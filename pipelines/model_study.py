@@ -1,0 +1,188 @@
+"""Which parts make a good molecule model? One training a configuration, one row of figures each.
+
+Each configuration changes one thing of the default, and all train equally long with the same seed.
+Everything is scored on held-out molecules and on samples of the prior; for the default and the
+other KL weights, other priors are then fitted to the trained model and its samples scored again.
+
+A trained model is kept in --out as NAME.safetensors, its row as NAME.json, its priors as
+NAME-priors.csv, and none is made again: a study that was stopped goes on when the same command is
+given again. To repeat a row, delete its files and its folder. Training takes as many threads as
+torch finds, so `minutes` compare on one machine only, with nothing else running on it.
+
+    python pipelines/model_study.py                             # 30 minutes a configuration
+    python pipelines/model_study.py --only default kl-0.02      # these two; all rows are printed
+    python pipelines/model_study.py --quick                     # seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from _model_scores import PRIORS, score, score_priors
+from matplotlib.figure import Figure
+
+from molvae import MolVAE
+from molvae.chem.datasets import DataSet, load
+from molvae.errors import MolvaeError
+from molvae.files import write
+from molvae.latent.training import FitConfig
+from molvae.latent.vae import VAEConfig
+
+# what differs from the default: fields of FitConfig and VAEConfig, arguments of MolVAE.fit
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "kl-0.02": {"kl_weight": 0.02},
+    "kl-0.04": {"kl_weight": 0.04},
+    "kl-0.16": {"kl_weight": 0.16},
+    "tokenizer-atom": {"tokenizer": "atom"},
+    "tokenizer-selfies": {"tokenizer": "selfies"},
+    "encoder-conv": {"encoder": "conv"},
+    "latent-32": {"latent": 32},
+    "latent-128": {"latent": 128},
+    "dropout-0.2": {"dropout": 0.2},
+    "hidden-256": {"encoder_hidden": 256, "decoder_hidden": 256},
+    "hidden-1024": {"encoder_hidden": 1024, "decoder_hidden": 1024},
+}
+WITH_PRIORS = ("default", "kl-0.02", "kl-0.04", "kl-0.16")
+QUICK = ("default", "kl-0.02")
+# with SELFIES every sample is a molecule, even of a model that has learned nothing
+QUICK_SETTINGS = {"latent": 8, "encoder_hidden": 32, "decoder_hidden": 32, "tokenizer": "selfies"}
+
+
+def main() -> None:
+    """Train and score what is missing; print the tables, write them as CSV and the figure."""
+    args = arguments()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
+    data = load(args.data, progress=True)
+    if args.quick:
+        data = DataSet(data.name, data.smiles[:300], 0, f"{data.key}-quick")
+    for name in args.only:
+        model = trained(name, data, args)
+        row, priors = args.out / f"{name}.json", args.out / f"{name}-priors.csv"
+        if not row.is_file():
+            print(f"{name}: scoring", flush=True)
+            write(row, json.dumps(figures(model, data, args)))
+        if name in WITH_PRIORS and not priors.is_file():
+            print(f"{name}: fitting priors", flush=True)
+            names = PRIORS[:2] if args.quick else PRIORS
+            table = score_priors(model, data, names, args.samples, args.seed, fcd=not args.quick)
+            write(priors, table.to_csv())
+    report(args.out)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    known = list(CONFIGURATIONS)
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=known, default=known)
+    parser.add_argument("--data", default="zinc", help="data set name, FILE or FILE:COLUMN")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of each training")
+    parser.add_argument("--molecules", type=int, default=1_000, help="held-out ones to score on")
+    parser.add_argument("--samples", type=int, default=10_000, help="strings from each prior")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/model-study"))
+    parser.add_argument("--quick", action="store_true", help="two tiny models, few molecules")
+    args = parser.parse_args()
+    if args.quick:
+        args.only, args.minutes, args.molecules, args.samples = list(QUICK), 0.02, 15, 30
+    return args
+
+
+def trained(name: str, data: DataSet, args: argparse.Namespace) -> MolVAE:
+    """The model of a configuration: as it was stored, or trained now and stored."""
+    path = args.out / f"{name}.safetensors"
+    if not path.is_file():
+        settings = {"minutes": args.minutes, "seed": args.seed, **CONFIGURATIONS[name]}
+        if args.quick:
+            settings |= QUICK_SETTINGS
+        print(f"{name}: training for {args.minutes:g} minutes", flush=True)
+        parts = data.split("train"), data.split("validation")
+        model = MolVAE.fit(*parts, **fit_arguments(settings), folder=args.out / name)
+        model.summary["data"] = data.name
+        model.save(path)
+    return MolVAE.load(path)  # also a new one: what is scored are the weights of the file
+
+
+def fit_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name -> arguments of `MolVAE.fit`."""
+    fit, shape = ({f.name for f in fields(kind)} for kind in (FitConfig, VAEConfig))
+    return {
+        "config": FitConfig(**{k: v for k, v in settings.items() if k in fit}),
+        "shape": {k: v for k, v in settings.items() if k in shape},
+        **{k: v for k, v in settings.items() if k not in fit | shape},
+    }
+
+
+def figures(model: MolVAE, data: DataSet, args: argparse.Namespace) -> dict[str, float]:
+    """The row of a model: its training and its scores."""
+    training = model.summary["training"]
+    return {
+        "minutes": training["seconds"] / 60,
+        "molecules_per_second": training["examples"] / training["seconds"],
+        **score(model, data, args.molecules, args.samples, args.seed, fcd=not args.quick),
+    }
+
+
+def report(folder: Path) -> None:
+    """Print all rows that the folder holds, and write them and the figure there."""
+    rows = {name: folder / f"{name}.json" for name in CONFIGURATIONS}
+    found = {name: json.loads(path.read_text()) for name, path in rows.items() if path.is_file()}
+    table = pd.DataFrame.from_dict(found, orient="index").rename_axis("configuration")
+    write(folder / "model_study.csv", table.to_csv())
+    print(f"\n{table.to_string(float_format='{:.3f}'.format, na_rep='-', line_width=110)}")
+    files = {name: folder / f"{name}-priors.csv" for name in table.index}
+    parts = {
+        name: pd.read_csv(path, index_col="prior") for name, path in files.items() if path.is_file()
+    }
+    if parts:
+        priors = pd.concat(parts, names=["configuration"])
+        write(folder / "priors.csv", priors.to_csv())
+        print("\npriors fitted to the trained models; log p(z) of held-out samples, nats")
+        print(priors.to_string(float_format="{:.3f}".format, na_rep="-", line_width=110))
+        trade_off(table, priors).savefig(folder / "priors.png", dpi=150)
+    print(f"\ntables and figures: {folder}")
+
+
+def trade_off(table: pd.DataFrame, priors: pd.DataFrame) -> Figure:
+    """Exact reconstruction against validity of samples: a line a prior, along the KL weights."""
+    figure = Figure(figsize=(7, 4.8), layout="constrained")
+    axes = figure.subplots()
+    flat = priors.reset_index()
+    flat["x"] = flat["configuration"].map(table["exact_reconstruction"])
+    flat["kl_weight"] = [
+        CONFIGURATIONS[name].get("kl_weight", FitConfig.kl_weight) for name in flat["configuration"]
+    ]
+    for prior, line in flat.groupby("prior", sort=False):
+        line = line.sort_values("kl_weight")
+        axes.plot(line["x"], line["validity"], "o-", label=prior)
+    for weight, points in flat.groupby("kl_weight"):
+        axes.annotate(
+            f"KL weight {weight:g}",
+            (points["x"].iloc[0], points["validity"].max()),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axes.margins(0.15)
+    axes.set(
+        xlabel="exact reconstruction of held-out molecules (share)",
+        ylabel="valid samples of the prior (share)",
+    )
+    axes.legend(title="prior", fontsize=8)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MolvaeError as error:
+        raise SystemExit(f"error: {error}") from None
