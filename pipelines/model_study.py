@@ -162,19 +162,14 @@ def trade_off(table: pd.DataFrame, priors: pd.DataFrame) -> Figure:
     for prior, line in flat.groupby("prior", sort=False):
         line = line.sort_values("kl_weight")
         axes.plot(line["x"], line["validity"], "o-", label=prior)
-    for weight, points in flat.groupby("kl_weight"):
-        axes.annotate(
-            f"KL weight {weight:g}",
-            (points["x"].iloc[0], points["validity"].max()),
-            xytext=(0, 7),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    axes.margins(0.15)
+    weights = flat.drop_duplicates("kl_weight")
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(weights["x"].to_list(), [f"{weight:g}" for weight in weights["kl_weight"]])
+    top.set_xlabel("KL weight")
     axes.set(
         xlabel="exact reconstruction of held-out molecules (share)",
         ylabel="valid samples of the prior (share)",
+        ylim=(0, 1.03),
     )
     axes.legend(title="prior", fontsize=8)
     axes.grid(alpha=0.3)
