@@ -1,5 +1,6 @@
 """The scores of the model studies, on stand-ins for a model whose figures are known beforehand."""
 
+import inspect
 import math
 import sys
 from pathlib import Path
@@ -12,9 +13,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
 
 import _model_scores as scores
+from model_study import CONFIGURATIONS, fit_arguments
 
 from molvae.chem.datasets import DataSet, properties
 from molvae.chem.metrics import STATISTICS
+from molvae.chem.tokenizers import tokenizers
+from molvae.latent.vae import VAEConfig
+from molvae.model import MolVAE
 
 
 class Perfect:
@@ -149,3 +154,11 @@ def test_each_prior_has_a_row_and_the_model_keeps_its_own(small_model, zinc):
     assert (table.samples == 40).all()
     assert torch.equal(z, small_model.sample_latents(3))
     assert "prior" not in small_model.summary
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_each_configuration_of_the_study_can_be_trained(name):
+    given = fit_arguments(CONFIGURATIONS[name])
+    inspect.signature(MolVAE.fit).bind([], [], **given)
+    VAEConfig(vocabulary=30, max_length=80, **given["shape"]).check_parts()
+    assert given.get("tokenizer", "char") in tokenizers
