@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molvae.chem.datasets import datasets, load, part_of, properties, read_smiles
+from molvae.chem.datasets import datasets, iter_smiles, load, part_of, properties, read_smiles
 from molvae.chem.molecules import parse
 from molvae.chem.objectives import PROPERTIES
 from molvae.errors import MolvaeError
@@ -20,7 +20,10 @@ def test_zinc_has_its_published_size_and_qm9_its_rows() -> None:
     assert len(datasets["qm9"]()) == 130_831
 
 
-@pytest.mark.parametrize("kind", ["smi", "smi.gz", "csv", "csv:structure", "parquet"])
+KINDS = ["smi", "smi.gz", "csv", "csv.gz", "csv:structure", "parquet"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_file_is_read_canonical_unique_and_its_bad_rows_are_counted(
     kind: str, tmp_path: Path
 ) -> None:
@@ -36,6 +39,19 @@ def test_a_file_is_read_canonical_unique_and_its_bad_rows_are_counted(
     data = load(f"{path}:structure" if ":" in kind else str(path))
     assert data.smiles == CANONICAL
     assert data.rejected == (1 if kind.startswith("smi") else 2)
+
+
+def test_rows_come_one_at_a_time_and_bytes_that_are_no_text_are_rows(tmp_path: Path) -> None:
+    path = tmp_path / "mine.smi"
+    path.write_bytes(b"CCO ethanol\n\n  \nC\xffC\n" + b"c1ccccc1\n" * 5_000)
+    rows = iter_smiles(str(path))
+    assert [next(rows), next(rows), next(rows)] == ["CCO", "C\ufffdC", "c1ccccc1"]
+    path.write_bytes(b"id,smiles\n1,CCO\n2,C\xffC\n")
+    assert list(iter_smiles(str(path.rename(tmp_path / "mine.csv")))) == ["CCO", "C\ufffdC"]
+    with (tmp_path / "open.txt").open("w+") as lines:
+        lines.write("CCO ethanol\n\nCCN\n")
+        lines.seek(0)
+        assert list(iter_smiles(lines)) == ["CCO", "CCN"]
 
 
 def test_unreadable_sources_say_what_is_wrong(tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ import hashlib
 import importlib.resources
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TextIO, TypeVar
 
 import joblib
 import pandas as pd
 import platformdirs
+import pyarrow.parquet as pq
 import rdkit
 from tqdm import tqdm
 
@@ -75,8 +76,9 @@ def _qm9() -> list[str]:
 def load(source: str, progress: bool = False) -> DataSet:
     """Load a data set by name, or from a local file FILE or FILE:COLUMN.
 
-    Files: .smi, .smi.gz, .txt (first word of a line), .csv, .parquet. Every row is brought into
-    RDKit's canonical form; unreadable rows and repeats are left out. The result is cached.
+    Files: .smi, .txt (first word of a line), .csv, all three also as .gz, and .parquet. Every row
+    is brought into RDKit's canonical form; unreadable rows and repeats are left out. The result is
+    cached.
 
     Raises:
         MolvaeError: unknown name, no such file or column, or no valid molecule in it.
@@ -103,6 +105,37 @@ def read_smiles(source: str) -> list[str]:
     Raises:
         MolvaeError: no such file or column, or a file that cannot be read.
     """
+    return list(iter_smiles(source))
+
+
+def iter_smiles(source: str | TextIO) -> Iterator[str]:
+    """A local FILE, FILE:COLUMN or an open text -> its SMILES, one row at a time.
+
+    The file is never held whole. Lines of text yield their first word, blank ones nothing; a
+    missing value of a table is "". Text that is not UTF-8 yields characters that no SMILES has.
+
+    Raises:
+        MolvaeError: no such file or column, or a file that cannot be read.
+    """
+    if not isinstance(source, str):
+        yield from _first_words(source)
+        return
+    path, column = _located(source)
+    try:
+        if path.suffix == ".parquet":
+            yield from _parquet_column(path, column)
+        elif path.name.removesuffix(".gz").endswith(".csv"):
+            yield from _csv_column(path, column)
+        else:
+            open_text = gzip.open if path.suffix == ".gz" else open
+            with open_text(path, "rt", encoding="utf-8", errors="replace") as lines:
+                yield from _first_words(lines)
+    except (OSError, EOFError, ValueError) as error:
+        raise MolvaeError(f"{path}: cannot be read: {error}") from error
+
+
+def _located(source: str) -> tuple[Path, str]:
+    """FILE or FILE:COLUMN -> the file, and the column or ""."""
     path, column = Path(source), ""
     if not path.exists() and ":" in source:
         name, _, column = source.rpartition(":")
@@ -110,26 +143,39 @@ def read_smiles(source: str) -> list[str]:
     if not path.is_file():
         names = ", ".join(datasets)
         raise MolvaeError(f"{path}: no such file, and not a known data set ({names})")
-    try:
-        if path.suffix == ".parquet":
-            return _column(pd.read_parquet(path), column, path)
-        if path.suffix == ".csv":
-            return _column(pd.read_csv(path, dtype=str), column, path)
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-            return [line.split()[0] for line in lines if line.strip()]
-    except (OSError, EOFError, ValueError) as error:
-        raise MolvaeError(f"{path}: cannot be read: {error}") from error
+    return path, column
 
 
-def _column(table: pd.DataFrame, column: str, path: Path) -> list[str]:
-    names = [str(name) for name in table.columns]
+def _first_words(lines: Iterable[str]) -> Iterator[str]:
+    return (line.split(maxsplit=1)[0] for line in lines if line.strip())
+
+
+def _parquet_column(path: Path, column: str) -> Iterator[str]:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        name = _column(file.schema_arrow.names, column, path)
+        for batch in file.iter_batches(CHUNK, columns=[name]):
+            yield from ("" if value is None else str(value) for value in batch[0].to_pylist())
+
+
+def _csv_column(path: Path, column: str) -> Iterator[str]:
+    header = pd.read_csv(path, nrows=0, encoding_errors="replace").columns
+    name = _column([str(name) for name in header], column, path)
+    with pd.read_csv(
+        path, usecols=[name], dtype=str, chunksize=CHUNK, encoding_errors="replace"
+    ) as tables:
+        for table in tables:
+            yield from table[name].fillna("").tolist()
+
+
+def _column(names: list[str], column: str, path: Path) -> str:
+    """The columns of a table and the one asked for, or "" -> the one that holds the SMILES."""
     found = column if column in names else None
     if not column:
         found = next((name for name in names if name.lower() == "smiles"), None)
     if found is None:
         wanted = f"column {column!r}" if column else "column called smiles"
         raise MolvaeError(f"{path}: no {wanted}: it has {', '.join(names)} (use FILE:COLUMN)")
-    return table[found].fillna("").astype(str).tolist()
+    return found
 
 
 def properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.DataFrame:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
 
 from molvae.cli import options
-
-if TYPE_CHECKING:
-    from molvae.model import MolVAE
 
 FILE_SUFFIXES = (".smi", ".txt", ".gz", ".csv", ".parquet")
 
@@ -18,27 +17,44 @@ FILE_SUFFIXES = (".smi", ".txt", ".gz", ".csv", ".parquet")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae encode`."""
     parser.add_argument(
-        "smiles", nargs="+", metavar="SMILES", help="SMILES, a FILE or FILE:COLUMN, - for stdin"
+        "smiles",
+        nargs="+",
+        metavar="SMILES",
+        help="SMILES; a FILE or FILE:COLUMN (.smi, .txt, .csv, also .gz; .parquet, or a folder of "
+        "it); - for stdin",
     )
     options.add_model(parser)
-    parser.add_argument("--out", default="-", help=".npz or .csv; - prints CSV")
+    parser.add_argument(
+        "--out",
+        default="-",
+        help=".npz or .csv of the rows that can be encoded; a FOLDER of Parquet (columns smiles, "
+        "z0, z1, ..., reason), where the others keep their place with null latents and a reason; "
+        "- prints CSV",
+    )
+    options.add_stream(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Encode every row that can be encoded, name the others, store or print the latents."""
+    if options.is_folder(args.out):
+        _stream(args)
+        return
+    from molvae.bulk import refusal
     from molvae.errors import MolvaeError
     from molvae.files import latents_csv, latents_npz, write
     from molvae.model import MolVAE
 
+    options.refuse_stream(args)
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".npz", ".csv")
-    rows = [_first_word(smiles) for given in args.smiles for smiles in _read(given)]
+    rows = [smiles for given in args.smiles for smiles in _read(given)]
     model = MolVAE.load(args.model)
     usable = []
     for number, smiles in enumerate(rows, start=1):
-        if model.encodable(smiles):
+        reason = refusal(model, smiles)
+        if reason is None:
             usable.append(smiles)
         else:
-            options.note(f"row {number} left out: {_reason(model, smiles)}")
+            options.note(f"row {number} left out: {reason}")
     if not usable:
         raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
     z = model.encode(usable, progress=options.progress()).numpy()
@@ -50,28 +66,55 @@ def run(args: argparse.Namespace) -> None:
         options.note(f"{len(usable)} of {len(rows)} rows encoded")
 
 
-def _read(given: str) -> list[str]:
-    from molvae.chem.datasets import read_smiles
-
-    if given == "-":
-        return sys.stdin.buffer.read().decode(errors="replace").splitlines()
-    name = given.rpartition(":")[0]
-    is_file = os.path.isfile(given) or os.path.isfile(name) or given.endswith(FILE_SUFFIXES)
-    return read_smiles(given) if is_file else [given]
-
-
-def _first_word(text: str) -> str:
-    """A line -> its SMILES; what follows a blank is the molecule's name."""
-    return text.split(maxsplit=1)[0] if text.strip() else ""
-
-
-def _reason(model: MolVAE, smiles: str) -> str:
+def _stream(args: argparse.Namespace) -> None:
+    from molvae.bulk import encode
     from molvae.errors import MolvaeError
 
-    if not smiles:
-        return "it is empty"
-    try:
-        model.encode([smiles])
-    except MolvaeError as error:
-        return str(error)
-    return "the model cannot encode it"
+    config = options.stream_config(args)
+    inputs, totals = zip(*map(_described, args.smiles), strict=True)
+    total = None if None in totals else sum(totals)
+    rows = chain.from_iterable(map(_read, args.smiles))
+    with options.engine(args):
+        tally = encode(rows, args.model, Path(args.out), config, list(inputs), total)
+    if tally.good == 0 and config.shard == (1, 1):
+        raise MolvaeError(f"none of the {tally.rows} rows can be encoded")
+    why = "" if tally.good == tally.rows else "; the column `reason` says why not"
+    options.note(f"{tally.good} of {tally.rows} rows encoded{why}")
+
+
+def _described(given: str) -> tuple[object, int | None]:
+    """An argument -> what tells it from another one, and its rows where that is known."""
+    from molvae.files import identity, parquet_rows
+
+    path = _path(given)
+    if path is None:
+        return given, None if given == "-" else 1
+    return [identity(path), given[len(path) :]], parquet_rows(path)
+
+
+def _path(given: str) -> str | None:
+    """An argument -> the file or folder that it means, or None: it is SMILES, or stdin."""
+    for path in (given, given.rpartition(":")[0]):
+        if os.path.isfile(path) or (os.path.isdir(path) and any(Path(path).glob("*.parquet"))):
+            return path
+    return given if given.endswith(FILE_SUFFIXES) else None
+
+
+def _read(given: str) -> Iterator[str]:
+    """An argument -> its rows of SMILES, without the names of molecules."""
+    from molvae.chem.datasets import iter_smiles
+    from molvae.files import parquet_files
+
+    path = _path(given)
+    if given == "-":
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        rows = iter_smiles(sys.stdin)
+    elif path is None:
+        rows = iter([given])
+    elif os.path.isdir(path):
+        parts = parquet_files(path)
+        rows = chain.from_iterable(iter_smiles(f"{part}{given[len(path) :]}") for part in parts)
+    else:
+        rows = iter_smiles(given)
+    for row in rows:
+        yield row.split(maxsplit=1)[0] if row.strip() else ""

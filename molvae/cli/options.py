@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from molvae.errors import MolvaeError
 
 if TYPE_CHECKING:
     from molvae.chem.pictures import PictureFormat
+    from molvae.stream import StreamConfig
 
 STDOUT = "-"
 
@@ -38,6 +42,87 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Declare `--seed`."""
     parser.add_argument("--seed", type=seed_number, default=0, help="same seed, same result")
+
+
+def shard(text: str) -> tuple[int, int]:
+    """An option's text "i/n" -> (i, n), 1 <= i <= n."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shard i/n, such as 3/8")
+    return int(i), int(n)
+
+
+def add_stream(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a verb whose `--out` may be a folder of Parquet parts."""
+    group = parser.add_argument_group(
+        "a library larger than memory (--out FOLDER)",
+        "Rows are read, worked on and written a part at a time, in constant memory. A run that was "
+        "stopped goes on when the same command is given again. FOLDER/*.parquet is one table for "
+        "pandas, polars or DuckDB.",
+    )
+    group.add_argument("--chunk", type=whole_number, default=10_000, help="rows of a part")
+    group.add_argument(
+        "--shard",
+        type=shard,
+        default=(1, 1),
+        metavar="i/n",
+        help="make every n-th part only, from the i-th on; all shards share one FOLDER",
+    )
+    group.add_argument(
+        "--jobs", type=whole_number, default=1, help="processes, of one torch thread each"
+    )
+    group.add_argument(
+        "--backend",
+        default="loky",
+        help="joblib's: loky, dask (the scheduler of DASK_SCHEDULER_ADDRESS, or one of its own) or "
+        "ray; these two take their own number of jobs",
+    )
+
+
+def is_folder(out: str) -> bool:
+    """Tell whether `--out` names a folder: one that exists, a final slash, or no suffix."""
+    return out != STDOUT and (out.endswith("/") or Path(out).is_dir() or not Path(out).suffix)
+
+
+def refuse_stream(args: argparse.Namespace) -> None:
+    """Refuse the options of a stream where `--out` is no folder.
+
+    Raises:
+        MolvaeError: one of them is given.
+    """
+    if args.shard != (1, 1) or args.jobs != 1 or args.backend != "loky":
+        raise MolvaeError("--shard, --jobs and --backend need --out FOLDER, such as out/")
+    if Path(args.out).suffix == ".parquet":
+        folder = Path(args.out).with_suffix("")
+        raise MolvaeError(f"{args.out}: Parquet is written in parts, into a folder: {folder}/")
+
+
+def stream_config(args: argparse.Namespace) -> StreamConfig:
+    """The parsed options of `add_stream` -> how to run."""
+    from molvae.stream import StreamConfig
+
+    return StreamConfig(args.chunk, args.shard, progress=progress())
+
+
+@contextmanager
+def engine(args: argparse.Namespace) -> Iterator[None]:
+    """Make `--backend` with `--jobs` processes joblib's engine inside a `with` block.
+
+    Raises:
+        MolvaeError: no such backend, or its package is not installed.
+    """
+    import joblib
+
+    with ExitStack() as stack:
+        try:
+            if args.backend == "dask":
+                stack.enter_context(importlib.import_module("distributed").Client())
+            elif args.backend == "ray":
+                importlib.import_module("ray.util.joblib").register_ray()
+            stack.enter_context(joblib.parallel_config(args.backend, n_jobs=args.jobs))
+        except (ImportError, ValueError) as error:
+            raise MolvaeError(f"--backend {args.backend}: {error}") from error
+        yield
 
 
 def progress() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from molvae.cli import options
 
@@ -19,22 +20,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_seed(parser)
     parser.add_argument(
-        "--out", default="-", help=".csv, or .smi for the valid ones only; - is the terminal"
+        "--out",
+        default="-",
+        help=".csv; .smi for the valid ones only; a FOLDER of Parquet (columns smiles, valid), "
+        "where a seed draws other molecules than in a file; - is the terminal",
     )
+    options.add_stream(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print or store what the model draws, and say how much of it is valid."""
+    from molvae.errors import MolvaeError
+
+    if not 0 <= args.temperature < float("inf"):
+        raise MolvaeError(f"the temperature must be 0 or more, not {args.temperature}")
+    if options.is_folder(args.out):
+        _stream(args)
+    else:
+        options.refuse_stream(args)
+        _collect(args)
+
+
+def _stream(args: argparse.Namespace) -> None:
+    from molvae.bulk import sample
+    from molvae.errors import MolvaeError
+
+    if args.valid:
+        raise MolvaeError("--valid needs a file; a folder's column `valid` tells them apart")
+    config, folder = options.stream_config(args), Path(args.out)
+    with options.engine(args):
+        tally = sample(args.number, args.model, folder, config, args.seed, args.temperature)
+    options.note(f"{tally.rows} strings drawn: {tally.good} valid")
+
+
+def _collect(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from molvae.chem.molecules import canonical
-    from molvae.errors import MolvaeError
     from molvae.explore import new_molecules
     from molvae.model import MolVAE
 
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".csv", ".smi")
-    if not 0 <= args.temperature < float("inf"):
-        raise MolvaeError(f"the temperature must be 0 or more, not {args.temperature}")
     model = MolVAE.load(args.model)
     draw = {"seed": args.seed, "temperature": args.temperature, "progress": options.progress()}
     if args.valid:
