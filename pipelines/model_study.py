@@ -17,6 +17,7 @@ torch finds, so `minutes` compare on one machine only, with nothing else running
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import logging
 from collections.abc import Mapping
@@ -111,8 +112,9 @@ def trained(name: str, data: DataSet, args: argparse.Namespace) -> MolVAE:
 
 
 def fit_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name -> arguments of `MolVAE.fit`."""
-    fit, shape = ({f.name for f in fields(kind)} for kind in (FitConfig, VAEConfig))
+    """Settings by name -> arguments of `MolVAE.fit`, which come before fields of the same name."""
+    own = set(inspect.signature(MolVAE.fit).parameters)
+    fit, shape = ({f.name for f in fields(kind)} - own for kind in (FitConfig, VAEConfig))
     return {
         "config": FitConfig(**{k: v for k, v in settings.items() if k in fit}),
         "shape": {k: v for k, v in settings.items() if k in shape},
