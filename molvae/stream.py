@@ -96,11 +96,10 @@ def run(
     share = None if total is None else config.share(total)
     with tqdm(total=share, unit="mol", desc=folder.name, disable=not config.progress) as bar:
         reading = _Reading(chunks, folder, config, bar)
-        engine = joblib.Parallel(
-            n_jobs=config.jobs, return_as="generator_unordered", batch_size=1, max_nbytes=None
-        )
         try:
-            for tally in engine(joblib.delayed(_make)(work, *task) for task in reading.tasks()):
+            for tally in _engine(config.jobs)(
+                joblib.delayed(_make)(work, *task) for task in reading.tasks()
+            ):
                 done = done.plus(tally)
                 bar.update(tally.rows)
         except BrokenExecutor as error:
@@ -111,6 +110,14 @@ def run(
         raise reading.failure
     _record(folder / TOTAL, {"parts": reading.parts, "rows": reading.rows})
     return done.plus(reading.found)
+
+
+def _engine(jobs: int | None) -> joblib.Parallel:
+    how = {"n_jobs": jobs, "batch_size": 1, "max_nbytes": None}  # no copies of rows on the disk
+    try:
+        return joblib.Parallel(return_as="generator_unordered", **how)
+    except ValueError:  # Ray and multiprocessing tell what is done at the end only
+        return joblib.Parallel(**how)
 
 
 @dataclass
@@ -153,7 +160,8 @@ def _make(work: Work, path: Path, part: int, chunk: Any, digest: str) -> Tally:
     table, good = work(part, chunk)
     facts = {"molvae": json.dumps({"rows": digest, "good": good})}
     buffer = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(facts), buffer, use_dictionary=["reason"])
+    # nearly all values differ, so a dictionary of them would only cost
+    pq.write_table(table.replace_schema_metadata(facts), buffer, use_dictionary=False)
     write(path, buffer.getvalue().to_pybytes())
     return Tally(len(chunk), good)
 

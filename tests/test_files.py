@@ -2,13 +2,21 @@ import io
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from molvae.errors import MolvaeError
-from molvae.files import latents_csv, latents_npz, read_latents, write
+from molvae.files import (
+    iter_latents,
+    latents_csv,
+    latents_npz,
+    parquet_rows,
+    read_latents,
+    write,
+)
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 tables = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=finite)
@@ -54,6 +62,27 @@ def test_a_pickle_inside_an_npz_is_never_loaded(tmp_path):
     np.savez(tmp_path / "evil.npz", z=np.array([{"a": 1}], dtype=object))
     with pytest.raises(MolvaeError, match="not a table"):
         read_latents(tmp_path / "evil.npz")
+
+
+def test_latents_are_checked_in_every_chunk(tmp_path):
+    text = "z0,z1\n" + "1,2\n" * 4_500 + "1,\n"
+    with pytest.raises(MolvaeError, match="row 4501 has a latent that is not a finite"):
+        read_latents(io.StringIO(text))
+    pd.DataFrame({"z0": [1.0, None, None], "z1": [2.0, None, 3.0]}).to_parquet(
+        tmp_path / "z.parquet"
+    )
+    with pytest.raises(MolvaeError, match=r"z\.parquet: row 3 has a latent"):
+        read_latents(tmp_path / "z.parquet")
+
+
+def test_arrays_have_the_size_asked_for_whatever_the_files(tmp_path):
+    z = np.arange(22, dtype=np.float32).reshape(11, 2)
+    for name, rows in {"a.parquet": z[:4], "b.parquet": z[4:5], "c.parquet": z[5:]}.items():
+        pd.DataFrame(rows, columns=["z0", "z1"]).to_parquet(tmp_path / name)
+    arrays = list(iter_latents(tmp_path, 3))
+    assert [len(array) for array in arrays] == [3, 3, 3, 2]
+    assert np.array_equal(np.concatenate(arrays), z)
+    assert parquet_rows(tmp_path) == 11
 
 
 def test_a_missing_file_is_named():

@@ -1,7 +1,6 @@
 """Streams: any split, stop and restart gives the same table, and nothing is held whole."""
 
 import functools
-import io
 import os
 import tracemalloc
 from pathlib import Path
@@ -12,11 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from molvae import bulk
-from molvae.chem.molecules import canonical
 from molvae.errors import MolvaeError
-from molvae.files import parquet_files, read_latents
-from molvae.model import MolVAE
+from molvae.files import parquet_files
 from molvae.stream import StreamConfig, run
 
 SMALL = {"chunk": 10}
@@ -148,76 +144,3 @@ def test_memory_does_not_grow_with_the_input(tmp_path):
 
     peak(1_000)  # what is imported and allocated once
     assert peak(40_000) < 1.3 * peak(2_000)
-
-
-@pytest.fixture(scope="session")
-def bad_and_good(zinc):
-    return [zinc[0], "C1CC", *zinc[1:11], "", "[U]", *zinc[11:22], "C" * 400]
-
-
-def test_rows_that_fail_keep_their_place_with_a_reason(bad_and_good, small_model_file, tmp_path):
-    config = StreamConfig(chunk=6)
-    tally = bulk.encode(iter(bad_and_good), small_model_file, tmp_path / "z", config)
-    assert tally == (26, 22)
-    table = pd.read_parquet(tmp_path / "z")
-    assert table["smiles"].tolist() == bad_and_good
-    failed = table["reason"].notna().to_numpy()
-    assert np.flatnonzero(failed).tolist() == [1, 12, 13, 25]
-    assert "not a valid SMILES" in table["reason"][1]
-    assert table["reason"][12] == "it is empty"
-    model = MolVAE.load(small_model_file)
-    z = table.filter(regex=r"^z\d+$").to_numpy()
-    assert z.dtype == np.float32
-    assert np.isnan(z[failed]).all()
-    expected = model.encode([s for s, no in zip(bad_and_good, failed, strict=True) if not no])
-    assert np.allclose(z[~failed], expected.numpy(), atol=1e-5)
-
-
-def test_decode_reads_the_folder_that_encode_wrote(bad_and_good, small_model_file, tmp_path):
-    bulk.encode(bad_and_good, small_model_file, tmp_path / "z", StreamConfig(chunk=6))
-    z = read_latents(tmp_path / "z")
-    assert np.isnan(z).all(axis=1).nonzero()[0].tolist() == [1, 12, 13, 25]
-    tally = bulk.decode(tmp_path / "z", small_model_file, tmp_path / "back", StreamConfig(chunk=9))
-    table = pd.read_parquet(tmp_path / "back")
-    there = ~np.isnan(z).all(axis=1)
-    assert table["smiles"].notna().tolist() == there.tolist()
-    assert table["smiles"][there].tolist() == MolVAE.load(small_model_file).decode(z[there])
-    valid = [isinstance(s, str) and canonical(s) is not None for s in table["smiles"]]
-    assert table["valid"].tolist() == valid
-    assert tally == (26, sum(valid))
-
-
-def test_a_table_that_others_wrote_decodes_too(small_model_file, tmp_path):
-    z = np.random.default_rng(0).normal(size=(5, 8))
-    table = pd.DataFrame(z, columns=[f"z{i}" for i in range(8)])
-    table.to_parquet(tmp_path / "z.parquet")
-    table.to_csv(tmp_path / "z.csv", index=False)
-    for name in ("z.parquet", "z.csv"):
-        bulk.decode(tmp_path / name, small_model_file, tmp_path / name[2:], StreamConfig(chunk=2))
-    assert contents(tmp_path / "parquet") == contents(tmp_path / "csv")
-    assert len(contents(tmp_path / "csv")) == 3
-
-
-def test_a_sample_is_the_same_in_any_shards(small_model_file, tmp_path):
-    def draw(folder, seed, *shards):
-        for shard in shards:
-            config = StreamConfig(chunk=8, shard=shard)
-            bulk.sample(30, small_model_file, tmp_path / folder, config, seed, temperature=1.0)
-        return pd.read_parquet(tmp_path / folder)["smiles"].tolist()
-
-    whole = draw("whole", 3, (1, 1))
-    assert len(whole) == 30
-    assert whole[:8] != whole[8:16]
-    assert draw("shards", 3, (2, 3), (3, 3), (1, 3)) == whole
-    assert draw("other", 4, (1, 1)) != whole
-
-
-def test_latents_are_checked_in_every_chunk(tmp_path):
-    text = "z0,z1\n" + "1,2\n" * 4_500 + "1,\n"
-    with pytest.raises(MolvaeError, match="row 4501 has a latent that is not a finite"):
-        read_latents(io.StringIO(text))
-    pd.DataFrame({"z0": [1.0, None, None], "z1": [2.0, None, 3.0]}).to_parquet(
-        tmp_path / "z.parquet"
-    )
-    with pytest.raises(MolvaeError, match=r"z\.parquet: row 3 has a latent"):
-        read_latents(tmp_path / "z.parquet")

@@ -64,7 +64,7 @@ def add_stream(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--shard",
         type=shard,
-        default=(1, 1),
+        default="1/1",
         metavar="i/n",
         help="make every n-th part only, from the i-th on; all shards share one FOLDER",
     )
@@ -74,8 +74,8 @@ def add_stream(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--backend",
         default="loky",
-        help="joblib's: loky, dask (the scheduler of DASK_SCHEDULER_ADDRESS, or one of its own) or "
-        "ray; these two take their own number of jobs",
+        help="joblib's: loky; dask, with all workers of DASK_SCHEDULER_ADDRESS or of a cluster of "
+        "its own; ray, with --jobs actors at RAY_ADDRESS or of its own",
     )
 
 
