@@ -60,6 +60,7 @@ def score(
         reconstruction(model, held_out, seed)
         | sample_scores(model.sample(samples, seed=seed), reference)
         | property_fit(model.encode(train), train, z, held_out)
+        | {"posterior_validity": posterior_validity(model, held_out, seed)}
         | neighbourhood(model, held_out, z, seed)
     )
 
@@ -154,6 +155,17 @@ def property_fit(
         line = Ridge().fit(z_train.double().numpy(), known[name])
         found[f"{name}_r2"] = float(line.score(z_test.double().numpy(), wanted[name]))
     return found
+
+
+def posterior_validity(model: MolVAE, smiles: Sequence[str], seed: int) -> float:
+    """Molecules -> valid share of the decodes of one sample of each one's posterior.
+
+    A prior that were the aggregate posterior itself would reach it.
+    """
+    ids = torch.from_numpy(model.tokenizer.encode(smiles).astype(np.int64))
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        return valid_share(model.decode(model.vae.posterior(ids.to(model.device)).sample()))
 
 
 def neighbourhood(model: MolVAE, held_out: Sequence[str], z: Tensor, seed: int) -> dict[str, float]:

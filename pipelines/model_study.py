@@ -36,7 +36,19 @@ from molvae.files import write
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
 
-# what differs from the default: fields of FitConfig and VAEConfig, arguments of MolVAE.fit
+# fields of FitConfig and VAEConfig, arguments of MolVAE.fit; written out, so that a row goes on
+# meaning the same when a default of the package changes
+DEFAULT: dict[str, Any] = {
+    "tokenizer": "char",
+    "encoder": "gru",
+    "posterior": "diagonal",
+    "latent": 64,
+    "encoder_hidden": 512,
+    "decoder_hidden": 512,
+    "kl_weight": 0.08,
+    "dropout": 0.0,
+}
+# what differs from it
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "kl-0.02": {"kl_weight": 0.02},
@@ -100,7 +112,7 @@ def trained(name: str, data: DataSet, args: argparse.Namespace) -> MolVAE:
     """The model of a configuration: as it was stored, or trained now and stored."""
     path = args.out / f"{name}.safetensors"
     if not path.is_file():
-        settings = {"minutes": args.minutes, "seed": args.seed, **CONFIGURATIONS[name]}
+        settings = {"minutes": args.minutes, "seed": args.seed, **DEFAULT, **CONFIGURATIONS[name]}
         if args.quick:
             settings |= QUICK_SETTINGS
         print(f"{name}: training for {args.minutes:g} minutes", flush=True)
@@ -159,7 +171,7 @@ def trade_off(table: pd.DataFrame, priors: pd.DataFrame) -> Figure:
     flat = priors.reset_index()
     flat["x"] = flat["configuration"].map(table["exact_reconstruction"])
     flat["kl_weight"] = [
-        CONFIGURATIONS[name].get("kl_weight", FitConfig.kl_weight) for name in flat["configuration"]
+        {**DEFAULT, **CONFIGURATIONS[name]}["kl_weight"] for name in flat["configuration"]
     ]
     for prior, line in flat.groupby("prior", sort=False):
         line = line.sort_values("kl_weight")

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Normal
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
 
 import _model_scores as scores
-from model_study import CONFIGURATIONS, fit_arguments
+from model_study import CONFIGURATIONS, DEFAULT, fit_arguments
 
 from molvae.chem.datasets import DataSet, properties
 from molvae.chem.metrics import STATISTICS
@@ -25,10 +26,14 @@ from molvae.model import MolVAE
 class Perfect:
     """Writes back every molecule that it was shown; z is far apart for each, noise or not."""
 
-    vae = SimpleNamespace(config=SimpleNamespace(prior="standard-normal"))
+    device = torch.device("cpu")
 
     def __init__(self, smiles):
         self.smiles = smiles
+        self.tokenizer = SimpleNamespace(
+            encode=lambda some: np.array([[smiles.index(s)] for s in some])
+        )
+        self.vae = SimpleNamespace(posterior=lambda ids: Normal(self.z[ids[:, 0]], 0.1))
         columns = properties(smiles)[list(STATISTICS)].to_numpy()
         index = 1_000.0 * np.arange(len(smiles))[:, None]
         self.z = torch.tensor(np.hstack([index, columns]), dtype=torch.float32)
@@ -85,6 +90,7 @@ def test_a_perfect_model_gets_full_marks(row, data):
     assert row["molecules"] == len(data.split("test"))  # fewer than 40
     assert row["exact_reconstruction"] == row["token_accuracy"] == 1
     assert row["validity"] == row["uniqueness"] == 1
+    assert row["posterior_validity"] == 1
     assert row["local_validity_noise"] == row["local_validity_midpoint"] == 1
     assert row["local_similarity_noise"] == row["local_similarity_small_noise"] == 1
     for name in STATISTICS:  # each is a coordinate of z
@@ -108,6 +114,7 @@ def test_a_model_without_neighbourhood_has_no_similarity_there(data):
     z = model.encode(held_out)
     assert scores.local_validity(model, z, 0.0, seed=0) == 1
     assert scores.local_validity(model, z, 0.1, seed=0) == 0
+    assert scores.posterior_validity(model, held_out, seed=0) == 0
     near = scores.neighbourhood(model, held_out, z, seed=0)
     assert near["local_validity_noise"] == 0
     assert math.isnan(near["local_similarity_noise"])
@@ -158,7 +165,7 @@ def test_each_prior_has_a_row_and_the_model_keeps_its_own(small_model, zinc):
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_each_configuration_of_the_study_can_be_trained(name):
-    given = fit_arguments(CONFIGURATIONS[name])
+    given = fit_arguments({**DEFAULT, **CONFIGURATIONS[name]})
     inspect.signature(MolVAE.fit).bind([], [], **given)
     VAEConfig(vocabulary=30, max_length=80, **given["shape"]).check_parts()
-    assert given.get("tokenizer", "char") in tokenizers
+    assert given["tokenizer"] in tokenizers
