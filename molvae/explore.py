@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from molvae.chem.datasets import properties
 from molvae.chem.metrics import similarities
 from molvae.chem.molecules import canonical
+from molvae.chem.properties import properties
 from molvae.errors import MolvaeError
 
 if TYPE_CHECKING:

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 from tqdm import tqdm
 
-from molvae.chem.molecules import canonical, heavy_atoms
-from molvae.chem.tokenizers import Tokenizer, tokenizers, writable
+from molvae.chem.molecules import canonical
+from molvae.chem.tokenizers import Tokenizer, tokenizers
 from molvae.errors import MolvaeError
-from molvae.latent import BOS, EOS, PAD
+from molvae.held_out import evaluate
 from molvae.latent.aggregate import PriorFit, fit_prior
 from molvae.latent.checkpoint import load_weights, read, write
-from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE, VAEConfig
+from molvae.training import TrainingSet, grown_from, new_vae
+from molvae.training import train as train_vae
 
 BATCH = 512  # molecules encoded or decoded together
-EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
+RETRY = 0.5  # temperature of a second try to decode
 FORMAT = 1  # of the weights file
 
 
@@ -57,49 +60,36 @@ class MolVAE:
         train: Sequence[str],
         validation: Sequence[str],
         *,
-        tokenizer: str = "char",
+        tokenizer: str = "pairs",
         shape: dict[str, Any] | None = None,
+        start: MolVAE | None = None,
+        properties: pd.DataFrame | None = None,
         config: FitConfig | None = None,
         folder: Path | None = None,
         observe: Observer = lambda progress: None,
     ) -> MolVAE:
         """Train a model on canonical SMILES; `shape` overrides fields of `VAEConfig`.
 
-        Molecules that the tokenizer cannot write (a few, for SELFIES) are left out and counted
-        in the summary. With a `folder`, a training found there is continued (see `latent.fit`).
+        With `start`, a copy of that model is trained further: tokenizer and shape are its own, its
+        prior is N(0, I) again. The columns of `properties`, a table indexed by SMILES, are learned
+        too: numbers, NaN where one is not known. Molecules that the tokenizer cannot write are left
+        out and counted in the summary. With a `folder`, a training found there is continued (see
+        `latent.fit`).
 
         Raises:
             MolvaeError: nothing to train on, an unknown name, a loss that is no longer finite.
         """
-        config = config or FitConfig()
-        usable = [writable(tokenizer, part) for part in (train, validation)]
-        if not all(usable):
-            raise MolvaeError("training needs molecules both to train on and to validate on")
-        words = Tokenizer.fit(tokenizer, (s for part in usable for s in part))
-        tables = [words.encode(part) for part in usable]
-        vae_config = replace(
-            VAEConfig(len(words), max_length=max(t.shape[1] for t in tables)), **(shape or {})
-        )
-        rows = np.random.default_rng(config.seed).permutation(len(tables[0]))[:EXAMPLES]
-        examples = torch.from_numpy(tables[0][rows].astype(np.int64))
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            vae = VAE(vae_config)
-            vae.initialise(examples)
-        state = fit(vae, tables[0], tables[1], config, folder, observe)
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            vae.cpu().eval().standardise(examples)
-        sizes = [heavy_atoms(s) for s in usable[0]]
-        summary = {
-            "molecules": len(usable[0]),
-            "left_out": len(train) + len(validation) - sum(map(len, usable)),
-            "heavy_atoms": [min(sizes), max(sizes)],
-            "fit": asdict(config),
-            "training": asdict(state),
-            "torch": torch.__version__,
-        }
-        return cls(words, vae, summary)
+        config, parts = config or FitConfig(), (train, validation)
+        if start is None:
+            words = Tokenizer.fit(tokenizer, chain(train, validation))
+            data = TrainingSet.make(parts, words, properties)
+            vae = new_vae(data, len(words), shape or {}, config.seed)
+        else:
+            words = start.tokenizer
+            data = TrainingSet.make(parts, words, properties, start.vae.config.max_length)
+            vae = grown_from(start.vae, data, config.seed)
+        summary = train_vae(vae, data, config, folder, observe)
+        return cls(words, vae, summary | ({"start": start.summary} if start else {}))
 
     @classmethod
     def load(cls, source: str | Path, device: str | torch.device = "cpu") -> MolVAE:
@@ -124,6 +114,18 @@ class MolVAE:
             raise MolvaeError(f"{path}: not a molvae model: {error!r}") from error
         load_weights(vae, weights, path)
         return cls(tokenizer, vae.to(device), summary)
+
+    def properties(self, z: ArrayLike | Tensor) -> pd.DataFrame:
+        """Latent points (n, D) -> the properties that the model predicts there, a row each.
+
+        Raises:
+            MolvaeError: the model was trained without properties; z is not an array (n, D).
+        """
+        if self.vae.property_head is None:
+            raise MolvaeError("this model predicts no properties: train one with --properties")
+        with torch.no_grad():
+            y = self.vae.property_head(self.points(z).to(self.device))
+        return pd.DataFrame(y.cpu().numpy(), columns=list(self.vae.config.properties))
 
     def fit_prior(
         self,
@@ -172,7 +174,7 @@ class MolVAE:
     def encodable(self, smiles: str) -> bool:
         """Tell whether `encode` accepts a string: valid, known tokens, not too long."""
         try:
-            self._ids(smiles)
+            self.ids(smiles)
         except MolvaeError:
             return False
         return True
@@ -183,20 +185,49 @@ class MolVAE:
         Raises:
             MolvaeError: a string is no valid SMILES, has an unknown token or is too long.
         """
-        rows = [self._ids(s) for s in smiles]
+        rows = [self.ids(s) for s in smiles]
         means = torch.empty(len(rows), self.latent)
-        for indices in _batches(len(rows), "encode", progress, [len(r) for r in rows]):
-            x = self._padded([rows[i] for i in indices])
-            with torch.no_grad():
+        with torch.no_grad():
+            for x, indices in self.batches(rows, "encode", progress):
                 means[indices] = self.vae.encode(x).cpu()
         return means
 
     def decode(
-        self, z: ArrayLike | Tensor, temperature: float = 0.0, seed: int = 0, progress: bool = False
+        self,
+        z: ArrayLike | Tensor,
+        temperature: float = 0.0,
+        seed: int = 0,
+        progress: bool = False,
+        tries: int = 1,
     ) -> list[str]:
         """Latent points (n, D) -> SMILES strings as generated: not checked, not canonical.
 
-        Temperature 0 takes the likeliest token at each step; above it, tokens are drawn.
+        Temperature 0 takes the likeliest token at each step; above it, tokens are drawn. With
+        `tries`, a point whose string is no valid SMILES is decoded again with drawn tokens (at
+        temperature 0.5 where it is 0), up to that often in all: the first valid one counts.
+
+        Raises:
+            MolvaeError: z is not a finite array of shape (n, D).
+        """
+        points = self.points(z).to(self.device)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        strings: list[str] = []
+        for part in _batches(len(points), "decode", progress):
+            left, rows = list(part), [""] * len(part)
+            for attempt in range(tries):
+                heat = temperature or (0.0 if attempt == 0 else RETRY)
+                ids = self.vae.decoder.generate(points[left], heat, generator)
+                for i, string in zip(left, self.tokenizer.decode(ids.cpu().numpy()), strict=True):
+                    rows[i - part.start] = string
+                if attempt + 1 < tries:
+                    left = [i for i in left if canonical(rows[i - part.start]) is None]
+                if not left:
+                    break
+            strings += rows
+        return strings
+
+    def points(self, z: ArrayLike | Tensor) -> Tensor:
+        """Latent points in any form -> (n, D) float32 on the CPU.
 
         Raises:
             MolvaeError: z is not a finite array of shape (n, D).
@@ -209,12 +240,7 @@ class MolVAE:
             )
         if not torch.isfinite(points).all():
             raise MolvaeError("latent points must be finite numbers")
-        generator = torch.Generator(self.device).manual_seed(seed)
-        strings: list[str] = []
-        for indices in _batches(len(points), "decode", progress):
-            ids = self.vae.decoder.generate(points[indices].to(self.device), temperature, generator)
-            strings += self.tokenizer.decode(ids.cpu().numpy())
-        return strings
+        return points
 
     def sample_latents(self, n: int, seed: int = 0) -> Tensor:
         """Draw n latent points (n, D) from the prior."""
@@ -237,33 +263,14 @@ class MolVAE:
         token_accuracy (teacher-forced, from the posterior mean) and exact_reconstruction (greedy
         free-running decode of the posterior mean is the same string), and molecules, their number.
         """
-        rows = [self._ids(s) for s in smiles]
-        totals = np.zeros(5)
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(seed)
-            for indices in _batches(len(rows), "evaluate", progress, [len(r) for r in rows]):
-                totals += self._measure(self._padded([rows[i] for i in indices]))
-        log_likelihood, kl, right, tokens, exact = totals.tolist()
-        n = len(rows)
-        return {
-            "molecules": n,
-            "reconstruction_nats": -log_likelihood / n,
-            "kl_nats": kl / n,
-            "elbo_nats": (log_likelihood - kl) / n,
-            "token_accuracy": right / tokens,
-            "exact_reconstruction": exact / n,
-        }
+        return evaluate(self, smiles, seed, progress)
 
-    def _measure(self, x: Tensor) -> NDArray[np.float64]:
-        terms = self.vae(x)
-        mean = self.vae.encode(x)
-        target, real = x[:, 1:], x[:, 1:] != PAD
-        right = (self.vae.decoder(mean, x).argmax(-1) == target) & real
-        decoded = self.vae.decoder.generate(mean)[:, : x.shape[1]]
-        sums = [terms.log_likelihood, terms.kl, right, real, (decoded == x).all(1)]
-        return np.array([t.sum().item() for t in sums])
+    def ids(self, smiles: str) -> list[int]:
+        """SMILES -> the ids of the symbols of its canonical form, without begin and end.
 
-    def _ids(self, smiles: str) -> list[int]:
+        Raises:
+            MolvaeError: no valid SMILES, an unknown token, or too long.
+        """
         form = canonical(smiles)
         if form is None:
             shown = repr(smiles if len(smiles) <= 80 else f"{smiles[:60]}...")
@@ -276,11 +283,15 @@ class MolVAE:
             )
         return ids
 
-    def _padded(self, rows: Sequence[list[int]]) -> Tensor:
-        x = torch.full((len(rows), max(map(len, rows)) + 2), PAD)
-        for line, row in zip(x, rows, strict=True):
-            line[: len(row) + 2] = torch.tensor([BOS, *row, EOS])
-        return x.to(self.device)
+    def batches(
+        self, rows: Sequence[list[int]], label: str, progress: bool
+    ) -> Iterator[tuple[Tensor, list[int]]]:
+        """Rows of `ids` -> batches of similar length, ids (B, L), and which rows are in them."""
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        for part in _batches(len(rows), label, progress):
+            indices = [order[i] for i in part]
+            x = self.tokenizer.pad([rows[i] for i in indices]).astype(np.int64)
+            yield torch.from_numpy(x).to(self.device), indices
 
 
 def shipped() -> dict[str, Path]:
@@ -289,12 +300,9 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def _batches(
-    n: int, label: str, progress: bool, lengths: Sequence[int] | None = None
-) -> Iterator[list[int]]:
-    """Cut 0 .. n-1 into batches, similar lengths together, under a progress bar."""
-    order = list(range(n)) if lengths is None else sorted(range(n), key=lambda i: lengths[i])
+def _batches(n: int, label: str, progress: bool) -> Iterator[range]:
+    """Cut 0 .. n-1 into batches, under a progress bar."""
     with tqdm(total=n, desc=label, unit="mol", disable=not progress) as bar:
         for i in range(0, n, BATCH):
-            yield order[i : i + BATCH]
-            bar.update(len(order[i : i + BATCH]))
+            yield range(i, min(i + BATCH, n))
+            bar.update(min(BATCH, n - i))

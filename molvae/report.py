@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from molvae.chem.baseline import random_graph_ga
-from molvae.chem.datasets import DataSet, properties
+from molvae.chem.datasets import DataSet
 from molvae.chem.metrics import (
     PUBLISHED,
     Moments,
@@ -22,6 +22,7 @@ from molvae.chem.metrics import (
     statistics_table,
 )
 from molvae.chem.molecules import canonical
+from molvae.chem.properties import properties
 
 if TYPE_CHECKING:
     from molvae.model import MolVAE

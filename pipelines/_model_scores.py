@@ -21,9 +21,10 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from molvae import MolVAE
-from molvae.chem.datasets import DataSet, properties
+from molvae.chem.datasets import DataSet
 from molvae.chem.metrics import STATISTICS, moments, sample_quality, similarities
 from molvae.chem.molecules import canonical, parse
+from molvae.chem.properties import properties
 from molvae.latent.training import FitConfig
 
 TRAIN = 5_000  # training molecules behind the mean properties and the regression on z

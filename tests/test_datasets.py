@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molvae.chem.datasets import datasets, iter_smiles, load, part_of, properties, read_smiles
+from molvae.chem.datasets import datasets, iter_smiles, load, part_of, read_smiles
 from molvae.chem.molecules import parse
 from molvae.chem.objectives import PROPERTIES
+from molvae.chem.properties import properties
 from molvae.errors import MolvaeError
 
 ROWS = ["CCO", "OCC", "c1ccccc1", "not a molecule", "", "CC(=O)Oc1ccccc1C(=O)O"]

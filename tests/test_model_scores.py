@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
 import _model_scores as scores
 from model_study import CONFIGURATIONS, DEFAULT, fit_arguments
 
-from molvae.chem.datasets import DataSet, properties
+from molvae.chem.datasets import DataSet
 from molvae.chem.metrics import STATISTICS
+from molvae.chem.properties import properties
 from molvae.chem.tokenizers import tokenizers
 from molvae.latent.vae import VAEConfig
 from molvae.model import MolVAE

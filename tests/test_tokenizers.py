@@ -21,7 +21,7 @@ def test_every_molecule_round_trips(name: str, zinc: list[str]) -> None:
     assert (ids[:, 0] == BOS).all()
     assert ((ids == EOS).sum(1) == 1).all()
     back = tokenizer.decode(ids)
-    if name == "selfies":  # writes the same molecule with another string
+    if name.startswith("selfies"):  # writes the same molecule with another string
         back = [canonical(s) or "" for s in back]
     assert back == zinc
 

@@ -1,4 +1,4 @@
-"""Data sets: a name or a file -> canonical SMILES, a fixed split, and cached properties."""
+"""Data sets: a name or a file -> canonical SMILES and a fixed split, cached."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import importlib.resources
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO, TypeVar
@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 import rdkit
 from tqdm import tqdm
 
-from molvae.chem.molecules import canonical, parse
-from molvae.chem.objectives import PROPERTIES
+from molvae.chem.molecules import canonical
 from molvae.errors import MolvaeError
 from molvae.registry import Registry
 
@@ -65,12 +64,21 @@ def _zinc() -> list[str]:
 @datasets.register("qm9")
 def _qm9() -> list[str]:
     """QM9: 130,744 molecules of up to nine heavy atoms C, N, O, F (extra: molvae[qm9])."""
+    return [str(s) for s in qm9_table()["SMILES"]]
+
+
+def qm9_table() -> pd.DataFrame:
+    """QM9 as its package has it: SMILES and 25 columns of properties.
+
+    Raises:
+        MolvaeError: the package is not installed.
+    """
     spec = importlib.util.find_spec("qm9pack")  # importing the package itself fails
     if spec is None or spec.origin is None:
         raise MolvaeError("the data set 'qm9' needs a package: pip install 'molvae[qm9]'")
     folder = Path(spec.origin).parent / "data"
-    parts = [pd.read_csv(folder / f"qm9_part{i}.csv", usecols=["SMILES"]) for i in (1, 2, 3)]
-    return [str(s) for s in pd.concat(parts)["SMILES"]]
+    parts = [pd.read_csv(folder / f"qm9_part{i}.csv") for i in (1, 2, 3)]
+    return pd.concat(parts, ignore_index=True)
 
 
 def load(source: str, progress: bool = False) -> DataSet:
@@ -88,10 +96,10 @@ def load(source: str, progress: bool = False) -> DataSet:
     key = f"{Path(source).name.partition('.')[0].partition(':')[0]}-{digest.hexdigest()}"
 
     def compute() -> pd.DataFrame:
-        rows = _parallel(_canonical_rows, raw, "canonical SMILES", progress)
+        rows = parallel(canonical_rows, raw, "canonical SMILES", progress)
         return pd.DataFrame({"smiles": rows}, dtype=object)
 
-    column = _cached(f"{key}-smiles", compute)["smiles"]
+    column = cached(f"{key}-smiles", compute)["smiles"]
     valid = column.dropna()
     if valid.empty:
         raise MolvaeError(f"{source}: none of its {len(raw)} rows is a valid SMILES")
@@ -120,7 +128,7 @@ def iter_smiles(source: str | TextIO) -> Iterator[str]:
     if not isinstance(source, str):
         yield from _first_words(source)
         return
-    path, column = _located(source)
+    path, column = located(source)
     try:
         if path.suffix == ".parquet":
             yield from _parquet_column(path, column)
@@ -134,7 +142,7 @@ def iter_smiles(source: str | TextIO) -> Iterator[str]:
         raise MolvaeError(f"{path}: cannot be read: {error}") from error
 
 
-def _located(source: str) -> tuple[Path, str]:
+def located(source: str) -> tuple[Path, str]:
     """FILE or FILE:COLUMN -> the file, and the column or ""."""
     path, column = Path(source), ""
     if not path.exists() and ":" in source:
@@ -152,14 +160,14 @@ def _first_words(lines: Iterable[str]) -> Iterator[str]:
 
 def _parquet_column(path: Path, column: str) -> Iterator[str]:
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        name = _column(file.schema_arrow.names, column, path)
+        name = column_of(file.schema_arrow.names, column, path)
         for batch in file.iter_batches(CHUNK, columns=[name]):
             yield from ("" if value is None else str(value) for value in batch[0].to_pylist())
 
 
 def _csv_column(path: Path, column: str) -> Iterator[str]:
     header = pd.read_csv(path, nrows=0, encoding_errors="replace").columns
-    name = _column([str(name) for name in header], column, path)
+    name = column_of([str(name) for name in header], column, path)
     with pd.read_csv(
         path, usecols=[name], dtype=str, chunksize=CHUNK, encoding_errors="replace"
     ) as tables:
@@ -167,7 +175,7 @@ def _csv_column(path: Path, column: str) -> Iterator[str]:
             yield from table[name].fillna("").tolist()
 
 
-def _column(names: list[str], column: str, path: Path) -> str:
+def column_of(names: list[str], column: str, path: Path) -> str:
     """The columns of a table and the one asked for, or "" -> the one that holds the SMILES."""
     found = column if column in names else None
     if not column:
@@ -178,34 +186,12 @@ def _column(names: list[str], column: str, path: Path) -> str:
     return found
 
 
-def properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.DataFrame:
-    """Compute logP, SAS, QED and heavy_atoms, one row a molecule, in parallel processes.
-
-    For a whole data set the table is cached, and computed once. An invalid SMILES is a row of NaN.
-    """
-    if not isinstance(source, DataSet):
-        return _property_table(list(source), progress)
-    return _cached(f"{source.key}-properties", lambda: _property_table(source.smiles, progress))
-
-
-def _property_table(smiles: list[str], progress: bool) -> pd.DataFrame:
-    rows = _parallel(_property_rows, smiles, "properties", progress)
-    return pd.DataFrame(rows, columns=list(PROPERTIES), dtype="float64")
-
-
-def _canonical_rows(chunk: list[str]) -> list[str | None]:
+def canonical_rows(chunk: list[str]) -> list[str | None]:
+    """SMILES -> their canonical forms, None where there is none."""
     return [canonical(smiles) for smiles in chunk]
 
 
-def _property_rows(chunk: list[str]) -> list[list[float]]:
-    rows = []
-    for smiles in chunk:
-        mol = parse(smiles)
-        rows.append([float("nan") if mol is None else f(mol) for f in PROPERTIES.values()])
-    return rows
-
-
-def _parallel(
+def parallel(
     work: Callable[[list[str]], list[T]], smiles: list[str], label: str, progress: bool
 ) -> list[T]:
     """Apply `work` to chunks of `smiles`, in processes where there is more than one chunk."""
@@ -222,7 +208,7 @@ def _parallel(
     return rows
 
 
-def _cached(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def cached(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Return the cached table `name`; compute and store it where it is missing or damaged."""
     folder = Path(os.environ.get("MOLVAE_CACHE") or platformdirs.user_cache_dir("molvae"))
     path = folder / f"{name}-rdkit{rdkit.__version__}.parquet"

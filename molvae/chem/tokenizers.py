@@ -1,11 +1,13 @@
-"""Tokenizers: strings <-> token ids. SMILES by character or by atom, and SELFIES."""
+"""Tokenizers: strings <-> token ids. SMILES by character, atom or fragment, and SELFIES."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import selfies
@@ -25,6 +27,8 @@ class Scheme:
     split: Callable[[str], list[str]]
     join: Callable[[Sequence[str]], str]
     description: str
+    merges: int = 0
+    """How many tokens of several symbols the vocabulary learns."""
 
 
 tokenizers: Registry[Scheme] = Registry("tokenizer")
@@ -48,23 +52,18 @@ tokenizers.register("char")(Scheme(list, "".join, "one SMILES character a token"
 tokenizers.register("atom")(
     Scheme(_ATOMS.findall, "".join, "Cl, Br, bracket atoms and ring bonds %nn as one SMILES token")
 )
+tokenizers.register("pairs")(
+    Scheme(list, "".join, "frequent runs of SMILES characters, such as C(=O)N", merges=200)
+)
 tokenizers.register("selfies")(
     Scheme(_split_selfies, _join_selfies, "SELFIES symbols: every sequence is a molecule")
 )
+tokenizers.register("selfies-pairs")(
+    Scheme(_split_selfies, _join_selfies, "frequent runs of SELFIES symbols", merges=150)
+)
 
-
-def writable(name: str, smiles: Sequence[str]) -> list[str]:
-    """The strings that tokenizer `name` can split; only SELFIES refuses some."""
-    if name != "selfies":
-        return list(smiles)
-    usable = []
-    for s in smiles:
-        try:
-            tokenizers[name].split(s)
-        except MolvaeError:
-            continue
-        usable.append(s)
-    return usable
+FIRST_LETTER = 0xF0000  # of a private range of Unicode
+LEARN_FROM = 10_000  # strings that the runs of symbols are counted in
 
 
 class Tokenizer:
@@ -81,21 +80,35 @@ class Tokenizer:
         self.name = name
         self.vocabulary = list(vocabulary)
         self._scheme = tokenizers[name]
+        longest_first = sorted(self.vocabulary, key=len, reverse=True)
+        self._runs = re.compile("|".join([*map(re.escape, longest_first), "."]), re.DOTALL)
         self._ids = {symbol: i + SPECIAL for i, symbol in enumerate(self.vocabulary)}
 
     @classmethod
     def fit(cls, name: str, smiles: Iterable[str]) -> Tokenizer:
-        """Build the vocabulary of tokenizer `name` from all symbols in `smiles`, sorted."""
-        split = tokenizers[name].split
-        return cls(name, sorted(set(chain.from_iterable(map(split, smiles)))))
+        """Build the vocabulary of tokenizer `name`: all symbols in `smiles`, then learned runs.
+
+        What cannot be split (a few molecules, for SELFIES) is passed over.
+        """
+        scheme = tokenizers[name]
+        rows = []
+        for s in smiles:
+            with contextlib.suppress(MolvaeError):
+                rows.append(scheme.split(s))
+        symbols = sorted(set(chain.from_iterable(rows)))
+        return cls(name, symbols + frequent_runs(rows, scheme.merges))
 
     def __len__(self) -> int:
         """Return the number of ids, the three special ones included."""
         return len(self.vocabulary) + SPECIAL
 
     def split(self, smiles: str) -> list[str]:
-        """Cut a SMILES string into symbols of this tokenizer, known to the vocabulary or not."""
-        return self._scheme.split(smiles)
+        """Cut a SMILES string into tokens, known to the vocabulary or not.
+
+        Where tokens are runs of symbols, the longest known run comes first, from left to right.
+        """
+        symbols = self._scheme.split(smiles)
+        return self._runs.findall("".join(symbols)) if self._scheme.merges else symbols
 
     def ids(self, smiles: str) -> list[int]:
         """SMILES string -> ids of its symbols, without begin and end.
@@ -119,7 +132,10 @@ class Tokenizer:
         Raises:
             MolvaeError: a string has a symbol that the vocabulary lacks.
         """
-        rows = [self.ids(s) for s in smiles]
+        return self.pad([self.ids(s) for s in smiles])
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> NDArray[np.integer]:
+        """Ids of symbols, a row a string -> the table that `encode` gives."""
         table = np.full(
             (len(rows), max(map(len, rows), default=0) + 2),
             PAD,
@@ -136,3 +152,32 @@ class Tokenizer:
     def _symbols(self, row: list[int]) -> list[str]:
         row = row[: row.index(EOS)] if EOS in row else row
         return [self.vocabulary[i - SPECIAL] for i in row if i >= SPECIAL]
+
+
+def frequent_runs(rows: Sequence[Sequence[str]], merges: int) -> list[str]:
+    """Rows of symbols -> runs of them, made by joining the most frequent pair `merges` times.
+
+    Byte-pair encoding (Sennrich et al. 2016), which Li & Fourches 2021 learned from SMILES.
+    Fewer runs come back where the rows hold fewer pairs.
+    """
+    some = rows[:: max(1, len(rows) // LEARN_FROM)] if merges else []
+    names: dict[str, str] = {}  # a private character for each symbol and each run
+    letters: dict[str, str] = {}
+    for symbol in chain.from_iterable(some):
+        if symbol not in letters:
+            letters[symbol] = chr(FIRST_LETTER + len(letters))
+            names[letters[symbol]] = symbol
+    text = "\n".join("".join(letters[s] for s in row) for row in some)
+    runs: list[str] = []
+    while len(runs) < merges:
+        pairs = Counter(pairwise(text))
+        counts = [(n, a, b) for (a, b), n in pairs.items() if "\n" not in (a, b)]
+        if not counts:
+            break
+        _, a, b = max(counts)
+        letter = chr(FIRST_LETTER + len(names))
+        names[letter] = names[a] + names[b]
+        text = text.replace(a + b, letter)
+        if names[letter] not in runs:  # the same run may be joined from other parts
+            runs.append(names[letter])
+    return runs

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -42,7 +43,7 @@ SHAPE_OPTIONS = [
     ("prior", str, "see 'molvae list priors'"),
     ("dropout", float, "share of the decoder's input tokens hidden in training"),
 ]
-
+PROPERTIES = ["logP", "SAS", "QED"]
 
 # what may change on resume
 ON_RESUME = ("epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes")
@@ -56,7 +57,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.HelpFormatter
     parser.add_argument("--data", help="data set name, FILE or FILE:COLUMN (default: zinc)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/train-DATA)")
-    parser.add_argument("--tokenizer", help="char, atom or selfies (default: char)")
+    parser.add_argument("--tokenizer", help="see 'molvae list tokenizers' (default: pairs)")
+    parser.add_argument(
+        "--start", metavar="MODEL", help="fine-tune this model instead of starting from nothing"
+    )
+    parser.add_argument(
+        "--properties",
+        nargs="*",
+        metavar="NAME",
+        help="what is predicted from latent points: logP, SAS, QED, heavy_atoms or columns of the "
+        "data; none without a name (default: logP SAS QED)",
+    )
     parser.add_argument("--limit", type=int, help="use only the first molecules of the data")
     parser.add_argument("--resume", action="store_true", help="continue the training in --out")
     for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(0, 0))):
@@ -68,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, save the model, draw the learning curve; return the exit code."""
     from molvae.chem.datasets import load
+    from molvae.chem.properties import columns
     from molvae.latent.fit import METRICS
     from molvae.latent.training import FitConfig
     from molvae.model import MolVAE
@@ -80,18 +92,23 @@ def run(args: argparse.Namespace) -> int:
     parts = [data.split("train"), data.split("validation")]
     if limit := options.pop("limit", None):
         parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
+        data = replace(data, smiles=[*parts[0], *parts[1]], key=f"{data.key}-first{limit}")
     if not _is_worker():
         print(
             f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
             f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
         )
     fit_names = _names(FIT_OPTIONS)
+    names = options.pop("properties", PROPERTIES)
+    start = options.pop("start", None)
     with _Watch() as watch:
         model = MolVAE.fit(
             *parts,
-            tokenizer=options.pop("tokenizer", "char"),
-            config=FitConfig(**{k: v for k, v in options.items() if k in fit_names}),
+            tokenizer=options.pop("tokenizer", "pairs"),
             shape={k: v for k, v in options.items() if k not in fit_names},
+            start=None if start is None else MolVAE.load(start),
+            properties=columns(data, names, progress=not _is_worker()) if names else None,
+            config=FitConfig(**{k: v for k, v in options.items() if k in fit_names}),
             folder=folder,
             observe=watch,
         )
@@ -121,8 +138,11 @@ def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from molvae.errors import MolvaeError
     from molvae.latent.fit import METRICS
 
-    keys = {"data", "tokenizer", "limit"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
+    shape = {"tokenizer"} | _names(SHAPE_OPTIONS)
+    keys = {"data", "limit", "start", "properties"} | _names(FIT_OPTIONS) | shape
     given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
+    if args.start and (fixed := sorted(shape.intersection(given))):
+        raise MolvaeError(f"--{fixed[0].replace('_', '-')} is that of the model in --start")
     path = folder / "config.json"
     if args.resume:
         if not path.is_file():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from molvae.latent import Example, Kind
 from molvae.latent.autoregressive import autoregress
-from molvae.latent.encoders import one_hot, quarter
+from molvae.latent.encoders import Symbols, quarter
 from molvae.registry import Registry
 
 decoders: Registry[type[nn.Module]] = Registry("decoder")
@@ -65,15 +65,14 @@ class GRUDecoder(SequenceDecoder):
         self, example: Example, latent: int, hidden: int, likelihood: Any, dropout: float = 0.0
     ) -> None:
         super().__init__(example, likelihood, dropout)
-        vocabulary = self.vocabulary
+        self.symbols = Symbols(self.vocabulary)
         self.start = nn.Linear(latent, hidden)
-        self.gru = nn.GRU(vocabulary + latent, hidden)
-        self.out = nn.Linear(hidden, vocabulary)
+        self.gru = nn.GRU(self.symbols.width + latent, hidden)
+        self.out = nn.Linear(hidden, self.vocabulary)
 
     def forward(self, z: Tensor, ids: Tensor) -> Tensor:
         """z (B, D), ids (B, L) -> logits of ids[:, 1:] given what comes before, (B, L - 1, V)."""
-        symbols = one_hot(ids[:, :-1].t(), self.vocabulary, self.out.weight.dtype)  # (L - 1, B, V)
-        symbols = hide(symbols, self.dropout if self.training else 0.0)
+        symbols = hide(self.symbols(ids[:, :-1].t()), self.dropout if self.training else 0.0)
         inputs = torch.cat([symbols, z.expand(len(symbols), *z.shape)], dim=-1)
         states, _ = self.gru(inputs, torch.tanh(self.start(z))[None].to(inputs.dtype))
         logits: Tensor = self.out(states)
@@ -82,7 +81,7 @@ class GRUDecoder(SequenceDecoder):
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
         """Take (z - mean) / scale in place of z from now on; both (D,)."""
         fold(self.start.weight, self.start.bias, mean, scale)
-        weight = self.gru.get_parameter("weight_ih_l0")[:, self.vocabulary :]
+        weight = self.gru.get_parameter("weight_ih_l0")[:, self.symbols.width :]
         fold(weight, self.gru.get_parameter("bias_ih_l0"), mean, scale)
 
     def begin(self, z: Tensor) -> list[Tensor]:
@@ -91,7 +90,7 @@ class GRUDecoder(SequenceDecoder):
 
     def step(self, symbols: Tensor, z: Tensor, rows: Tensor, state: list[Tensor]) -> Tensor:
         """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on."""
-        inputs = torch.cat([one_hot(symbols, self.vocabulary, z.dtype), z], dim=-1)
+        inputs = torch.cat([self.symbols(symbols), z], dim=-1)
         out, last = self.gru(inputs[None], state[0][rows][None])
         state[0][rows] = last[0]
         logits: Tensor = self.out(out[0])
@@ -112,19 +111,19 @@ class ConvDecoder(SequenceDecoder):
         self, example: Example, latent: int, hidden: int, likelihood: Any, dropout: float = 0.0
     ) -> None:
         super().__init__(example, likelihood, dropout)
-        vocabulary = self.vocabulary
-        self.symbols = nn.Linear(vocabulary, hidden)
+        self.symbols = Symbols(self.vocabulary)
+        self.first = nn.Linear(self.symbols.width, hidden)
         self.latents = nn.ModuleList(nn.Linear(latent, hidden) for _ in range(self.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(self.layers))
         self.convolutions = nn.ModuleList(
             nn.Conv1d(hidden, hidden, 3, dilation=2**i) for i in range(self.layers)
         )
-        self.out = nn.Linear(hidden, vocabulary)
+        self.out = nn.Linear(hidden, self.vocabulary)
 
     def forward(self, z: Tensor, ids: Tensor) -> Tensor:
         """z (B, D), ids (B, L) -> logits of ids[:, 1:] given what comes before, (B, L - 1, V)."""
-        symbols = one_hot(ids[:, :-1], self.vocabulary, self.out.weight.dtype)
-        x = self.symbols(hide(symbols.transpose(0, 1), self.dropout if self.training else 0.0))
+        symbols = hide(self.symbols(ids[:, :-1].t()), self.dropout if self.training else 0.0)
+        x = self.first(symbols)
         x = x.transpose(0, 1)  # (B, L - 1, H)
         for i, convolution in enumerate(self.convolutions):
             y = nn.functional.gelu(self.norms[i](x) + self.latents[i](z)[:, None])
@@ -146,7 +145,7 @@ class ConvDecoder(SequenceDecoder):
 
     def step(self, symbols: Tensor, z: Tensor, rows: Tensor, state: list[Tensor]) -> Tensor:
         """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on."""
-        x = self.symbols(one_hot(symbols, self.vocabulary, z.dtype))
+        x = self.first(self.symbols(symbols))
         for i, convolution in enumerate(self.convolutions):
             y = nn.functional.gelu(self.norms[i](x) + self.latents[i](z))
             seen = torch.cat([state[i][rows, 1:], y[:, None]], dim=1)
@@ -250,7 +249,7 @@ class ImageDecoder(ArrayDecoder):
 
 
 def hide(symbols: Tensor, share: float) -> Tensor:
-    """One-hot symbols (L, B, V) -> the same with a share of them zero, the first never."""
+    """Symbols as vectors (L, B, E) -> the same with a share of them zero, the first never."""
     if share == 0:
         return symbols
     kept = torch.rand(symbols.shape[:2], device=symbols.device) >= share

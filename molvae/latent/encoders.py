@@ -13,6 +13,29 @@ from molvae.registry import Registry
 encoders: Registry[type[nn.Module]] = Registry("encoder")
 
 
+class Symbols(nn.Module):
+    """Ids (...,) -> vectors (..., width): one-hot where they are few, else learned ones.
+
+    A product with one-hot vectors is a look-up whose gradient is fast on every device.
+    """
+
+    widest = 64
+    unit: Tensor
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.vocabulary, self.width = vocabulary, min(vocabulary, self.widest)
+        few = vocabulary <= self.widest
+        self.vectors = nn.Identity() if few else nn.Linear(vocabulary, self.widest, bias=False)
+        self.register_buffer("unit", torch.ones(()), persistent=False)  # knows the precision
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Ids (...,) -> vectors (..., width)."""
+        one_hot = nn.functional.one_hot(ids, self.vocabulary).to(self.unit.dtype)
+        vectors: Tensor = self.vectors(one_hot)
+        return vectors
+
+
 @encoders.register("gru")
 class GRUEncoder(nn.Module):
     """Token ids (B, L) -> the two final states of a bidirectional GRU side by side (B, H).
@@ -25,19 +48,18 @@ class GRUEncoder(nn.Module):
 
     def __init__(self, example: Example, hidden: int) -> None:
         super().__init__()
-        self.vocabulary = example.vocabulary or 0
-        self.ahead = nn.GRU(self.vocabulary, hidden // 2)
-        self.back = nn.GRU(self.vocabulary, hidden // 2)
+        self.symbols = Symbols(example.vocabulary or 0)
+        self.ahead = nn.GRU(self.symbols.width, hidden // 2)
+        self.back = nn.GRU(self.symbols.width, hidden // 2)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids (B, L) -> hidden (B, H)."""
         lengths = (ids != PAD).sum(1)  # (B,)
         steps = torch.arange(ids.shape[1], device=ids.device)
         reverse = (lengths[:, None] - 1 - steps).clamp(min=0)  # (B, L): last symbol first
-        dtype = self.ahead.get_parameter("weight_ih_l0").dtype
         final = []
         for layer, order in ((self.ahead, ids), (self.back, ids.gather(1, reverse))):
-            states = layer(one_hot(order.t(), self.vocabulary, dtype))[0]  # (L, B, H / 2)
+            states = layer(self.symbols(order.t()))[0]  # (L, B, H / 2)
             final.append(states[lengths - 1, torch.arange(len(ids), device=ids.device)])
         return torch.cat(final, dim=1)
 
@@ -129,8 +151,3 @@ class ImageEncoder(nn.Sequential):
 def quarter(side: int) -> int:
     """A side of an image -> its length after two halvings that round up."""
     return -(-side // 4)
-
-
-def one_hot(ids: Tensor, vocabulary: int, dtype: torch.dtype) -> Tensor:
-    """Ids (...,) -> (..., V); a product with it is a look-up whose gradient is fast."""
-    return nn.functional.one_hot(ids, vocabulary).to(dtype)

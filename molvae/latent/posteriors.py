@@ -58,6 +58,36 @@ class DiagonalGaussian(nn.Module):
         self.unit /= scale
 
 
+@posteriors.register("isotropic")
+class FixedNoise(nn.Module):
+    """q(z|x) = N(mean(x), 0.5^2 I): the same noise for every x and in every direction.
+
+    The constant-variance VAE (Ghosh et al. 2020, section 3). A KL weight then limits the power of
+    the mean, as in a Gaussian channel, so that what is known of x is spread over all dimensions and
+    the decoder learns to stand the same step in any of them.
+    """
+
+    scale: Tensor
+
+    def __init__(self, hidden: int, latent: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden, latent)
+        self.register_buffer("scale", torch.full((latent,), 0.5))
+
+    def forward(self, hidden: Tensor) -> Distribution:
+        """Hidden (B, H) -> Gaussian, batch (B,), event (D,), at least in float32."""
+        mean = at_least_float32(self.linear(hidden))
+        return Independent(Normal(mean, self.scale.expand_as(mean)), 1)
+
+    point = staticmethod(DiagonalGaussian.point)
+
+    @torch.no_grad()
+    def standardise(self, mean: Tensor, scale: Tensor) -> None:
+        """Give (z - mean) / scale in place of z from now on; both (D,)."""
+        _rescale_mean(self.linear, mean, scale)
+        self.scale /= scale
+
+
 @posteriors.register("full")
 class FullGaussian(DiagonalGaussian):
     """q(z|x) = N(mean(x), L(x) L(x)^T): every pair of latent dimensions has a covariance.

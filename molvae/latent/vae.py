@@ -13,11 +13,12 @@ from torch.distributions import Distribution
 from molvae.errors import MolvaeError
 from molvae.latent import Example
 from molvae.latent.decoders import decoders
-from molvae.latent.elbo import Bound, elbo
+from molvae.latent.elbo import Bound, LatentModel, elbo
 from molvae.latent.encoders import encoders
 from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import Prior, priors
+from molvae.latent.properties import PropertyHead, WithProperties
 from molvae.registry import Registry
 
 
@@ -45,6 +46,7 @@ class VAEConfig:
     likelihood: str = "categorical"
     noise: float | None = None  # standard deviation of a Gaussian likelihood; learned where None
     shape: tuple[int, ...] = ()  # of an x of numbers
+    properties: tuple[str, ...] = ()  # names of what is predicted from z
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work.
@@ -60,7 +62,8 @@ class VAEConfig:
                 )
         if not 0 <= self.dropout < 1:
             raise MolvaeError(f"dropout must be at least 0 and below 1, not {self.dropout}")
-        object.__setattr__(self, "shape", tuple(self.shape))  # which JSON makes a list
+        for name in ("shape", "properties"):  # which JSON makes lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def example(self) -> Example:
@@ -121,7 +124,9 @@ class VAE(nn.Module):
         MolvaeError: a part is made for another kind of x, or refuses its options.
     """
 
-    def __init__(self, config: VAEConfig, bound: Callable[[VAE, Tensor], Bound] = elbo) -> None:
+    def __init__(
+        self, config: VAEConfig, bound: Callable[[LatentModel, Tensor], Bound] = elbo
+    ) -> None:
         super().__init__()
         c = self.config = config
         self.bound = bound
@@ -133,6 +138,7 @@ class VAE(nn.Module):
             c.example, c.latent, c.decoder_hidden, likelihood, c.dropout
         )
         self.prior_module = c.build_prior()
+        self.property_head = PropertyHead(c.latent, len(c.properties)) if c.properties else None
 
     def prior(self) -> Distribution:
         """Return p(z), batch (), event (D,)."""
@@ -174,7 +180,14 @@ class VAE(nn.Module):
         if self.prior_module.standardise(mean, scale):
             self.head.standardise(mean, scale)
             self.decoder.standardise(mean, scale)
+            if self.property_head is not None:
+                self.property_head.standardise(mean, scale)
 
-    def forward(self, x: Tensor) -> Bound:
-        """x (B, ...) -> the terms of the bound that is trained, each (B,) in nats."""
-        return self.bound(self, x)
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Bound:
+        """x (B, ...) -> the terms of the bound that is trained, each (B,) in nats.
+
+        With properties y (B, P), NaN where one is not known, it is the bound of log p(x, y).
+        """
+        if y is None or self.property_head is None:
+            return self.bound(self, x)
+        return self.bound(WithProperties(self, self.property_head, y), x)

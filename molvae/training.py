@@ -1,0 +1,144 @@
+"""Molecules -> the arrays and the VAE that a training starts from, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from molvae.chem.molecules import heavy_atoms
+from molvae.chem.tokenizers import Tokenizer
+from molvae.errors import MolvaeError
+from molvae.latent.batches import Array
+from molvae.latent.fit import fit
+from molvae.latent.training import FitConfig, Observer
+from molvae.latent.vae import VAE, VAEConfig
+
+EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
+
+
+class TrainingSet(NamedTuple):
+    """What `latent.fit` reads: ids (N, L) and, where there are any, properties (N, P)."""
+
+    smiles: list[str]
+    """Of the molecules to train on."""
+    train: tuple[Array, ...]
+    validation: tuple[Array, ...]
+    properties: tuple[str, ...]
+    left_out: int
+    """Molecules that the tokenizer cannot write, or the model cannot read."""
+
+    @classmethod
+    def make(
+        cls,
+        parts: Sequence[Sequence[str]],
+        tokenizer: Tokenizer,
+        properties: pd.DataFrame | None = None,
+        longest: int | None = None,
+    ) -> TrainingSet:
+        """Canonical SMILES to train and to validate on -> their arrays.
+
+        Args:
+            parts: different molecules to train on, different molecules to validate on.
+            tokenizer: what the model reads.
+            properties: numbers, indexed by SMILES; a molecule that is not there has none.
+            longest: the model's limit in tokens, begin and end included.
+
+        Raises:
+            MolvaeError: nothing is left to train or to validate on.
+        """
+        smiles, tables = [], []
+        for part in parts:
+            rows = {s: ids for s in part if (ids := _ids(tokenizer, s, longest)) is not None}
+            if not rows:
+                raise MolvaeError("training needs molecules both to train on and to validate on")
+            smiles.append(list(rows))
+            table: tuple[Array, ...] = (tokenizer.pad(list(rows.values())),)
+            if properties is not None:
+                known = properties[~properties.index.duplicated()].reindex(smiles[-1])
+                table = (*table, known.to_numpy(np.float32, copy=True))
+            tables.append(table)
+        names = () if properties is None else tuple(map(str, properties.columns))
+        left_out = sum(map(len, parts)) - sum(map(len, smiles))
+        return cls(smiles[0], tables[0], tables[1], names, left_out)
+
+    def examples(self, seed: int) -> Tensor:
+        """Some molecules to train on, drawn at random: ids (n, L)."""
+        ids = self.train[0]
+        rows = np.random.default_rng(seed).permutation(len(ids))[:EXAMPLES]
+        return torch.from_numpy(ids[rows].astype(np.int64))
+
+
+def _ids(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | None:
+    """The ids of a canonical SMILES, or None where it cannot be written or is too long."""
+    try:
+        ids = tokenizer.ids(smiles)
+    except MolvaeError:
+        return None
+    return ids if longest is None or len(ids) + 2 <= longest else None
+
+
+def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: int) -> VAE:
+    """Make an untrained VAE that fits the data; `shape` overrides fields of `VAEConfig`.
+
+    Raises:
+        MolvaeError: an unknown name, or parts that do not fit.
+    """
+    longest = max(data.train[0].shape[1], data.validation[0].shape[1])
+    config = VAEConfig(vocabulary, max_length=longest, properties=data.properties)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vae = VAE(replace(config, **shape))
+        vae.initialise(data.examples(seed))
+    if vae.property_head is not None:
+        vae.property_head.initialise(torch.from_numpy(data.train[1]))
+    return vae
+
+
+def grown_from(old: VAE, data: TrainingSet, seed: int) -> VAE:
+    """Copy a trained VAE, for training on other data: its prior is N(0, I) again.
+
+    It keeps what predicts its properties where the data has the same.
+    """
+    config = replace(
+        old.config, properties=data.properties, prior="standard-normal", prior_options={}
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vae = VAE(config)
+    same = data.properties == old.config.properties
+    left = ("prior_module.",) if same else ("prior_module.", "property_head.")
+    kept = {k: v for k, v in old.state_dict().items() if not k.startswith(left)}
+    vae.load_state_dict(kept, strict=False)
+    if vae.property_head is not None and not same:
+        vae.property_head.initialise(torch.from_numpy(data.train[1]))
+    return vae
+
+
+def train(
+    vae: VAE, data: TrainingSet, config: FitConfig, folder: Path | None, observe: Observer
+) -> dict[str, Any]:
+    """Train a VAE in place and standardise its latent coordinates; returns the summary to keep.
+
+    Raises:
+        MolvaeError: a loss that is no longer finite, a folder with another training.
+    """
+    state = fit(vae, data.train, data.validation, config, folder, observe)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        vae.cpu().eval().standardise(data.examples(config.seed))
+    sizes = [heavy_atoms(s) for s in data.smiles]
+    return {
+        "molecules": len(data.smiles),
+        "left_out": data.left_out,
+        "heavy_atoms": [min(sizes), max(sizes)],
+        "fit": asdict(config),
+        "training": asdict(state),
+        "torch": torch.__version__,
+    }
