@@ -13,16 +13,18 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 
 from molvae.chem.molecules import canonical
 from molvae.errors import MolvaeError
 from molvae.files import Latents, identity, iter_latents, parquet_rows
-from molvae.model import MolVAE, shipped
+from molvae.model import MolVAE
+from molvae.stored import shipped
 from molvae.stream import StreamConfig, Tally, run
 
 _RANDOM = threading.Lock()  # the prior draws from torch's one generator; an engine may run threads
@@ -35,6 +37,7 @@ def encode(
     config: StreamConfig | None = None,
     origin: object = None,
     total: int | None = None,
+    properties: bool = False,
 ) -> Tally:
     """SMILES -> parts of columns smiles, z0, z1, ... (float32 posterior means), reason.
 
@@ -48,6 +51,7 @@ def encode(
         config: how the stream is cut and run.
         origin: what names the input (JSON values); a folder made from another one is refused.
         total: rows of the whole input, where known, for the progress bar.
+        properties: also what the model predicts, as columns predicted_logP and so on.
 
     Raises:
         MolvaeError: no such model; a folder that holds something else, or was made with other
@@ -56,9 +60,12 @@ def encode(
     config = config or StreamConfig()
     weights, digest = _identified(model)
     settings = {"verb": "encode", "model": digest, "input": origin, "chunk": config.chunk}
+    settings["properties"] = properties
     rows = iter(smiles)
     chunks = iter(lambda: list(islice(rows, config.chunk)), [])
-    return run(chunks, partial(_encode, weights, digest), folder, settings, config, total)
+    return run(
+        chunks, partial(_encode, weights, digest, properties), folder, settings, config, total
+    )
 
 
 def decode(
@@ -66,10 +73,12 @@ def decode(
     model: str | Path,
     folder: Path,
     config: StreamConfig | None = None,
+    tries: int = 1,
 ) -> Tally:
     """Latents, as in `files.iter_latents` -> parts of columns smiles, valid, one row a point.
 
-    A row without latents gives a null SMILES. All else, errors included, as in `encode`.
+    A row without latents gives a null SMILES. `tries` as in `MolVAE.decode`. All else, errors
+    included, as in `encode`.
     """
     config = config or StreamConfig()
     weights, digest = _identified(model)
@@ -78,8 +87,9 @@ def decode(
     if isinstance(source, str | Path):
         origin, total = identity(source), parquet_rows(source)
     settings = {"verb": "decode", "model": digest, "input": origin, "chunk": config.chunk}
+    settings["tries"] = tries
     chunks = iter_latents(source, config.chunk)
-    return run(chunks, partial(_decode, weights, digest), folder, settings, config, total)
+    return run(chunks, partial(_decode, weights, digest, tries), folder, settings, config, total)
 
 
 def sample(
@@ -89,6 +99,8 @@ def sample(
     config: StreamConfig | None = None,
     seed: int = 0,
     temperature: float = 0.0,
+    tries: int = 1,
+    standard: bool = False,
 ) -> Tally:
     """Strings decoded from `number` points of the prior -> parts of columns smiles, valid.
 
@@ -98,10 +110,11 @@ def sample(
     config = config or StreamConfig()
     weights, digest = _identified(model)
     settings = {"verb": "sample", "model": digest, "number": number, "chunk": config.chunk}
-    settings |= {"seed": seed, "temperature": temperature}
+    drawing = {"temperature": temperature, "tries": tries, "standard": standard}
+    settings |= {"seed": seed, **drawing}
     step = config.chunk
     chunks = (range(start, min(start + step, number)) for start in range(0, number, step))
-    work = partial(_sample, weights, digest, seed, temperature)
+    work = partial(_sample, weights, digest, seed, drawing)
     return run(chunks, work, folder, settings, config, number)
 
 
@@ -118,10 +131,21 @@ def refusal(model: MolVAE, smiles: str) -> str | None:
     return "the model cannot encode it"
 
 
-def decode_rows(model: MolVAE, z: Latents, progress: bool = False) -> list[str | None]:
+def predicted(model: MolVAE, z: Latents) -> pd.DataFrame:
+    """Latents (n, D) -> the properties that the model predicts, columns predicted_logP and so on.
+
+    Raises:
+        MolvaeError: it predicts none.
+    """
+    return model.properties(z).add_prefix("predicted_")
+
+
+def decode_rows(
+    model: MolVAE, z: Latents, tries: int = 1, progress: bool = False
+) -> list[str | None]:
     """Latents (n, D), a row of NaN where there are none -> strings, None for such a row."""
     there = np.asarray(np.isfinite(z).any(axis=1))
-    strings = iter(model.decode(z[there], progress=progress))
+    strings = iter(model.decode(z[there], progress=progress, tries=tries))
     return [next(strings) if row else None for row in there.tolist()]
 
 
@@ -149,7 +173,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _encode(weights: Path, digest: str, part: int, smiles: list[str]) -> tuple[pa.Table, int]:
+def _encode(
+    weights: Path, digest: str, properties: bool, part: int, smiles: list[str]
+) -> tuple[pa.Table, int]:
     model = _model(weights, digest)
     reasons = [refusal(model, s) for s in smiles]
     usable = [s for s, reason in zip(smiles, reasons, strict=True) if reason is None]
@@ -158,24 +184,27 @@ def _encode(weights: Path, digest: str, part: int, smiles: list[str]) -> tuple[p
     with _one_thread():
         z[~left_out] = model.encode(usable).numpy()
     columns = {f"z{axis}": pa.array(z[:, axis], mask=left_out) for axis in range(model.latent)}
+    if properties:
+        y = predicted(model, np.nan_to_num(z))
+        columns = {str(n): pa.array(y[n], mask=left_out) for n in y} | columns
     table = {"smiles": smiles, **columns, "reason": pa.array(reasons, pa.string())}
     return pa.table(table), len(usable)
 
 
-def _decode(weights: Path, digest: str, part: int, z: Latents) -> tuple[pa.Table, int]:
+def _decode(weights: Path, digest: str, tries: int, part: int, z: Latents) -> tuple[pa.Table, int]:
     with _one_thread():
-        return _strings(decode_rows(_model(weights, digest), z))
+        return _strings(decode_rows(_model(weights, digest), z, tries))
 
 
 def _sample(
-    weights: Path, digest: str, seed: int, temperature: float, part: int, rows: Sequence[int]
+    weights: Path, digest: str, seed: int, drawing: dict[str, Any], part: int, rows: Sequence[int]
 ) -> tuple[pa.Table, int]:
     model = _model(weights, digest)
     own = int(np.random.SeedSequence((seed, part)).generate_state(1, np.uint64)[0] >> np.uint64(1))
     with _one_thread():
         with _RANDOM:
-            z = model.sample_latents(len(rows), own)
-        return _strings(model.decode(z, temperature, own))
+            z = model.sample_latents(len(rows), own, drawing["standard"])
+        return _strings(model.decode(z, drawing["temperature"], own, tries=drawing["tries"]))
 
 
 def _strings(strings: Sequence[str | None]) -> tuple[pa.Table, int]:

@@ -13,7 +13,7 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,17 +48,27 @@ def write(path: str | Path, content: bytes | str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def latents_csv(smiles: list[str], z: Latents) -> str:
-    """SMILES and their latents (n, D) -> CSV text that reads back as the same float32 numbers."""
-    table = pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])
-    table.insert(0, "smiles", smiles)
-    return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+def latents_csv(smiles: list[str], z: Latents, properties: pd.DataFrame | None = None) -> str:
+    """SMILES and their latents (n, D) -> CSV text that reads back as the same float32 numbers.
+
+    The columns of `properties`, where given, come before the latents.
+    """
+    columns = [pd.DataFrame({"smiles": smiles})]
+    columns += [] if properties is None else [properties]
+    columns += [pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])]
+    return pd.concat(columns, axis=1).to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
-def latents_npz(smiles: list[str], z: Latents) -> bytes:
-    """SMILES and their latents (n, D) -> an .npz file with the plain arrays `smiles` and `z`."""
+def latents_npz(smiles: list[str], z: Latents, properties: pd.DataFrame | None = None) -> bytes:
+    """SMILES and their latents (n, D) -> an .npz file with the plain arrays `smiles` and `z`.
+
+    Each column of `properties`, where given, is an array too.
+    """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, smiles=np.array(smiles, dtype=np.str_), z=z)
+    columns: dict[str, Any] = {"smiles": np.array(smiles, dtype=np.str_), "z": z}
+    if properties is not None:
+        columns |= {str(name): properties[name].to_numpy() for name in properties}
+    np.savez_compressed(buffer, **columns)
     return buffer.getvalue()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from molvae.chem.molecules import canonical
-from molvae.chem.tokenizers import Tokenizer, tokenizers
+from molvae.chem.tokenizers import Tokenizer
 from molvae.errors import MolvaeError
 from molvae.held_out import evaluate
 from molvae.latent.aggregate import PriorFit, fit_prior
-from molvae.latent.checkpoint import load_weights, read, write
+from molvae.latent.properties import PropertyHead
 from molvae.latent.training import FitConfig, Observer
-from molvae.latent.vae import VAE, VAEConfig
+from molvae.latent.vae import VAE
+from molvae.stored import read_model, write_model
 from molvae.training import TrainingSet, grown_from, new_vae
 from molvae.training import train as train_vae
 
 BATCH = 512  # molecules encoded or decoded together
 RETRY = 0.5  # temperature of a second try to decode
-FORMAT = 1  # of the weights file
 
 
 class MolVAE:
@@ -98,21 +96,7 @@ class MolVAE:
         Raises:
             MolvaeError: no such model or file, or the file is damaged or not a molvae model.
         """
-        path = shipped().get(str(source), Path(source))
-        if not path.is_file():
-            names = ", ".join(shipped()) or "none"
-            raise MolvaeError(f"{source}: no such file, and not a shipped model ({names})")
-        weights, metadata = read(path)
-        try:
-            config = VAEConfig(**metadata["config"])
-            for registry, name in [(tokenizers, metadata["tokenizer"]), *config.parts]:
-                registry.without_import(name)  # a file must not make us execute anything
-            tokenizer = Tokenizer(metadata["tokenizer"], metadata["vocabulary"])
-            vae = VAE(config)
-            summary = dict(metadata["summary"])
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise MolvaeError(f"{path}: not a molvae model: {error!r}") from error
-        load_weights(vae, weights, path)
+        tokenizer, vae, summary = read_model(source)
         return cls(tokenizer, vae.to(device), summary)
 
     def properties(self, z: ArrayLike | Tensor) -> pd.DataFrame:
@@ -121,11 +105,28 @@ class MolVAE:
         Raises:
             MolvaeError: the model was trained without properties; z is not an array (n, D).
         """
+        with torch.no_grad():
+            y = self._property_head(self.points(z).to(self.device))
+        return pd.DataFrame(y.cpu().numpy(), columns=list(self.vae.config.properties))
+
+    def gradient(self, z: ArrayLike | Tensor, name: str) -> Tensor:
+        """Latent points (n, D) -> gradient (n, D) of a predicted property, in its own units.
+
+        Raises:
+            MolvaeError: the model does not predict it; z is not an array (n, D).
+        """
+        head, names = self._property_head, self.vae.config.properties
+        if name not in names:
+            raise MolvaeError(f"this model does not predict {name!r}, but {', '.join(names)}")
+        points = self.points(z).to(self.device).requires_grad_()
+        (slope,) = torch.autograd.grad(head(points)[:, names.index(name)].sum(), points)
+        return slope.cpu()
+
+    @property
+    def _property_head(self) -> PropertyHead:
         if self.vae.property_head is None:
             raise MolvaeError("this model predicts no properties: train one with --properties")
-        with torch.no_grad():
-            y = self.vae.property_head(self.points(z).to(self.device))
-        return pd.DataFrame(y.cpu().numpy(), columns=list(self.vae.config.properties))
+        return self.vae.property_head
 
     def fit_prior(
         self,
@@ -158,18 +159,7 @@ class MolVAE:
 
         Weights are kept in half precision; the figures of a shipped model are those of its file.
         """
-        weights = self.vae.state_dict()
-        write(
-            Path(path),
-            {k: v.half() if v.is_floating_point() else v for k, v in weights.items()},
-            {
-                "format": FORMAT,
-                "tokenizer": self.tokenizer.name,
-                "vocabulary": self.tokenizer.vocabulary,
-                "config": asdict(self.vae.config),
-                "summary": self.summary,
-            },
-        )
+        write_model(Path(path), self.tokenizer, self.vae, self.summary)
 
     def encodable(self, smiles: str) -> bool:
         """Tell whether `encode` accepts a string: valid, known tokens, not too long."""
@@ -242,17 +232,25 @@ class MolVAE:
             raise MolvaeError("latent points must be finite numbers")
         return points
 
-    def sample_latents(self, n: int, seed: int = 0) -> Tensor:
-        """Draw n latent points (n, D) from the prior."""
+    def sample_latents(self, n: int, seed: int = 0, standard: bool = False) -> Tensor:
+        """Draw n latent points (n, D) from the prior, or from N(0, I) where `standard`."""
         with torch.random.fork_rng():  # torch's distributions take no generator
             torch.manual_seed(seed)
-            return self.vae.prior().sample((n,)).cpu()
+            z = torch.randn(n, self.latent) if standard else self.vae.prior().sample((n,))
+        return z.cpu()
 
     def sample(
-        self, n: int, seed: int = 0, temperature: float = 0.0, progress: bool = False
+        self,
+        n: int,
+        seed: int = 0,
+        temperature: float = 0.0,
+        progress: bool = False,
+        tries: int = 1,
+        standard: bool = False,
     ) -> list[str]:
-        """Decode n points drawn from the prior; strings as in `decode`."""
-        return self.decode(self.sample_latents(n, seed), temperature, seed, progress)
+        """Decode n points drawn as in `sample_latents`; strings as in `decode`."""
+        z = self.sample_latents(n, seed, standard)
+        return self.decode(z, temperature, seed, progress, tries)
 
     def evaluate(
         self, smiles: Sequence[str], seed: int = 0, progress: bool = False
@@ -292,12 +290,6 @@ class MolVAE:
             indices = [order[i] for i in part]
             x = self.tokenizer.pad([rows[i] for i in indices]).astype(np.int64)
             yield torch.from_numpy(x).to(self.device), indices
-
-
-def shipped() -> dict[str, Path]:
-    """The models that come with the package: name -> file."""
-    folder = Path(str(importlib.resources.files("molvae") / "weights"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def _batches(n: int, label: str, progress: bool) -> Iterator[range]:

@@ -9,6 +9,7 @@ os.environ["MOLVAE_CACHE"] = tempfile.mkdtemp(prefix="molvae-test-cache-")
 import pytest
 
 from molvae.chem.datasets import datasets, part_of
+from molvae.chem.properties import properties
 from molvae.latent.training import FitConfig
 from molvae.model import MolVAE
 
@@ -31,7 +32,8 @@ def small_model(zinc: list[str]) -> MolVAE:
     train = [s for s in zinc if part_of(s) == "train"]
     validation = [s for s in zinc if part_of(s) == "validation"]
     config = FitConfig(epochs=2, batch=64, validate_every=20)
-    model = MolVAE.fit(train, validation, shape=SMALL, config=config)
+    known = properties(zinc)[["logP", "SAS", "QED"]].set_axis(zinc)
+    model = MolVAE.fit(train, validation, shape=SMALL, properties=known, config=config)
     model.summary["data"] = "zinc"
     return model
 

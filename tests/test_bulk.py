@@ -87,3 +87,15 @@ def test_a_sample_is_the_same_in_any_shards(small_model_file, tmp_path):
     assert whole[:8] != whole[8:16]
     assert draw("shards", 3, (2, 3), (3, 3), (1, 3)) == whole
     assert draw("other", 4, (1, 1)) != whole
+
+
+def test_predicted_properties_stand_beside_the_latents(bad_and_good, small_model_file, tmp_path):
+    config = StreamConfig(chunk=6)
+    bulk.encode(bad_and_good, small_model_file, tmp_path / "z", config, properties=True)
+    table = pd.read_parquet(tmp_path / "z")
+    there = table["reason"].isna()
+    predicted = table[["predicted_logP", "predicted_SAS", "predicted_QED"]]
+    assert predicted[~there].isna().all(axis=None)
+    z = read_latents(tmp_path / "z")[there]
+    expected = MolVAE.load(small_model_file).properties(z)
+    np.testing.assert_allclose(predicted[there], expected, atol=1e-4)

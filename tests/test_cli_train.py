@@ -49,6 +49,32 @@ def test_a_users_csv_becomes_a_model(table: Path, capsys: pytest.CaptureFixture[
     assert "--latent cannot change on resume (this training has 4)" in capsys.readouterr().err
 
 
+def test_a_model_starts_from_another_and_learns_a_column(
+    table: Path, small_model_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(table)
+    rows.assign(affinity=rows["structure"].str.len()).to_csv(table, index=False)
+    out = str(table.parent / "run")
+    words = ["train", "--data", f"{table}:structure", "--out", out, "--epochs", "1"]
+    words += ["--start", small_model_file, "--properties", "affinity"]
+    assert main([*words, "--latent", "5"]) == 1
+    assert "--latent is that of the model in --start" in capsys.readouterr().err
+    assert main(words) == 0
+    model = MolVAE.load(f"{out}/model.safetensors")
+    assert list(model.properties(model.encode(["CCO"]))) == ["affinity"]
+    assert model.latent == MolVAE.load(small_model_file).latent
+    capsys.readouterr()
+    before = model.sample(5)
+    words = ["fit-prior", f"{out}/model.safetensors", "--epochs", "1", "--prior", "mixture"]
+    assert main(words) == 0
+    assert "nats under the prior 'mixture'" in capsys.readouterr().out
+    fitted = MolVAE.load(f"{out}/model.safetensors")
+    assert fitted.vae.config.prior == "mixture"
+    assert fitted.sample(5, standard=True) == before
+    assert main(["fit-prior", "zinc"]) == 1
+    assert "say with --out where the new one goes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_training_resumes_with_the_same_curve(table: Path, number: int) -> None:
     words = ["--data", f"{table}:structure", "--epochs", "8", *TINY]
@@ -84,6 +110,7 @@ def test_options_that_make_no_sense_are_one_line(capsys: pytest.CaptureFixture[s
         (["--tokenizer", "words"], "unknown tokenizer 'words'"),
         (["--encoder", "grru"], "unknown encoder 'grru': did you mean 'gru'"),
         (["--resume", "--out", "nowhere"], "nowhere holds no training to resume"),
+        (["--properties", "gap"], "zinc has no property 'gap'; known: logP"),
         (["--batch", "0"], "batch must be at least 1"),
         (["--precision", "float3"], "precision"),
     ]:

@@ -237,3 +237,34 @@ def test_list_prints_every_registry_with_descriptions():
     rows = [line.split() for line in listed("tokenizers").splitlines()[1:]]
     assert {"char", "atom", "selfies"} <= {words[0] for words in rows}
     assert all(len(words) > 1 for words in rows)
+
+
+def test_predicted_properties_on_the_command_line(molvae, tmp_path):
+    code, out, _ = molvae("encode", ASPIRIN, "--properties")
+    assert code == 0
+    assert list(table(out))[:5] == [
+        "smiles",
+        "predicted_logP",
+        "predicted_SAS",
+        "predicted_QED",
+        "z0",
+    ]
+    assert molvae("encode", ASPIRIN, "--properties", "--out", "z.npz")[0] == 0
+    assert set(np.load(tmp_path / "z.npz")) >= {"smiles", "z", "predicted_QED"}
+    code, out, _ = molvae("interpolate", ASPIRIN, "--along=-SAS", "--steps", "3", "--out", "w.png")
+    assert code == 0
+    assert "predicted" in out.split("\n")[0]
+    assert (tmp_path / "w.png").read_bytes().startswith(b"\x89PNG")
+    assert molvae("neighbors", ASPIRIN, "--along", "QED", "--grid", "3")[0] == 0
+    code, _, err = molvae("interpolate", ASPIRIN)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "give a second SMILES to end with, or --along" in err
+
+
+def test_tries_find_more_molecules(molvae):
+    def found(*words):
+        out = molvae("sample", "-n", "60", *words)[1]
+        return table(out)["valid"].sum()
+
+    assert found("--tries", "8") > found()
+    assert found("--prior", "standard") == found()  # which is this model's own

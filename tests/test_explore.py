@@ -6,7 +6,7 @@ import torch
 
 from molvae.chem.molecules import canonical
 from molvae.errors import MolvaeError
-from molvae.explore import line, new_molecules, plane
+from molvae.explore import line, new_molecules, plane, walk
 
 BOOK = ["CCO", "CCN", "CCC", "c1ccccc1", "C1CC", "CC(=O)O", "CCCl", "CCF"]
 
@@ -98,3 +98,25 @@ def test_new_molecules_are_valid_and_different_and_a_dry_model_ends():
     assert drawn >= 5
     found, drawn = new_molecules(BookModel(), 20)  # there are only seven
     assert (len(found), drawn) == (7, 20 * 50)
+
+
+def test_a_walk_goes_up_the_predicted_property(small_model, zinc):
+    table = walk(small_model, zinc[0], "SAS", distance=2.0, steps=5)
+    assert table["predicted"].is_monotonic_increasing
+    assert table["distance"].tolist() == [0, 0.5, 1, 1.5, 2]
+    assert table["smiles"].tolist()[0] == small_model.decode(small_model.encode([zinc[0]]))[0]
+    down = walk(small_model, zinc[0], "-SAS", distance=2.0, steps=5)
+    assert down["predicted"].is_monotonic_decreasing
+    for wrong in ({"along": "gap"}, {"steps": 1}, {"distance": -1.0}):
+        with pytest.raises(MolvaeError):
+            walk(small_model, zinc[0], **{"along": "SAS", **wrong})
+
+
+def test_the_property_grows_to_the_right_of_the_plane(small_model, zinc):
+    table = plane(small_model, zinc[0], radius=0.5, grid=3, along="logP")
+    z = small_model.encode([zinc[0]])
+    slope = small_model.gradient(z, "logP")[0]
+    to_the_right = small_model.properties(z + 0.5 * slope / slope.norm())["logP"].item()
+    assert to_the_right > small_model.properties(z)["logP"].item()
+    row = table[(table["up"].abs() < 1e-6) & (table["right"] > 0)].iloc[0]
+    assert row["smiles"] == small_model.decode(z + 0.5 * slope / slope.norm())[0]

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from molvae import MolVAE
 from molvae.chem.molecules import canonical
+from molvae.chem.properties import properties
 from molvae.errors import MolvaeError
 from molvae.latent.checkpoint import read, write
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
 from molvae.latent.training import FitConfig
-from molvae.model import shipped
+from molvae.stored import shipped
 
 STRANGE = ["", " ", "C1CC", "not a molecule", "C" * 400, "[235U]", "[Xe]", "Ω", "CC(C)(C)(C)C"]
 
@@ -56,9 +57,75 @@ def test_decode_takes_arrays_and_tensors_and_refuses_other_shapes(small_model: M
     assert strings == small_model.decode(z.numpy().astype(np.float64))
     assert small_model.sample(700, seed=1) == strings
     assert small_model.sample(700, seed=2) != strings
+    assert small_model.sample(9, seed=1, standard=True) == small_model.decode(
+        small_model.sample_latents(9, seed=1, standard=True)
+    )
     for wrong in (z[0], z[:, :3], torch.full((1, small_model.latent), torch.nan)):
         with pytest.raises(MolvaeError, match="latent points must"):
             small_model.decode(wrong)
+
+
+def test_tries_change_only_points_without_a_molecule(small_model: MolVAE) -> None:
+    z = small_model.sample_latents(300, seed=1)
+    once, often = small_model.decode(z), small_model.decode(z, tries=6)
+    was_valid = [canonical(s) is not None for s in once]
+    assert all(a == b for a, b, v in zip(once, often, was_valid, strict=True) if v)
+    assert sum(canonical(s) is not None for s in often) > sum(was_valid)
+    assert often == small_model.decode(z, tries=6)
+
+
+def test_properties_are_predicted_stored_and_differentiable(
+    small_model: MolVAE, small_model_file: str, zinc: list[str]
+) -> None:
+    z = small_model.encode(zinc[:400])
+    predicted = small_model.properties(z)
+    assert list(predicted) == ["logP", "SAS", "QED"]
+    true = properties(zinc[:400])
+    assert abs(predicted["SAS"].mean() - true["SAS"].mean()) < 0.3
+    loaded = MolVAE.load(small_model_file).properties(z)
+    np.testing.assert_allclose(loaded, predicted, atol=0.02)
+    slope = small_model.gradient(z[:5], "SAS")
+    step = 0.01 * slope / slope.norm(dim=1, keepdim=True)
+    up, down = (small_model.properties(z[:5] + s)["SAS"] for s in (step, -step))
+    np.testing.assert_allclose((up - down) / 0.02, slope.norm(dim=1), rtol=0.02)
+    with pytest.raises(MolvaeError, match="does not predict 'gap', but logP, SAS, QED"):
+        small_model.gradient(z, "gap")
+
+
+def test_a_property_that_few_molecules_have_is_learned_from_them(zinc: list[str]) -> None:
+    some = zinc[:300]
+    known = properties(some)[["SAS"]].set_axis(some)
+    true = known["SAS"].copy()
+    known["nothing"] = np.nan
+    known.loc[some[::2], "SAS"] = np.nan
+    shape = {"latent": 8, "encoder_hidden": 64, "decoder_hidden": 32}
+    config = FitConfig(epochs=40, batch=32, kl_weight=1e-3, learning_rate=1e-2)
+    model = MolVAE.fit(some, some, shape=shape, properties=known[:250], config=config)
+    predicted = model.properties(model.encode(some))
+    assert predicted.notna().all(axis=None)
+    assert np.corrcoef(predicted["SAS"][1:250:2], true[1:250:2])[0, 1] > 0.8
+    bare = MolVAE.fit(zinc[:100], zinc[100:120], shape=shape, config=FitConfig(epochs=1))
+    with pytest.raises(MolvaeError, match="predicts no properties"):
+        bare.properties(bare.encode(["CCO"]))
+
+
+def test_a_training_may_start_from_another_model(small_model: MolVAE, zinc: list[str]) -> None:
+    train, validation = zinc[:300], zinc[300:400]
+    before = small_model.evaluate(validation)["elbo_nats"]
+    weights = {k: v.clone() for k, v in small_model.vae.state_dict().items()}
+    config = FitConfig(epochs=2, batch=32, kl_weight=1.0, kl_warmup=0.0)
+    tuned = MolVAE.fit(train, validation, start=small_model, config=config)
+    assert tuned.evaluate(validation)["elbo_nats"] > before
+    assert tuned.tokenizer.vocabulary == small_model.tokenizer.vocabulary
+    assert tuned.vae.property_head is None
+    assert tuned.summary["start"] == small_model.summary
+    assert all(torch.equal(v, weights[k]) for k, v in small_model.vae.state_dict().items())
+    known = properties(zinc[:400])[["logP", "SAS", "QED"]].set_axis(zinc[:400])
+    again = MolVAE.fit(
+        train, validation, start=small_model, properties=known, config=FitConfig(learning_rate=0)
+    )
+    z = torch.randn(4, 8)
+    assert list(again.properties(z)) == list(small_model.properties(z))
 
 
 def test_a_saved_model_is_the_same_model(
@@ -155,11 +222,13 @@ def test_a_prior_fitted_afterwards_is_stored_and_changes_nothing_else(
         loaded.sample_latents(20), model.sample_latents(20), atol=0.05, rtol=0.05
     )
     assert all(p.requires_grad for p in model.vae.parameters())
+    normal = torch.randn(20, 8, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(model.sample_latents(20, seed=3, standard=True), normal)
     with pytest.raises(MolvaeError, match="needs examples"):
         model.fit_prior(prior, [], zinc)
 
 
-@pytest.mark.parametrize("tokenizer", ["atom", "selfies"])
+@pytest.mark.parametrize("tokenizer", ["atom", "selfies", "selfies-pairs"])
 def test_a_few_molecules_can_be_learned_by_heart(tokenizer: str, zinc: list[str]) -> None:
     some = sorted(zinc, key=len)[:8]
     model = MolVAE.fit(

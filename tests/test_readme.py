@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from molvae.cli import VERBS, main
-from molvae.model import shipped
+from molvae.stored import shipped
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALLER = {  # the same commands, ended sooner

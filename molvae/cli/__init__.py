@@ -11,11 +11,13 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from molvae.errors import MolvaeError
 
 VERBS = {
     "train": "learn a latent space from a data set",
+    "fit-prior": "fit a prior to the latent points of molecules",
     "report": "measure a model: statistics table, reconstruction, validity",
     "optimize": "search the latent space for better molecules",
     "sample": "new molecules from the prior",
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         if name == chosen:
-            importlib.import_module(f"molvae.cli.{name}").add_arguments(verb)
+            _module(name).add_arguments(verb)
     args = parser.parse_args(words)
     if args.version:
         from importlib.metadata import version
@@ -57,13 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return importlib.import_module(f"molvae.cli.{args.verb}").run(args) or 0
+        return _module(args.verb).run(args) or 0
     except (MolvaeError, OSError) as error:
         print(f"molvae {args.verb}: {_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"molvae {args.verb}: interrupted", file=sys.stderr)
         return 130
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"molvae.cli.{verb.replace('-', '_')}")
 
 
 def _one_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what 'molvae encode' wrote: .npz, .csv, or a folder of Parquet; - for CSV on stdin",
     )
     options.add_model(parser)
+    options.add_tries(parser)
     parser.add_argument(
         "--out",
         default="-",
@@ -37,14 +38,15 @@ def run(args: argparse.Namespace) -> None:
     source = sys.stdin if args.latents == "-" else args.latents
     if options.is_folder(args.out):
         with options.engine(args):
-            tally = bulk.decode(source, args.model, Path(args.out), options.stream_config(args))
+            config = options.stream_config(args)
+            tally = bulk.decode(source, args.model, Path(args.out), config, args.tries)
         options.note(f"{tally.rows} points decoded: {tally.good} valid")
         return
     options.refuse_stream(args)
     if args.out != "-":
         options.suffix(args.out, ".csv")
     z = read_latents(source)
-    strings = bulk.decode_rows(MolVAE.load(args.model), z, progress=options.progress())
+    strings = bulk.decode_rows(MolVAE.load(args.model), z, args.tries, options.progress())
     valid = [s is not None and canonical(s) is not None for s in strings]
     table = pd.DataFrame({"smiles": strings, "valid": valid})
     options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)

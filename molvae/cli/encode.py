@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "z0, z1, ..., reason), where the others keep their place with null latents and a reason; "
         "- prints CSV",
     )
+    parser.add_argument(
+        "--properties",
+        action="store_true",
+        help="also the properties that the model predicts, as columns before the latents",
+    )
     options.add_stream(parser)
 
 
@@ -39,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     if options.is_folder(args.out):
         _stream(args)
         return
-    from molvae.bulk import refusal
+    from molvae.bulk import predicted, refusal
     from molvae.errors import MolvaeError
     from molvae.files import latents_csv, latents_npz, write
     from molvae.model import MolVAE
@@ -58,10 +63,11 @@ def run(args: argparse.Namespace) -> None:
     if not usable:
         raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
     z = model.encode(usable, progress=options.progress()).numpy()
+    y = predicted(model, z) if args.properties else None
     if kind == ".npz":
-        write(args.out, latents_npz(usable, z))
+        write(args.out, latents_npz(usable, z, y))
     else:
-        options.emit(latents_csv(usable, z), args.out)
+        options.emit(latents_csv(usable, z, y), args.out)
     if args.out != "-" or len(usable) < len(rows):
         options.note(f"{len(usable)} of {len(rows)} rows encoded")
 
@@ -75,7 +81,9 @@ def _stream(args: argparse.Namespace) -> None:
     total = None if None in totals else sum(totals)
     rows = chain.from_iterable(map(_read, args.smiles))
     with options.engine(args):
-        tally = encode(rows, args.model, Path(args.out), config, list(inputs), total)
+        tally = encode(
+            rows, args.model, Path(args.out), config, list(inputs), total, args.properties
+        )
     if tally.good == 0 and config.shard == (1, 1):
         raise MolvaeError(f"none of the {tally.rows} rows can be encoded")
     why = "" if tally.good == tally.rows else "; the column `reason` says why not"

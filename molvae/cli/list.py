@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _entries(kind: str) -> dict[str, str]:
     if kind == "models":
-        from molvae.model import shipped
+        from molvae.stored import shipped
 
         return {name: str(path) for name, path in shipped().items()}
     module, _, attribute = REGISTRIES[kind].partition(":")

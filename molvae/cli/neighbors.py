@@ -17,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grid", type=options.whole_number, default=7, help="points along an edge, odd"
     )
+    parser.add_argument(
+        "--along",
+        metavar="PROPERTY",
+        default=argparse.SUPPRESS,
+        help="what the model predicts, such as QED: it grows to the right",
+    )
     options.add_seed(parser)
     parser.add_argument("--out", default="neighbors.png", help=".png or .svg")
 
@@ -31,7 +37,9 @@ def run(args: argparse.Namespace) -> None:
 
     picture = options.picture_format(args.out)
     model = MolVAE.load(args.model)
-    table = plane(model, args.smiles, args.radius, args.grid, args.seed)
+    table = plane(
+        model, args.smiles, args.radius, args.grid, args.seed, getattr(args, "along", None)
+    )
     given = canonical(args.smiles)
     forms = [canonical(s) for s in table["smiles"]]
     middle = len(forms) // 2

@@ -44,6 +44,17 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed_number, default=0, help="same seed, same result")
 
 
+def add_tries(parser: argparse.ArgumentParser) -> None:
+    """Declare `--tries`."""
+    parser.add_argument(
+        "--tries",
+        type=whole_number,
+        default=1,
+        help="decode a point whose string is no valid SMILES again, with tokens drawn at random, "
+        "up to this often in all",
+    )
+
+
 def shard(text: str) -> tuple[int, int]:
     """An option's text "i/n" -> (i, n), 1 <= i <= n."""
     i, slash, n = text.partition("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from molvae.cli import options
 
@@ -17,6 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--temperature", type=float, default=0.0, help="0: likeliest token, 1: tokens are drawn"
+    )
+    options.add_tries(parser)
+    parser.add_argument(
+        "--prior",
+        choices=["own", "standard"],
+        default="own",
+        help="the model's own prior, or the standard normal that its training assumed",
     )
     options.add_seed(parser)
     parser.add_argument(
@@ -49,7 +57,7 @@ def _stream(args: argparse.Namespace) -> None:
         raise MolvaeError("--valid needs a file; a folder's column `valid` tells them apart")
     config, folder = options.stream_config(args), Path(args.out)
     with options.engine(args):
-        tally = sample(args.number, args.model, folder, config, args.seed, args.temperature)
+        tally = sample(args.number, args.model, folder, config, args.seed, **_drawing(args))
     options.note(f"{tally.rows} strings drawn: {tally.good} valid")
 
 
@@ -62,7 +70,7 @@ def _collect(args: argparse.Namespace) -> None:
 
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".csv", ".smi")
     model = MolVAE.load(args.model)
-    draw = {"seed": args.seed, "temperature": args.temperature, "progress": options.progress()}
+    draw = {"seed": args.seed, "progress": options.progress(), **_drawing(args)}
     if args.valid:
         strings, drawn = new_molecules(model, args.number, **draw)
     else:
@@ -80,3 +88,9 @@ def _collect(args: argparse.Namespace) -> None:
             options.note(f"gave up before {args.number}: the model yields too few new ones")
     else:
         options.note(f"{drawn} strings drawn: {table['valid'].sum()} valid, {different} different")
+
+
+def _drawing(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that say how strings are drawn."""
+    standard = args.prior == "standard"
+    return {"temperature": args.temperature, "tries": args.tries, "standard": standard}

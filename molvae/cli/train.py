@@ -5,17 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
-from tqdm import tqdm
-
-if TYPE_CHECKING:
-    from molvae.latent.training import Progress
+from molvae.cli.watch import Watch, is_worker
 
 # options that set a field of FitConfig or VAEConfig: (flag, type, help)
 FIT_OPTIONS = [
@@ -88,12 +83,12 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
     folder = args.out or Path("runs") / f"train-{Path(args.data or 'zinc').name.partition('.')[0]}"
     options = _options(args, folder)
-    data = load(options.pop("data"), progress=not _is_worker())
+    data = load(options.pop("data"), progress=not is_worker())
     parts = [data.split("train"), data.split("validation")]
     if limit := options.pop("limit", None):
         parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
         data = replace(data, smiles=[*parts[0], *parts[1]], key=f"{data.key}-first{limit}")
-    if not _is_worker():
+    if not is_worker():
         print(
             f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
             f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
@@ -101,18 +96,18 @@ def run(args: argparse.Namespace) -> int:
     fit_names = _names(FIT_OPTIONS)
     names = options.pop("properties", PROPERTIES)
     start = options.pop("start", None)
-    with _Watch() as watch:
+    with Watch() as watch:
         model = MolVAE.fit(
             *parts,
             tokenizer=options.pop("tokenizer", "pairs"),
             shape={k: v for k, v in options.items() if k not in fit_names},
             start=None if start is None else MolVAE.load(start),
-            properties=columns(data, names, progress=not _is_worker()) if names else None,
+            properties=columns(data, names, progress=not is_worker()) if names else None,
             config=FitConfig(**{k: v for k, v in options.items() if k in fit_names}),
             folder=folder,
             observe=watch,
         )
-    if _is_worker():
+    if is_worker():
         return 0
     learning_curve(folder / METRICS, folder / "learning_curve.png")
     if watch.signal:
@@ -155,55 +150,10 @@ def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     f"(this training has {stored.get(key, 'the default')})"
                 )
         given = stored | given
-    elif (folder / METRICS).exists() and not _is_worker():
+    elif (folder / METRICS).exists() and not is_worker():
         raise MolvaeError(f"{folder} holds a training already: add --resume, or another --out")
     given.setdefault("data", "zinc")
-    if not _is_worker():
+    if not is_worker():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(given, indent=1))
     return given
-
-
-def _is_worker() -> bool:
-    """Whether this is one of the further processes that Fabric starts for --devices or --nodes."""
-    return any(os.environ.get(k, "0") != "0" for k in ("LOCAL_RANK", "NODE_RANK"))
-
-
-class _Watch:
-    """Observer of a training: a progress bar, and Ctrl-C or SIGTERM as a wish to stop."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-
-    def __enter__(self) -> Self:
-        self.before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        self.bar = tqdm(
-            total=1.0,
-            bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
-            disable=_is_worker(),
-        )
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        self.signal = number
-
-    def __call__(self, progress: Progress) -> bool:
-        if self.bar.disable:
-            return False
-        if self.bar.n == 0:
-            self.bar.initial = progress.share  # so that the time left counts from here
-        self.bar.n = progress.share
-        row = progress.row
-        if row is not None and (sys.stderr.isatty() or row.validation_loss is not None):
-            self.bar.set_postfix_str(
-                f"step {row.step:,} | loss {row.loss:.2f} | reconstruction "
-                f"{row.reconstruction_nats:.2f} nats | KL {row.kl_nats:.1f} nats | "
-                f"{row.examples_per_second:.0f} mol/s"
-            )
-            self.bar.refresh()
-        return self.signal != 0

@@ -40,10 +40,11 @@ class PropertyHead(nn.Module):
 
     def log_likelihood(self, y: Tensor, z: Tensor) -> Tensor:
         """y (B, P), z (B, D) -> log p(y|z) (B,) in nats of the standardised y, over the known."""
-        target = (y - self.centre) / self.spread
+        known = ~y.isnan()
+        target = (torch.where(known, y, self.centre) - self.centre) / self.spread
         error = (target - self.layers(z).float()) * (-self.log_scale).exp()
         nats = -0.5 * error.square() - self.log_scale - 0.5 * math.log(2 * math.pi)
-        return torch.where(y.isnan(), 0.0, nats).sum(-1)
+        return (nats * known).sum(-1)
 
     @torch.no_grad()
     def initialise(self, y: Tensor) -> None:
