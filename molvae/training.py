@@ -20,6 +20,7 @@ from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE, VAEConfig
 
+SHAPE = {"posterior": "isotropic"}  # where VAEConfig's default is not best for molecules
 EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
 
 
@@ -85,7 +86,7 @@ def _ids(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | 
 
 
 def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: int) -> VAE:
-    """Make an untrained VAE that fits the data; `shape` overrides fields of `VAEConfig`.
+    """Make an untrained VAE that fits the data; `shape` overrides `SHAPE` and `VAEConfig`.
 
     Raises:
         MolvaeError: an unknown name, or parts that do not fit.
@@ -94,7 +95,7 @@ def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: 
     config = VAEConfig(vocabulary, max_length=longest, properties=data.properties)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        vae = VAE(replace(config, **shape))
+        vae = VAE(replace(config, **{**SHAPE, **shape}))
         vae.initialise(data.examples(seed))
     if vae.property_head is not None:
         vae.property_head.initialise(torch.from_numpy(data.train[1]))

@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 
 from molvae import MolVAE
 from molvae.chem.datasets import DataSet, load
+from molvae.chem.properties import columns
 from molvae.errors import MolvaeError
 from molvae.files import write
 from molvae.latent.training import FitConfig
@@ -39,9 +40,10 @@ from molvae.latent.vae import VAEConfig
 # fields of FitConfig and VAEConfig, arguments of MolVAE.fit; written out, so that a row goes on
 # meaning the same when a default of the package changes
 DEFAULT: dict[str, Any] = {
-    "tokenizer": "char",
+    "tokenizer": "pairs",
+    "properties": ["logP", "SAS", "QED"],
     "encoder": "gru",
-    "posterior": "diagonal",
+    "posterior": "isotropic",
     "latent": 64,
     "encoder_hidden": 512,
     "decoder_hidden": 512,
@@ -54,8 +56,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "kl-0.02": {"kl_weight": 0.02},
     "kl-0.04": {"kl_weight": 0.04},
     "kl-0.16": {"kl_weight": 0.16},
+    "tokenizer-char": {"tokenizer": "char"},
     "tokenizer-atom": {"tokenizer": "atom"},
     "tokenizer-selfies": {"tokenizer": "selfies"},
+    "tokenizer-selfies-pairs": {"tokenizer": "selfies-pairs"},
+    "posterior-diagonal": {"posterior": "diagonal"},
+    "properties-none": {"properties": []},
     "encoder-conv": {"encoder": "conv"},
     "latent-32": {"latent": 32},
     "latent-128": {"latent": 128},
@@ -113,6 +119,8 @@ def trained(name: str, data: DataSet, args: argparse.Namespace) -> MolVAE:
     path = args.out / f"{name}.safetensors"
     if not path.is_file():
         settings = {"minutes": args.minutes, "seed": args.seed, **DEFAULT, **CONFIGURATIONS[name]}
+        names = settings.pop("properties")
+        settings["properties"] = columns(data, names, progress=True) if names else None
         if args.quick:
             settings |= QUICK_SETTINGS
         print(f"{name}: training for {args.minutes:g} minutes", flush=True)

@@ -24,8 +24,8 @@ from molvae.chem.molecules import canonical
 from molvae.chem.pictures import property_distributions
 from molvae.errors import MolvaeError
 from molvae.files import write
-from molvae.model import shipped
 from molvae.report import property_sets
+from molvae.stored import shipped
 
 ROUNDS = 10  # of samples, at most: a model that writes too few molecules has a shorter row
 

@@ -34,7 +34,7 @@ def trained(digits: np.ndarray) -> VAE:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", ["mixture", "vamp", "flow"])
+@pytest.mark.parametrize("name", ["mixture", "vamp", "flow", "flow-matching"])
 def test_the_elbo_gains_what_the_prior_gains(name: str, trained: VAE, digits: np.ndarray) -> None:
     model = VAE(trained.config).eval()
     model.load_state_dict(trained.state_dict())
@@ -50,7 +50,8 @@ def test_the_elbo_gains_what_the_prior_gains(name: str, trained: VAE, digits: np
     before = mean_elbo()
     random_state = torch.get_rng_state()
     config = replace(FIT, epochs=15, learning_rate=1e-2)
-    gained = fit_prior(model, name, digits[:1000], digits[1000:1200], config, samples=4)
+    options = {"layers": 2, "hidden": 64} if name == "flow-matching" else {}
+    gained = fit_prior(model, name, digits[:1000], digits[1000:1200], config, options, samples=4)
     assert torch.equal(torch.get_rng_state(), random_state)
     gain = gained.after - gained.before
     assert gain > 0.1

@@ -187,6 +187,7 @@ def test_any_prior_and_posterior_is_trained_stored_and_sampled(
     shape = {"latent": 4, "encoder_hidden": 32, "decoder_hidden": 32}
     config = FitConfig(epochs=1, batch=32, validate_every=10)
     options = {"components": 12} if prior in ("mixture", "vamp") else {}
+    options = {"layers": 1, "hidden": 8} if prior == "flow-matching" else options
     parts = {"prior": prior, "posterior": posterior, "prior_options": options}
     model = MolVAE.fit(zinc[:200], zinc[200:260], shape=shape | parts, config=config)
     z = model.encode(zinc[:200])
@@ -200,16 +201,20 @@ def test_any_prior_and_posterior_is_trained_stored_and_sampled(
     assert np.isfinite(loaded.evaluate(zinc[:30])["kl_nats"])
 
 
-@pytest.mark.parametrize("prior", ["mixture", "vamp", "flow"])
+@pytest.mark.parametrize("prior", ["mixture", "vamp", "flow", "flow-matching"])
 def test_a_prior_fitted_afterwards_is_stored_and_changes_nothing_else(
     prior: str, small_model: MolVAE, small_model_file: str, zinc: list[str], tmp_path: Path
 ) -> None:
     model = MolVAE.load(small_model_file)
     weights = {k: v.clone() for k, v in model.vae.state_dict().items()}
     config = FitConfig(epochs=5, batch=64, validate_every=20, learning_rate=0.03)
-    options = {"components": 30} if prior != "flow" else {"transforms": 2, "hidden": 32}
+    options = {"components": 30}
+    if "flow" in prior:
+        options = {"transforms": 2} if prior == "flow" else {"layers": 2}
+        options["hidden"] = 32
     gained = model.fit_prior(prior, zinc[:800], [*zinc[800:1000], "[Xe]"], config, options)
-    assert gained.after > gained.before - 0.2  # they are nearly a standard normal already
+    # they are nearly a standard normal already, and a velocity field starts far from it
+    assert gained.after > gained.before - (0.6 if prior == "flow-matching" else 0.2)
     assert model.summary["prior"]["name"] == prior
     for name, tensor in model.vae.state_dict().items():
         if not name.startswith("prior_module"):

@@ -223,11 +223,14 @@ def test_posterior_density_integrates_to_one(name: str) -> None:
         torch.testing.assert_close(integral(q, 3), torch.ones(3).double(), atol=1e-4, rtol=0)
 
 
+SMALL_PRIOR = {"flow-matching": {"layers": 1, "hidden": 12}}
+
+
 def make_prior(name: str, latent: int) -> tuple[Prior, Any]:
     """A prior bent out of its start, and the posterior it is called with."""
     torch.manual_seed(0)
     encoder, head = encoders["mlp"](IMAGE, HIDDEN), posteriors["diagonal"](HIDDEN, latent)
-    prior = priors[name](latent, IMAGE)
+    prior = priors[name](latent, IMAGE, **SMALL_PRIOR.get(name, {}))
     x = torch.rand(20, *IMAGE.shape)
     prior.initialise(x, head(encoder(x)).sample())
     bend(prior)
@@ -265,14 +268,15 @@ def test_prior_learns_with_every_parameter(name: str) -> None:
 @pytest.mark.parametrize("encoder", ["mlp", "gru"])
 def test_any_prior_serves_a_vae_of_numbers_or_of_ids(name: str, encoder: str) -> None:
     decoder = encoder
-    model = small(encoder=encoder, decoder=decoder, prior=name)
+    options = SMALL_PRIOR.get(name, {})
+    model = small(encoder=encoder, decoder=decoder, prior=name, prior_options=options)
     x = examples(encoders[encoder].handles, 40)
     model.initialise(x)
     for bound in (elbo(model, x), iwae(model, x, 3)):
         assert bound.value().isfinite().all()
     model(x).value().sum().backward()
     require_gradients(model.parameters())
-    again = small(encoder=encoder, decoder=decoder, prior=name)
+    again = small(encoder=encoder, decoder=decoder, prior=name, prior_options=options)
     again.load_state_dict(model.state_dict())
     z = torch.randn(5, LATENT)
     torch.testing.assert_close(again.prior().log_prob(z), model.prior().log_prob(z))
@@ -282,8 +286,8 @@ def test_priors_start_from_the_examples() -> None:
     torch.manual_seed(0)
     z = torch.tensor([2.0, -1.0, 0.5]) + torch.tensor([0.3, 1.0, 2.0]) * torch.randn(4_000, LATENT)
     x = torch.rand(4_000, *IMAGE.shape)
-    for name in ("mixture", "flow"):
-        prior = priors[name](LATENT, IMAGE)
+    for name in ("mixture", "flow", "flow-matching"):
+        prior = priors[name](LATENT, IMAGE, **SMALL_PRIOR.get(name, {}))
         before = prior(lambda x: None).log_prob(z).mean()
         prior.initialise(x, z)
         after = prior(lambda x: None).log_prob(z).mean()
@@ -307,7 +311,8 @@ def test_standardised_coordinates_match_n01_and_change_no_decode(
 ) -> None:
     sequence = decoder in of_ids(decoders)
     encoder = "gru" if sequence else "mlp"
-    model = small(encoder=encoder, decoder=decoder, posterior=posterior, prior=prior).eval()
+    parts = {"encoder": encoder, "decoder": decoder, "posterior": posterior, "prior": prior}
+    model = small(**parts, prior_options=SMALL_PRIOR.get(prior, {})).eval()
     x = examples(encoders[encoder].handles, 200)
     model.initialise(x)
     bend(model)

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae train`; the defaults are those of the config classes."""
     from molvae.latent.training import FitConfig
     from molvae.latent.vae import VAEConfig
+    from molvae.training import SHAPE
 
     parser.formatter_class = argparse.HelpFormatter
     parser.add_argument("--data", help="data set name, FILE or FILE:COLUMN (default: zinc)")
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, help="use only the first molecules of the data")
     parser.add_argument("--resume", action="store_true", help="continue the training in --out")
-    for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(0, 0))):
+    for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
         for name, kind, text in options:
             default = getattr(defaults, name.replace("-", "_"))
             parser.add_argument(f"--{name}", type=kind, help=f"{text} (default: {default})")

@@ -19,6 +19,7 @@ from molvae.latent.vae import VAE
 
 BATCH = 512  # examples encoded together
 INITIALISE_ON = 1_000  # examples that the prior starts from
+SCORE_ON = 500  # held-out points whose density is given
 
 
 class PriorFit(NamedTuple):
@@ -39,8 +40,8 @@ class _PriorOfLatents(nn.Module):
         self.model = model
 
     def forward(self, z: Tensor) -> Bound:
-        log_p = self.model.prior().log_prob(z)
-        return Bound(log_p, torch.zeros_like(log_p))
+        gain = self.model.prior_module.gain(self.model.posterior, z)
+        return Bound(gain, torch.zeros_like(gain))
 
 
 def fit_prior(
@@ -56,7 +57,8 @@ def fit_prior(
     """Replace the prior of a trained model by one fitted to E_x[q(z|x)] of the examples `train`.
 
     Of all priors the aggregate posterior gives the highest ELBO (Hoffman & Johnson 2016), so this
-    maximises the mean log p(z) of `samples` draws from each q(z|x), and nothing else changes.
+    maximises the mean log p(z) of `samples` draws from each q(z|x) (or what `Prior.gain` says), and
+    nothing else changes.
 
     Raises:
         MolvaeError: unknown prior, options it does not take, no data.
@@ -88,7 +90,7 @@ def fit_prior(
 
 @torch.no_grad()
 def _mean_log_prob(model: VAE, z: Tensor) -> float:
-    return float(model.prior().log_prob(z).mean())
+    return float(model.prior().log_prob(z[:SCORE_ON]).mean())
 
 
 def _latents(model: VAE, table: Table, samples: int) -> Tensor:

@@ -20,11 +20,14 @@ from torch.distributions import (
 )
 from zuko.distributions import NormalizingFlow
 from zuko.flows import MAF
+from zuko.flows.continuous import FFJTransform
 from zuko.transforms import ComposedTransform
 
 from molvae.latent import BOS, EOS, Example
 from molvae.latent.posteriors import start_near_identity
 from molvae.registry import Registry
+
+TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}  # of following a path
 
 Posterior = Callable[[Tensor], Distribution]
 
@@ -38,6 +41,10 @@ class Prior(nn.Module):
 
     def initialise(self, x: Tensor, z: Tensor) -> None:
         """Start from examples x (n, ...) drawn at random and a sample z (n, D) of their q(z|x)."""
+
+    def gain(self, posterior: Posterior, z: Tensor) -> Tensor:
+        """Return what fitting to z (B, D) alone maximises (B,): log p(z), or a proxy of it."""
+        return self(posterior).log_prob(z)  # type: ignore[no-any-return]
 
     def standardise(self, mean: Tensor, scale: Tensor) -> bool:
         """Follow the latent coordinates to (z - mean) / scale, and tell whether it can be done.
@@ -187,3 +194,42 @@ class FlowPrior(Prior):
         self.shift.sub_(mean).div_(scale)
         self.unit /= scale
         return True
+
+
+@priors.register("flow-matching")
+class FlowMatchingPrior(Prior):
+    """A standard normal moved along a learned velocity field, a continuous normalising flow.
+
+    Fitted to z alone, the field is learned by regression on straight paths from z to noise (Lipman
+    et al. 2023, eq. 23), for which no path has to be followed. Densities and samples follow the
+    paths; training it jointly with a VAE needs densities, and is slow.
+    """
+
+    shift: Tensor
+    unit: Tensor
+
+    def __init__(self, latent: int, example: Example, layers: int = 4, hidden: int = 512) -> None:
+        super().__init__()
+        self.field = FFJTransform(
+            latent, freqs=4, hidden_features=(hidden,) * layers, activation=nn.SiLU, **TOLERANCE
+        )
+        self.register_buffer("shift", torch.zeros(latent))
+        self.register_buffer("unit", torch.ones(latent))
+
+    def forward(self, posterior: Posterior) -> Distribution:
+        """Return the prior, batch (), event (D,)."""
+        rescale = AffineTransform(-self.shift / self.unit, 1 / self.unit, event_dim=1)
+        normal = Independent(Normal(torch.zeros_like(self.unit), torch.ones_like(self.unit)), 1)
+        flow: Distribution = NormalizingFlow(ComposedTransform(rescale, self.field()), normal)
+        return flow
+
+    def gain(self, posterior: Posterior, z: Tensor) -> Tensor:
+        """Return minus the squared error of the velocity at a random point of a path (B,)."""
+        start = (z - self.shift) / self.unit
+        noise, t = torch.randn_like(start), torch.rand_like(start[:, 0])
+        between = start + t[:, None] * (noise - start)
+        error = self.field.f(t, between) - (noise - start)
+        return -0.5 * error.square().sum(-1)
+
+    initialise = FlowPrior.initialise
+    standardise = FlowPrior.standardise
