@@ -1,6 +1,7 @@
 """How fast is it here? Training, encoding, decoding, and a round of the search beside its oracle.
 
 python pipelines/speed.py             # about three minutes; leave the machine idle otherwise
+OMP_NUM_THREADS=1 python pipelines/speed.py --devices 2       # training by two processes
 python pipelines/speed.py --quick     # seconds, numbers worth little
 """
 
@@ -14,18 +15,24 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
+from molvae.chem.tokenizers import Tokenizer
+from molvae.latent.batches import Table
 from molvae.latent.training import FitConfig, Progress
+from molvae.training import TrainingSet, new_vae
 
 T = TypeVar("T")
+SMALL = {"encoder_hidden": 64, "decoder_hidden": 64}
 
 
 def main() -> None:
     """Measure and print one line a figure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="zinc")
+    parser.add_argument("--devices", type=int, default=1, help="processes that train")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     model = MolVAE.load(args.model)
@@ -45,7 +52,12 @@ def main() -> None:
         f"optimize: {np.median(last):7.2f} s a batch of 10 beside the oracle, "
         f"median of the last 10 before {observations} observations"
     )
-    print(f"train:    {train_rate(smiles, quick=args.quick):7.0f} molecules/s, default model")
+    rate = train_rate(smiles, args.devices, quick=args.quick)
+    work, peak = flops(smiles, quick=args.quick), args.devices * matrix_rate()
+    print(
+        f"train:    {rate:7.0f} molecules/s, default model, {args.devices} processes: "
+        f"{rate * work / 1e9:.0f} GFLOP/s, {rate * work / peak:.0%} of the matrix rate here"
+    )
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
@@ -55,7 +67,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
     return result, time.perf_counter() - started
 
 
-def train_rate(smiles: list[str], quick: bool) -> float:
+def train_rate(smiles: list[str], devices: int, quick: bool) -> float:
     """Molecules a second of the default model in training, without its first steps."""
     rates: list[float] = []
 
@@ -63,10 +75,36 @@ def train_rate(smiles: list[str], quick: bool) -> float:
         if progress.row is not None:
             rates.append(progress.row.examples_per_second)
 
-    config = FitConfig(minutes=0.1 if quick else 1.5, validate_every=10**9)
-    shape = {"encoder_hidden": 64, "decoder_hidden": 64} if quick else {}
+    minutes = 0.1 if quick else 1.5
+    config = FitConfig(minutes=minutes, validate_every=10**9, devices=devices, batch=128 // devices)
+    shape = SMALL if quick else {}
     MolVAE.fit(smiles, smiles[:100], shape=shape, config=config, observe=observe)
     return float(np.median(rates[1:-1] or rates))
+
+
+def flops(smiles: list[str], quick: bool) -> float:
+    """Floating-point operations of a training step for each molecule, products of matrices only."""
+    tokenizer = Tokenizer.fit("pairs", smiles)
+    data = TrainingSet.make((smiles, smiles[:100]), tokenizer)
+    vae = new_vae(data, len(tokenizer), SMALL if quick else {}, seed=0)
+    batches = Table(*data.train).shuffled(128, np.random.default_rng(0))[:20]
+    with FlopCounterMode(display=False) as counter:
+        for rows in batches:
+            vae(*Table(*data.train).take(rows, torch.device("cpu"))).value().mean().backward()
+    return counter.get_total_flops() / sum(map(len, batches))
+
+
+def matrix_rate() -> float:
+    """Operations a second of one thread, in bfloat16 where training uses it."""
+    bfloat16 = torch.cpu._is_avx512_bf16_supported()
+    a, b = torch.randn(2_048, 512), torch.randn(512, 1_536)
+    a, b = (a.bfloat16(), b.bfloat16()) if bfloat16 else (a, b)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    a @ b
+    _, seconds = timed(lambda: [a @ b for _ in range(100)])
+    torch.set_num_threads(threads)
+    return 100 * 2 * 2_048 * 512 * 1_536 / seconds
 
 
 if __name__ == "__main__":

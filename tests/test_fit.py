@@ -3,28 +3,14 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from random_ids import LONGEST, VOCABULARY, sequences
 
 from molvae.errors import MolvaeError
-from molvae.latent import BOS, EOS, PAD
 from molvae.latent.fit import CHECKPOINT, METRICS, fit
 from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
-
-VOCABULARY, LONGEST = 9, 14
-
-
-def sequences(n: int, seed: int = 0) -> Tensor:
-    """Random sequences of different lengths: ids (n, LONGEST)."""
-    rng = np.random.default_rng(seed)
-    x = np.full((n, LONGEST), PAD)
-    for line in x:
-        length = rng.integers(1, LONGEST - 2)
-        line[: length + 2] = [BOS, *rng.integers(3, VOCABULARY, length), EOS]
-    return torch.from_numpy(x)
 
 
 def small(seed: int = 0) -> VAE:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from random_ids import LONGEST, VOCABULARY, sequences
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
@@ -18,19 +18,9 @@ from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import Prior, priors
 from molvae.latent.vae import VAE, VAEConfig
 
-VOCABULARY, LONGEST, LATENT, HIDDEN = 9, 14, 3, 16
+LATENT, HIDDEN = 3, 16
 IDS, IMAGE = Example((LONGEST,), VOCABULARY), Example((1, 7, 6))
 LONGER = Example((LONGEST + 5,), VOCABULARY)
-
-
-def sequences(n: int, seed: int = 0) -> Tensor:
-    """Random sequences of different lengths: ids (n, LONGEST)."""
-    rng = np.random.default_rng(seed)
-    x = np.full((n, LONGEST), PAD)
-    for line in x:
-        length = rng.integers(1, LONGEST - 2)
-        line[: length + 2] = [BOS, *rng.integers(3, VOCABULARY, length), EOS]
-    return torch.from_numpy(x)
 
 
 def examples(handles: str, n: int = 6) -> Tensor:
@@ -130,6 +120,23 @@ def test_greedy_generation_takes_the_likeliest_next_symbol(name: str) -> None:
     drawn = [decoder.generate(z, 1.0, torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(*drawn)
     assert not torch.equal(drawn[0], ids)
+
+
+@pytest.mark.parametrize("encoder", of_ids(encoders))
+@pytest.mark.parametrize("decoder", of_ids(decoders))
+def test_a_large_vocabulary_has_learned_vectors(encoder: str, decoder: str) -> None:
+    model, x = small(encoder=encoder, decoder=decoder, vocabulary=100), sequences(6)
+    x[x > EOS] += 80
+    model(x).value().sum().backward()
+    require_gradients(model.parameters())
+    model.eval()
+    with torch.no_grad():
+        z = model.encode(x)
+        torch.testing.assert_close(model.encode(x[:2]), z[:2])
+        ids = model.decoder.generate(z)
+        step = model.decoder(z, ids).argmax(-1)
+    written = ids[:, 1:] != PAD
+    assert torch.equal(step[written], ids[:, 1:][written])
 
 
 @pytest.mark.parametrize("name", of_ids(decoders))

@@ -2,20 +2,23 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from molvae.chem.datasets import load
 from molvae.cli import VERBS, main
 from molvae.stored import shipped
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALLER = {  # the same commands, ended sooner
-    "train": ["--limit", "200", "--epochs", "1", "--encoder-hidden", "32"],
+    "train": ["--limit", "200", "--epochs", "1", "--minutes", "0.01"],
+    "fit-prior": ["--data", "zinc", "--molecules", "100", "--epochs", "0.5"],
     "report": ["--molecules", "50", "--samples", "50"],
     "optimize": ["--budget", "50"],
 }
-COMMANDS = re.findall(r"`(molvae [a-z]+[^`]*)`", README.replace("molvae VERB", ""))
+COMMANDS = re.findall(r"`(molvae [a-z-]+[^`]*)`", README.replace("molvae VERB", ""))
 
 
 def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +40,9 @@ def test_each_command_of_the_table_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.smi").write_text("CCO\nc1ccccc1\n")
+    (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(load("zinc").smiles[:200]))
+    shutil.copy(shipped()["zinc"], tmp_path / "my.safetensors")
     words = shlex.split(command)[1:]
     if words[0] == "decode":
-        assert main(["encode", "my.smi", "--out", "z.npz"]) == 0
+        assert main(["encode", "my.smi", "--out", words[1]]) == 0
     assert main(words + SMALLER.get(words[0], [])) == 0

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from molvae import latent
 from molvae.chem.molecules import canonical
-from molvae.chem.tokenizers import BOS, EOS, PAD, Tokenizer, tokenizers
+from molvae.chem.tokenizers import BOS, EOS, PAD, Tokenizer, frequent_runs, tokenizers
 from molvae.errors import MolvaeError
 
 
@@ -41,8 +41,8 @@ def test_an_unknown_token_is_refused_by_name() -> None:
 
 
 @given(st.lists(st.text(alphabet="CNOcno()=#123[]@H+-lBr", max_size=60), min_size=1, max_size=8))
-def test_char_and_atom_round_trip_any_string(strings: list[str]) -> None:
-    for name in ("char", "atom"):
+def test_smiles_tokenizers_round_trip_any_string(strings: list[str]) -> None:
+    for name in ("char", "atom", "pairs"):
         tokenizer = Tokenizer.fit(name, strings)
         assert tokenizer.decode(tokenizer.encode(strings)) == strings
 
@@ -56,3 +56,23 @@ def test_any_ids_decode_to_strings_up_to_the_end(rows: list[list[int]]) -> None:
     for text, row in zip(tokenizer.decode(table), rows, strict=True):
         end = row.index(EOS) if EOS in row else len(row)
         assert len(text) == sum(i > EOS for i in row[:end])
+
+
+def test_pairs_learn_runs_and_read_molecules_that_they_have_not_seen(zinc: list[str]) -> None:
+    tokenizer = Tokenizer.fit("pairs", zinc[:1000])
+    assert len(tokenizer) < 256  # so that a data set fits in bytes
+    assert {"c1ccccc1", "C(=O)N"} & set(tokenizer.vocabulary)
+    rest = [s for s in zinc[1000:] if set(s) <= set("".join(zinc[:1000]))]
+    assert len(rest) > 950
+    ids = tokenizer.encode(rest)
+    assert tokenizer.decode(ids) == rest
+    assert (ids > EOS).sum() < sum(map(len, rest)) / 2
+    assert tokenizer.split("CC?") == [*tokenizer.split("CC"), "?"]
+    with pytest.raises(MolvaeError, match=r"the token '\?'"):
+        tokenizer.encode(["CC?"])
+
+
+def test_the_most_frequent_pair_is_joined_first() -> None:
+    assert frequent_runs(["abab", "abc", "abab"], 2) == ["ab", "abab"]
+    assert frequent_runs(["a", "b"], 5) == []
+    assert frequent_runs([["[C]", "[O]"], ["[C]", "[O]"]], 9) == ["[C][O]"]
