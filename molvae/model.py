@@ -68,11 +68,11 @@ class MolVAE:
     ) -> MolVAE:
         """Train a model on canonical SMILES; `shape` overrides fields of `VAEConfig`.
 
-        With `start`, a copy of that model is trained further: tokenizer and shape are its own, its
-        prior is N(0, I) again. The columns of `properties`, a table indexed by SMILES, are learned
-        too: numbers, NaN where one is not known. Molecules that the tokenizer cannot write are left
-        out and counted in the summary. With a `folder`, a training found there is continued (see
-        `latent.fit`).
+        With `start`, a copy of that model is trained further: tokenizer and shape, but for dropout
+        and blur, are its own, its prior is N(0, I) again. The columns of `properties`, a table
+        indexed by SMILES, are learned too: numbers, NaN where one is not known. Molecules that the
+        tokenizer cannot write are left out and counted. With a `folder`, a training found there is
+        continued (see `latent.fit`).
 
         Raises:
             MolvaeError: nothing to train on, an unknown name, a loss that is no longer finite.
@@ -85,7 +85,7 @@ class MolVAE:
         else:
             words = start.tokenizer
             data = TrainingSet.make(parts, words, properties, start.vae.config.max_length)
-            vae = grown_from(start.vae, data, config.seed)
+            vae = grown_from(start.vae, data, shape or {}, config.seed)
         summary = train_vae(vae, data, config, folder, observe)
         return cls(words, vae, summary | ({"start": start.summary} if start else {}))
 

@@ -20,7 +20,9 @@ from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE, VAEConfig
 
-SHAPE = {"posterior": "isotropic"}  # where VAEConfig's default is not best for molecules
+SHAPE: dict[str, Any] = {
+    "posterior": "isotropic"
+}  # where VAEConfig's default is not best for molecules
 EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
 
 
@@ -102,14 +104,23 @@ def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: 
     return vae
 
 
-def grown_from(old: VAE, data: TrainingSet, seed: int) -> VAE:
+def grown_from(old: VAE, data: TrainingSet, shape: Mapping[str, Any], seed: int) -> VAE:
     """Copy a trained VAE, for training on other data: its prior is N(0, I) again.
 
-    It keeps what predicts its properties where the data has the same.
+    It keeps what predicts its properties where the data has the same. Of its `shape`, only what
+    has no weights can be another: dropout and blur.
+
+    Raises:
+        MolvaeError: something else in `shape`.
     """
-    config = replace(
-        old.config, properties=data.properties, prior="standard-normal", prior_options={}
-    )
+    if fixed := sorted(set(shape) - {"dropout", "blur"}):
+        raise MolvaeError(f"{fixed[0]} is that of the model that the training starts from")
+    own: dict[str, Any] = {
+        "properties": data.properties,
+        "prior": "standard-normal",
+        "prior_options": {},
+    }
+    config = replace(old.config, **own, **shape)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         vae = VAE(config)

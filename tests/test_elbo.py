@@ -19,6 +19,7 @@ from torch.distributions import (
 from molvae.errors import MolvaeError
 from molvae.latent.elbo import (
     beta_elbo,
+    blurred_elbo,
     closed_form_kl,
     elbo,
     free_bits_elbo,
@@ -261,3 +262,24 @@ def test_discrete_latents_train_through_the_score_function() -> None:
     assert ((gradients.mean(0) - exact).abs() < 4 * error).all()
     with pytest.raises(MolvaeError, match="score-function"):
         elbo(model, x)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_blurred_z_has_the_moments_of_noise_added_on_the_way_to_the_prior(share: float) -> None:
+    class Recorder(Approximate):
+        def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+            self.z = z
+            return z.sum(-1)
+
+    model, x = Recorder(exact_model(0)[0]), exact_model(0)[1][:1]
+    torch.manual_seed(0)
+    bound = blurred_elbo(model, x.expand(200_000, -1), share)
+    q = model.posterior(x)
+    torch.testing.assert_close(bound.kl[:1], closed_form_kl(q, model.prior()))
+    torch.testing.assert_close(bound.log_likelihood, model.z.sum(-1))
+    # s uniform: E sqrt(1 - s^2) = pi / 4, E s^2 = 1 / 3
+    mean = (1 - share + share * math.pi / 4) * q.mean[0]
+    square = (1 - share / 3) * (q.mean[0].square() + q.variance[0]) + share / 3
+    close = {"atol": 0.01, "rtol": 0.01}
+    torch.testing.assert_close(model.z.mean(0), mean, **close)
+    torch.testing.assert_close(model.z.square().mean(0), square, **close)

@@ -392,3 +392,21 @@ def test_parts_that_do_not_fit_are_one_clear_error(options: dict[str, Any], mess
         options = {**options, "decoder": "mlp"}
     with pytest.raises(MolvaeError, match=message):
         small(**options)
+
+
+def test_blur_is_for_training_only() -> None:
+    model, x = small(encoder="gru", decoder="gru", blur=0.9), sequences(200)
+
+    def value() -> Tensor:
+        torch.manual_seed(0)
+        return model(x).log_likelihood
+
+    bend(model)
+    blurred = value()
+    model.eval()
+    sharp = value()
+    torch.manual_seed(0)
+    assert torch.equal(sharp, elbo(model, x).log_likelihood)
+    assert not torch.equal(sharp, blurred)
+    with pytest.raises(MolvaeError, match="blur must be at least 0 and below 1"):
+        small(blur=1.0)

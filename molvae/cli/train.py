@@ -37,6 +37,7 @@ SHAPE_OPTIONS = [
     ("posterior", str, "see 'molvae list posteriors'"),
     ("prior", str, "see 'molvae list priors'"),
     ("dropout", float, "share of the decoder's input tokens hidden in training"),
+    ("blur", float, "share of molecules decoded from a point moved towards the prior in training"),
 ]
 PROPERTIES = ["logP", "SAS", "QED"]
 
@@ -134,11 +135,11 @@ def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from molvae.errors import MolvaeError
     from molvae.latent.fit import METRICS
 
-    shape = {"tokenizer"} | _names(SHAPE_OPTIONS)
-    keys = {"data", "limit", "start", "properties"} | _names(FIT_OPTIONS) | shape
+    keys = {"data", "tokenizer", "limit", "start", "properties"}
+    keys |= _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
     given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
-    if args.start and (fixed := sorted(shape.intersection(given))):
-        raise MolvaeError(f"--{fixed[0].replace('_', '-')} is that of the model in --start")
+    if args.start and "tokenizer" in given:
+        raise MolvaeError("--tokenizer is that of the model in --start")
     path = folder / "config.json"
     if args.resume:
         if not path.is_file():

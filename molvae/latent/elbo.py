@@ -87,6 +87,25 @@ def beta_elbo(model: LatentModel, x: Tensor, beta: float, samples: int = 1) -> B
     return Bound(log_likelihood, beta * kl)
 
 
+def blurred_elbo(model: LatentModel, x: Tensor, share: float) -> Bound:
+    """The ELBO at x (B, ...), but the decoder reads a z that is often moved towards the prior.
+
+    For a `share` of the examples z becomes sqrt(1 - s^2) z + s e, with s uniform in [0, 1] and e a
+    draw of the prior: the noise of a diffusion model (Ho et al. 2020, eq. 4), at a strength that
+    the decoder is not told. So it learns what to make of points between and far from those that
+    the encoder uses, which a plain VAE with a small KL weight never shows it. What it returns is no
+    bound: train with it, measure with `elbo`.
+    """
+    q, p = model.posterior(x), model.prior()
+    z = q.rsample()
+    s = torch.rand_like(z[:, :1]) * (torch.rand_like(z[:, :1]) < share)
+    blurred = (1 - s.square()).sqrt() * z + s * p.sample(z.shape[:1])
+    kl = closed_form_kl(q, p)
+    if kl is None:
+        kl = q.log_prob(z) - p.log_prob(z)
+    return Bound(model.log_likelihood(x, blurred), kl)
+
+
 def iwae(model: LatentModel, x: Tensor, samples: int) -> Bound:
     """Estimate the importance-weighted bound at x (B, ...): log of the mean of K weights.
 

@@ -229,7 +229,8 @@ class FlowMatchingPrior(Prior):
         noise, t = torch.randn_like(start), torch.rand_like(start[:, 0])
         between = start + t[:, None] * (noise - start)
         error = self.field.f(t, between) - (noise - start)
-        return -0.5 * error.square().sum(-1)
+        gain: Tensor = -0.5 * error.square().sum(-1)
+        return gain
 
     initialise = FlowPrior.initialise
     standardise = FlowPrior.standardise

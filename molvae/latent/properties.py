@@ -44,7 +44,8 @@ class PropertyHead(nn.Module):
         target = (torch.where(known, y, self.centre) - self.centre) / self.spread
         error = (target - self.layers(z).float()) * (-self.log_scale).exp()
         nats = -0.5 * error.square() - self.log_scale - 0.5 * math.log(2 * math.pi)
-        return (nats * known).sum(-1)
+        result: Tensor = (nats * known).sum(-1)
+        return result
 
     @torch.no_grad()
     def initialise(self, y: Tensor) -> None:

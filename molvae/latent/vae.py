@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from molvae.errors import MolvaeError
 from molvae.latent import Example
 from molvae.latent.decoders import decoders
-from molvae.latent.elbo import Bound, LatentModel, elbo
+from molvae.latent.elbo import Bound, LatentModel, blurred_elbo, elbo
 from molvae.latent.encoders import encoders
 from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
@@ -47,6 +47,7 @@ class VAEConfig:
     noise: float | None = None  # standard deviation of a Gaussian likelihood; learned where None
     shape: tuple[int, ...] = ()  # of an x of numbers
     properties: tuple[str, ...] = ()  # names of what is predicted from z
+    blur: float = 0.0  # share of examples decoded from a blurred z in training: `blurred_elbo`
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work.
@@ -60,8 +61,11 @@ class VAEConfig:
                 raise MolvaeError(
                     f"{name} must be at least {least}{multiple}, not {getattr(self, name)}"
                 )
-        if not 0 <= self.dropout < 1:
-            raise MolvaeError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        for name in ("dropout", "blur"):
+            if not 0 <= getattr(self, name) < 1:
+                raise MolvaeError(
+                    f"{name} must be at least 0 and below 1, not {getattr(self, name)}"
+                )
         for name in ("shape", "properties"):  # which JSON makes lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -117,8 +121,8 @@ class VAE(nn.Module):
     """p(x, z) = p(z) p(x|z) with the amortised posterior q(z|x) (Kingma & Welling 2014).
 
     It is a `LatentModel`: `prior`, `posterior` and `log_likelihood` are all that a bound needs.
-    `bound` is what training maximises; any function of `latent.elbo` with its further arguments
-    filled in, such as `functools.partial(iwae, samples=5)`.
+    `bound` is what training maximises, where the config does not blur it; any function of
+    `latent.elbo` with its further arguments filled in: `functools.partial(iwae, samples=5)`.
 
     Raises:
         MolvaeError: a part is made for another kind of x, or refuses its options.
@@ -188,6 +192,9 @@ class VAE(nn.Module):
 
         With properties y (B, P), NaN where one is not known, it is the bound of log p(x, y).
         """
-        if y is None or self.property_head is None:
-            return self.bound(self, x)
-        return self.bound(WithProperties(self, self.property_head, y), x)
+        model: LatentModel = self
+        if y is not None and self.property_head is not None:
+            model = WithProperties(self, self.property_head, y)
+        if self.training and self.config.blur:
+            return blurred_elbo(model, x, self.config.blur)
+        return self.bound(model, x)
