@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from molvae.chem.baseline import random_graph_ga
 from molvae.chem.datasets import DataSet
@@ -22,12 +24,14 @@ from molvae.chem.metrics import (
     statistics_table,
 )
 from molvae.chem.molecules import canonical
+from molvae.chem.objectives import PROPERTIES
 from molvae.chem.properties import properties
 
 if TYPE_CHECKING:
     from molvae.model import MolVAE
 
 
+TRIES = 8
 VERSIONS = ("molvae", "torch", "rdkit")
 SHARES = ("validity", "uniqueness", "novelty")
 
@@ -54,8 +58,11 @@ class Report:
     sets: dict[str, pd.DataFrame]
     """"Data", "GA", "VAE" -> properties of their molecules, one row each."""
     samples: SampleQuality
+    validity_retried: float
+    """Valid share of as many points where each may be tried `TRIES` times."""
     held_out: dict[str, float]
-    """`MolVAE.evaluate` on the test split; empty where no test molecule can be encoded."""
+    """`MolVAE.evaluate` and `surroundings` on the test split, and r2_NAME, the R^2 of each property
+    that the model predicts; empty where no test molecule can be encoded."""
     not_encodable: int
     """Test molecules left out because the model has no token for a part of them."""
     seconds: float
@@ -79,6 +86,7 @@ class Report:
             "statistics": statistics,
             "published": _published(self.data),
             "samples": {**asdict(self.samples), **shares},
+            "validity_retried": _number(self.validity_retried),
             "held_out": {name: _number(value) for name, value in self.held_out.items()},
             "not_encodable": self.not_encodable,
             "seconds": round(self.seconds, 1),
@@ -100,7 +108,9 @@ def measure(
     config = config or ReportConfig()
     began = time.perf_counter()
     held_out, not_encodable = _held_out(model, data, config, progress)
-    strings = model.sample(config.samples, seed=config.seed, progress=progress)
+    drawing: dict[str, Any] = {"seed": config.seed, "progress": progress}
+    strings = model.sample(config.samples, **drawing)
+    retried = model.sample(config.samples, tries=TRIES, **drawing)
     drawn = sorted({form for form in map(canonical, strings) if form is not None})
     return Report(
         config=config,
@@ -108,6 +118,7 @@ def measure(
         trained_on=model.summary.get("data"),
         sets=property_sets(data, drawn, config.molecules, config.seed, progress),
         samples=sample_quality(strings, data.split("train")),
+        validity_retried=_valid_share(retried),
         held_out=held_out,
         not_encodable=not_encodable,
         seconds=time.perf_counter() - began,
@@ -138,8 +149,45 @@ def _held_out(
 ) -> tuple[dict[str, float], int]:
     chosen = _some(data.split("test"), config.molecules, config.seed)
     usable = [smiles for smiles in chosen if model.encodable(smiles)]
-    figures = model.evaluate(usable, seed=config.seed, progress=progress) if usable else {}
-    return figures, len(chosen) - len(usable)
+    left_out = len(chosen) - len(usable)
+    if not usable:
+        return {}, left_out
+    z = model.encode(usable, progress=progress)
+    figures = model.evaluate(usable, seed=config.seed, progress=progress)
+    figures |= surroundings(model, z, config.seed, progress)
+    predicted = [name for name in model.vae.config.properties if name in PROPERTIES]
+    if predicted:
+        found, true = model.properties(z), properties(usable, progress)
+        figures |= {f"r2_{name}": _r2(found[name], true[name]) for name in predicted}
+    return figures, left_out
+
+
+def surroundings(
+    model: MolVAE, z: Tensor, seed: int = 0, progress: bool = False
+) -> dict[str, float]:
+    """Latent points (n, D) of molecules -> valid shares of what is decoded, greedily, near them.
+
+    Returns local_validity, of z + 0.5 N(0, I), where the points of a data set have a standard
+    deviation of about 1, and midpoint_validity, halfway between random pairs: what a search lives
+    on.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    near = z + 0.5 * torch.randn(z.shape, generator=generator)
+    middle = (z + z[torch.randperm(len(z), generator=generator)]) / 2
+    return {
+        "local_validity": _valid_share(model.decode(near, progress=progress)),
+        "midpoint_validity": _valid_share(model.decode(middle, progress=progress)),
+    }
+
+
+def _valid_share(strings: list[str]) -> float:
+    return sum(canonical(s) is not None for s in strings) / len(strings)
+
+
+def _r2(predicted: pd.Series[float], true: pd.Series[float]) -> float:
+    """R^2: the part of the variance that is predicted; NaN where there is none."""
+    spread = ((true - true.mean()) ** 2).sum()
+    return 1 - float(((true - predicted) ** 2).sum() / spread) if spread > 0 else math.nan
 
 
 def _some(smiles: list[str], n: int, seed: int) -> list[str]:

@@ -2,10 +2,11 @@ import json
 import math
 
 import pytest
+import torch
 
 from molvae.chem.datasets import DataSet
 from molvae.errors import MolvaeError
-from molvae.report import ReportConfig, measure, property_sets
+from molvae.report import ReportConfig, measure, property_sets, surroundings
 
 CONFIG = ReportConfig(molecules=40, samples=60, seed=1)
 
@@ -33,6 +34,21 @@ def test_held_out_figures_are_consistent(report):
     assert found["elbo_nats"] == pytest.approx(-found["reconstruction_nats"] - found["kl_nats"])
     assert 0 <= found["exact_reconstruction"] <= found["token_accuracy"] <= 1
     assert found["kl_nats"] > 0
+    assert 0 <= found["local_validity"] <= 1
+    assert all(found[f"r2_{name}"] <= 1 for name in ("logP", "SAS", "QED"))
+    assert report.validity_retried >= report.samples.validity
+
+
+def test_surroundings_of_a_model_that_knows_one_molecule_are_valid(zinc):
+    class Sure:
+        def decode(self, z, progress=False):
+            return [zinc[0] if point.norm() < 5 else "C1" for point in z]
+
+    near, far = torch.zeros(50, 4), torch.full((50, 4), 9.0)
+    assert surroundings(Sure(), near) == {"local_validity": 1.0, "midpoint_validity": 1.0}
+    assert surroundings(Sure(), far) == {"local_validity": 0.0, "midpoint_validity": 0.0}
+    ends = torch.cat([near + 9, near - 9])  # half of the midpoints are in the middle
+    assert 0.2 < surroundings(Sure(), ends)["midpoint_validity"] < 0.8
 
 
 def test_table_shows_the_published_row_of_this_data_set_only(small_model, report, zinc):

@@ -65,11 +65,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _lines(report: Report) -> list[str]:
+    from molvae.report import TRIES
+
     found, held_out = report.samples, report.held_out
     rows = [
         ("validity", f"{found.validity:.1%}", f"of {found.drawn} strings from the prior"),
         ("uniqueness", f"{found.uniqueness:.1%}", f"of {found.valid} valid strings"),
         ("novelty", f"{found.novelty:.1%}", f"of {found.unique} different, not in training data"),
+        ("validity, tried again", f"{report.validity_retried:.1%}", f"up to {TRIES} tries a point"),
     ]
     if held_out:
         where = f"of {held_out['molecules']:.0f} held-out molecules"
@@ -80,6 +83,15 @@ def _lines(report: Report) -> list[str]:
                 f"{held_out['token_accuracy']:.2%}",
                 "teacher-forced",
             ),
+        ]
+        rows += [
+            ("local validity", f"{held_out['local_validity']:.1%}", "0.5 sd away from them"),
+            ("midpoint validity", f"{held_out['midpoint_validity']:.1%}", "halfway between pairs"),
+        ]
+        rows += [
+            (f"{key.removeprefix('r2_')} R2", f"{value:.3f}", "predicted from latent points")
+            for key, value in held_out.items()
+            if key.startswith("r2_")
         ]
         rows += [
             (name, f"{held_out[key]:.2f}", "nats per molecule")
