@@ -94,7 +94,8 @@ def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: 
         MolvaeError: an unknown name, or parts that do not fit.
     """
     longest = max(data.train[0].shape[1], data.validation[0].shape[1])
-    config = VAEConfig(vocabulary, max_length=longest, properties=data.properties)
+    room = longest + longest // 2  # for larger molecules than those to train on
+    config = VAEConfig(vocabulary, max_length=room, properties=data.properties)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         vae = VAE(replace(config, **{**SHAPE, **shape}))

@@ -49,7 +49,7 @@ DEFAULT: dict[str, Any] = {
     "decoder_hidden": 512,
     "kl_weight": 0.08,
     "dropout": 0.0,
-    "blur": 0.0,
+    "blur": 0.5,
 }
 # what differs from it
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
@@ -67,7 +67,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "latent-32": {"latent": 32},
     "latent-128": {"latent": 128},
     "dropout-0.2": {"dropout": 0.2},
-    "blur-0.5": {"blur": 0.5},
+    "blur-0": {"blur": 0.0},
     "hidden-256": {"encoder_hidden": 256, "decoder_hidden": 256},
     "hidden-1024": {"encoder_hidden": 1024, "decoder_hidden": 1024},
 }

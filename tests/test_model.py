@@ -240,7 +240,7 @@ def test_a_few_molecules_can_be_learned_by_heart(tokenizer: str, zinc: list[str]
         some,
         some,
         tokenizer=tokenizer,
-        shape={"latent": 8, "encoder_hidden": 64, "decoder_hidden": 128},
+        shape={"latent": 8, "encoder_hidden": 64, "decoder_hidden": 128, "blur": 0.0},
         config=FitConfig(epochs=400, batch=8, kl_weight=1e-3, learning_rate=1e-2),
     )
     decoded = model.decode(model.encode(some))
