@@ -60,6 +60,15 @@ def test_the_elbo_gains_what_the_prior_gains(name: str, trained: VAE, digits: np
     assert model.config.prior == name
 
 
+def test_the_standard_normal_comes_back_without_training(trained: VAE, digits: np.ndarray) -> None:
+    model = VAE(trained.config).eval()
+    model.load_state_dict(trained.state_dict())
+    fitted = fit_prior(model, "mixture", digits[:100], digits[100:150], replace(FIT, epochs=1))
+    again = fit_prior(model, "standard-normal", digits[:100], digits[100:150], FIT)
+    assert again.after == pytest.approx(fitted.before, rel=0.1)  # other draws of q(z|x)
+    assert model.config.prior == "standard-normal"
+
+
 def test_bad_input_leaves_the_model_as_it_was(trained: VAE, digits: np.ndarray) -> None:
     for name, train in (("mixxture", digits[:50]), ("flow", digits[:0])):
         with pytest.raises(MolvaeError):

@@ -263,7 +263,7 @@ def test_predicted_properties_on_the_command_line(molvae, tmp_path):
 
 def test_tries_find_more_molecules(molvae):
     def found(*words):
-        out = molvae("sample", "-n", "60", *words)[1]
+        out = molvae("sample", "-n", "60", "--temperature", "1", *words)[1]
         return table(out)["valid"].sum()
 
     assert found("--tries", "8") > found()

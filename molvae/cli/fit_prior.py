@@ -12,7 +12,7 @@ from molvae.cli.watch import Watch
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae fit-prior`."""
     parser.add_argument("model", metavar="MODEL", help="shipped model, or a .safetensors file")
-    parser.add_argument("--prior", default="flow", help="see 'molvae list priors'")
+    parser.add_argument("--prior", default="flow-matching", help="see 'molvae list priors'")
     parser.add_argument(
         "--data",
         default=argparse.SUPPRESS,
@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--molecules", type=options.whole_number, default=50_000, help="to fit to, at most"
     )
     parser.add_argument("--epochs", type=float, default=20.0, help="passes over their points")
+    parser.add_argument(
+        "--minutes", type=float, default=argparse.SUPPRESS, help="fit for this long instead"
+    )
     options.add_seed(parser)
     parser.add_argument(
         "--out", default=argparse.SUPPRESS, help="where the model goes (default: MODEL itself)"
@@ -54,7 +57,13 @@ def run(args: argparse.Namespace) -> int:
             args.prior,
             train[: args.molecules],
             held_out[: max(1, args.molecules // 10)],
-            FitConfig(epochs=args.epochs, seed=args.seed),
+            FitConfig(
+                epochs=args.epochs,
+                minutes=getattr(args, "minutes", None),
+                batch=512,
+                learning_rate=1e-3,
+                seed=args.seed,
+            ),
             observe=watch,
         )
     if watch.signal:

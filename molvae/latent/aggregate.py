@@ -80,7 +80,9 @@ def fit_prior(
     try:
         for p in frozen:
             p.requires_grad_(False)
-        fit(_PriorOfLatents(model), z.cpu().numpy(), held_out.cpu().numpy(), config, None, observe)
+        if any(p.requires_grad for p in prior.parameters()):  # N(0, I) has nothing to learn
+            data = z.cpu().numpy(), held_out.cpu().numpy()
+            fit(_PriorOfLatents(model), *data, config, None, observe)
     finally:
         for p in frozen:
             p.requires_grad_(True)
