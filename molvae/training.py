@@ -20,9 +20,8 @@ from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE, VAEConfig
 
-SHAPE: dict[str, Any] = {
-    "posterior": "isotropic"
-}  # where VAEConfig's default is not best for molecules
+# where the default of VAEConfig is not best for molecules
+SHAPE: dict[str, Any] = {"posterior": "isotropic", "blur": 0.5}
 EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
 
 
