@@ -24,6 +24,7 @@ FIT_OPTIONS = [
     ("validate-every", int, "steps between validations"),
     ("seed", int, "of weights, batches and noise"),
     ("checkpoint-minutes", float, "minutes between checkpoints"),
+    ("optimizer", str, "muon or adam"),
     ("precision", str, "auto, or one of Lightning Fabric's, such as 32-true"),
     ("devices", int, "processors in each node: GPUs where there are any"),
     ("nodes", int, "machines"),

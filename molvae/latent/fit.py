@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from molvae.errors import MolvaeError
 from molvae.latent.batches import Array, Table
 from molvae.latent.checkpoint import load_weights, read, write
+from molvae.latent.optimizers import optimizers
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
@@ -79,8 +80,9 @@ class _Run:
     ) -> None:
         self.model, self.config, self.folder = model, config, folder
         self.fabric = _launched(config)
-        adam = torch.optim.Adam(model.parameters(), lr=0.0, betas=(0.9, 0.99))
-        self.wrapped, self.optimizer = self.fabric.setup(model, adam)
+        self.wrapped, *self.optimizers = self.fabric.setup(
+            model, *optimizers(model, config.optimizer)
+        )
         self.steps_per_epoch = max(1, examples // (config.batch * self.fabric.world_size))
         self.state, self.best = State(), copy.deepcopy(model.state_dict())
         self.sums: list[Tensor] = []
@@ -131,18 +133,19 @@ class _Run:
         seed = [self.config.seed, self.state.step, self.fabric.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         kl_weight = self.kl_weight
-        for group in self.optimizer.param_groups:
+        for group in (g for o in self.optimizers for g in o.param_groups):
             group["lr"] = self.learning_rate
         self.wrapped.train()
         terms = self.wrapped(*batch)
         loss = -terms.value(kl_weight).mean()
         self.fabric.backward(loss)
         try:
-            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.config.clip)
+            self.fabric.clip_gradients(self.wrapped, self.optimizers[0], max_norm=self.config.clip)
         except RuntimeError as error:  # before such a gradient can spoil the weights
             raise self._diverged() if "non-finite" in str(error) else error from None
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         nats = [loss, -terms.log_likelihood.mean(), terms.kl.mean()]
         self.sums.append(torch.stack([n.detach().float() for n in nats]))
         self.state.step += 1
@@ -191,8 +194,9 @@ class _Run:
             return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
+        for i, optimizer in enumerate(self.optimizers):
+            for j, slots in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{i}.{j}.{k}": v for k, v in slots.items()}
         write(
             self.folder / CHECKPOINT,
             tensors,
@@ -210,11 +214,12 @@ class _Run:
                 groups[kind][name] = value
             load_weights(self.model, groups["model"], path)
             self.best = {k: v.to(self.fabric.device) for k, v in groups["best"].items()}
-            slots: dict[int, dict[str, Tensor]] = {}
+            states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
             for name, value in groups["optimizer"].items():
-                index, _, slot = name.partition(".")
-                slots.setdefault(int(index), {})[slot] = value
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+                i, j, slot = name.split(".")
+                states[int(i)].setdefault(int(j), {})[slot] = value
+            for optimizer, state in zip(self.optimizers, states, strict=True):
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
             self.state = State(**metadata["state"])
             if metadata["config"]["kl_weight"] != self.config.kl_weight:
                 self.state.best_loss, self.state.stale = math.inf, 0  # losses no longer compare

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from molvae.errors import MolvaeError
 
+OPTIMIZERS = ("muon", "adam")
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -24,7 +26,8 @@ class FitConfig:
     patience: int = 20  # validations without improvement before training stops early
     checkpoint_minutes: float = 2.0
     seed: int = 0
-    precision: str = "auto"  # or a Lightning Fabric precision, such as 32-true
+    optimizer: str = "muon"  # see `latent.optimizers`
+    precision: str = "auto"  # or a Lightning Fabric precision, such as 32-true; not float16
     devices: int = 1  # in each node
     nodes: int = 1
 
@@ -44,6 +47,10 @@ class FitConfig:
         for name in ("learning_rate", "kl_weight", "kl_warmup", "checkpoint_minutes", "seed"):
             if not getattr(self, name) >= 0:
                 raise MolvaeError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise MolvaeError(f"the optimizer is {' or '.join(OPTIMIZERS)}, not {self.optimizer!r}")
+        if self.precision in ("16-mixed", "16-true"):  # small gradients vanish without scaling
+            raise MolvaeError("float16 cannot be trained with: take bf16-mixed or 32-true")
 
 
 @dataclass

@@ -1,0 +1,73 @@
+"""What takes the gradient steps of a training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+# of the Newton-Schulz iteration: x -> a x + b x^3 + c x^5 takes every singular value towards 1
+COEFFICIENTS, STEPS = (3.4445, -4.7750, 2.0315), 5
+GATES = 3  # of a GRU; torch keeps them in one matrix
+RMS = 0.33  # of the entries of an update, in units of the learning rate
+
+
+def optimizers(model: nn.Module, name: str) -> list[Optimizer]:
+    """Adam; with "muon", `Muon` for the matrices of GRUs and of the posterior head on top of them.
+
+    Models without a GRU are trained by Adam alone.
+    """
+    layers = [m for m in model.modules() if isinstance(m, nn.GRU) and name == "muon"]
+    gates = [p for layer in layers for p in layer.parameters() if p.ndim == 2]
+    head = getattr(model, "head", None) if layers else None
+    matrices = [p for p in head.parameters() if p.ndim == 2] if head is not None else []
+    taken = set(map(id, gates + matrices))
+    rest = [p for p in model.parameters() if id(p) not in taken]
+    both: list[Optimizer] = [Adam(rest, lr=0.0, betas=(0.9, 0.99))]
+    return [*both, Muon(gates, matrices)] if layers else both
+
+
+class Muon(Optimizer):
+    """Steps along orthogonalised gradients (Jordan et al. 2024), each gate of a GRU by itself.
+
+    Updates have the same size whatever the shape (Liu et al. 2025, eq. 4), near that of Adam's, so
+    that one learning rate serves both. `torch.optim.Muon` takes the gates for one matrix, and
+    learns more slowly.
+    """
+
+    def __init__(
+        self, gates: list[nn.Parameter], matrices: list[nn.Parameter], momentum: float = 0.95
+    ) -> None:
+        groups = [{"params": gates, "parts": GATES}, {"params": matrices, "parts": 1}]
+        super().__init__([g for g in groups if g["params"]], {"lr": 0.0, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Take one step; matrices without a gradient stay."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                if not self.state[p]:
+                    self.state[p]["mean"] = torch.zeros_like(p)
+                mean = self.state[p]["mean"].lerp_(p.grad, 1 - group["momentum"])
+                ahead = p.grad.lerp(mean, group["momentum"])  # Nesterov's
+                parts = p.chunk(group["parts"]), ahead.chunk(group["parts"])
+                for part, step in zip(*parts, strict=True):
+                    size = RMS * max(part.shape) ** 0.5
+                    part.add_(orthogonalised(step), alpha=-size * group["lr"])
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """U S V^T (M, N) -> nearly U V^T: the singular values end between 0.7 and 1.2."""
+    a, b, c = COEFFICIENTS
+    tall = len(matrix) > matrix.shape[1]
+    x = (matrix.t() if tall else matrix).bfloat16()  # the iteration forgives rounding
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(STEPS):
+        square = x @ x.t()
+        x = a * x + (b * square + c * (square @ square)) @ x
+    rotated: Tensor = (x.t() if tall else x).to(matrix)
+    return rotated

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molvae.errors import MolvaeError
+from molvae.latent.optimizers import RMS, Muon, optimizers, orthogonalised
+from molvae.latent.training import FitConfig
+from molvae.latent.vae import VAE, VAEConfig
+
+SIZES = st.integers(2, 40)
+
+
+@given(rows=SIZES, columns=SIZES, size=st.sampled_from([1e-4, 1.0, 1e4]), seed=st.integers(0, 99))
+def test_a_gradient_is_rotated_to_singular_values_near_one(
+    rows: int, columns: int, size: float, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    u, _, v = torch.linalg.svd(torch.randn(rows, columns, generator=generator), full_matrices=False)
+    values = torch.linspace(0.3, 1, min(rows, columns))
+    found = orthogonalised(size * u @ values.diag() @ v)
+    inner = u.t() @ found @ v.t()  # diagonal where the singular vectors are kept
+    assert ((inner.diag() > 0.6) & (inner.diag() < 1.3)).all()
+    assert (inner - inner.diag().diag()).abs().max() < 0.1
+
+
+def test_a_gate_is_stepped_by_itself() -> None:
+    weight = torch.nn.Parameter(torch.zeros(12, 4))
+    weight.grad = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    alone = [torch.nn.Parameter(torch.zeros(4, 4)) for _ in range(3)]
+    for gate, grad in zip(alone, weight.grad.chunk(3), strict=True):
+        gate.grad = 8 * grad  # the size of a gradient says nothing
+    for muon in (Muon([weight], []), Muon([], alone)):
+        muon.param_groups[0]["lr"] = 0.1
+        muon.step()
+    torch.testing.assert_close(weight.detach(), torch.cat([g.detach() for g in alone]))
+    rms = weight.detach().square().mean().sqrt()
+    assert float(rms) == pytest.approx(0.1 * RMS, rel=0.3)
+
+
+def test_every_weight_has_one_optimizer() -> None:
+    molecules = VAE(VAEConfig(vocabulary=9, max_length=8, latent=4, encoder_hidden=16))
+    for name, kinds in (("muon", ["Adam", "Muon"]), ("adam", ["Adam"])):
+        both = optimizers(molecules, name)
+        assert [type(o).__name__ for o in both] == kinds
+        owned = [id(p) for o in both for group in o.param_groups for p in group["params"]]
+        assert sorted(owned) == sorted(id(p) for p in molecules.parameters())
+    numbers = VAE(
+        VAEConfig(shape=(3,), latent=2, encoder="mlp", decoder="mlp", likelihood="gaussian")
+    )
+    assert len(optimizers(numbers, "muon")) == 1  # no GRU
+
+
+def test_what_cannot_train_is_refused() -> None:
+    with pytest.raises(MolvaeError, match="muon or adam, not 'sgd'"):
+        FitConfig(optimizer="sgd")
+    with pytest.raises(MolvaeError, match="bf16-mixed or 32-true"):
+        FitConfig(precision="16-mixed")
