@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,7 @@ class MolVAE:
         shape: dict[str, Any] | None = None,
         start: MolVAE | None = None,
         properties: pd.DataFrame | None = None,
+        random_smiles: int = 0,
         config: FitConfig | None = None,
         folder: Path | None = None,
         observe: Observer = lambda progress: None,
@@ -70,21 +70,23 @@ class MolVAE:
 
         With `start`, a copy of that model is trained further: tokenizer and shape, but for dropout
         and blur, are its own, its prior is N(0, I) again. The columns of `properties`, a table
-        indexed by SMILES, are learned too: numbers, NaN where one is not known. Molecules that the
-        tokenizer cannot write are left out and counted. With a `folder`, a training found there is
-        continued (see `latent.fit`).
+        indexed by SMILES, are learned too: numbers, NaN where one is not known. With
+        `random_smiles` the encoder reads one of so many SMILES of each molecule, its atoms in
+        random order (Bjerrum & Sattarov 2018), and the decoder writes the canonical one. Molecules
+        that the tokenizer cannot write are left out and counted. With a `folder`, a training found
+        there is continued (see `latent.fit`).
 
         Raises:
             MolvaeError: nothing to train on, an unknown name, a loss that is no longer finite.
         """
         config, parts = config or FitConfig(), (train, validation)
         if start is None:
-            words = Tokenizer.fit(tokenizer, chain(train, validation))
-            data = TrainingSet.make(parts, words, properties)
+            words = Tokenizer.fit(tokenizer, [*train, *validation])
+            data = TrainingSet.make(parts, words, properties, None, random_smiles)
             vae = new_vae(data, len(words), shape or {}, config.seed)
         else:
-            words = start.tokenizer
-            data = TrainingSet.make(parts, words, properties, start.vae.config.max_length)
+            words, longest = start.tokenizer, start.vae.config.max_length
+            data = TrainingSet.make(parts, words, properties, longest, random_smiles)
             vae = grown_from(start.vae, data, shape or {}, config.seed)
         summary = train_vae(vae, data, config, folder, observe)
         return cls(words, vae, summary | ({"start": start.summary} if start else {}))
@@ -105,9 +107,8 @@ class MolVAE:
         Raises:
             MolvaeError: the model was trained without properties; z is not an array (n, D).
         """
-        with torch.no_grad():
-            y = self._property_head(self.points(z).to(self.device))
-        return pd.DataFrame(y.cpu().numpy(), columns=list(self.vae.config.properties))
+        y = self._property_head(self.points(z).to(self.device)).detach().cpu().numpy()
+        return pd.DataFrame(y, columns=list(self.vae.config.properties))
 
     def gradient(self, z: ArrayLike | Tensor, name: str) -> Tensor:
         """Latent points (n, D) -> gradient (n, D) of a predicted property, in its own units.
@@ -148,9 +149,8 @@ class MolVAE:
             self.tokenizer.encode([s for s in part if self.encodable(s)])
             for part in (train, validation)
         )
-        result = fit_prior(
-            self.vae, name, x, held_out, config or FitConfig(), options, observe=observe
-        )
+        config = config or FitConfig()
+        result = fit_prior(self.vae, name, x, held_out, config, options, observe=observe)
         self.summary["prior"] = {"name": name, **result._asdict()}
         return result
 
@@ -249,8 +249,8 @@ class MolVAE:
         standard: bool = False,
     ) -> list[str]:
         """Decode n points drawn as in `sample_latents`; strings as in `decode`."""
-        z = self.sample_latents(n, seed, standard)
-        return self.decode(z, temperature, seed, progress, tries)
+        points = self.sample_latents(n, seed, standard)
+        return self.decode(points, temperature, seed, progress, tries)
 
     def evaluate(
         self, smiles: Sequence[str], seed: int = 0, progress: bool = False

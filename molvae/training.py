@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from molvae.chem.molecules import heavy_atoms
+from molvae.chem.molecules import heavy_atoms, random_forms
 from molvae.chem.tokenizers import Tokenizer
 from molvae.errors import MolvaeError
 from molvae.latent.batches import Array
@@ -26,7 +27,10 @@ EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent 
 
 
 class TrainingSet(NamedTuple):
-    """What `latent.fit` reads: ids (N, L) and, where there are any, properties (N, P)."""
+    """What `latent.fit` reads: ids (N, L), properties (N, P), other forms' ids (N, K, L).
+
+    Properties and forms are there where they were asked for, and forms only to train on.
+    """
 
     smiles: list[str]
     """Of the molecules to train on."""
@@ -43,6 +47,7 @@ class TrainingSet(NamedTuple):
         tokenizer: Tokenizer,
         properties: pd.DataFrame | None = None,
         longest: int | None = None,
+        forms: int = 0,
     ) -> TrainingSet:
         """Canonical SMILES to train and to validate on -> their arrays.
 
@@ -51,11 +56,16 @@ class TrainingSet(NamedTuple):
             tokenizer: what the model reads.
             properties: numbers, indexed by SMILES; a molecule that is not there has none.
             longest: the model's limit in tokens, begin and end included.
+            forms: SMILES of each molecule in random order that the encoder reads, in place of the
+                canonical one, which stands in for a form that the tokenizer cannot write.
 
         Raises:
-            MolvaeError: nothing is left to train or to validate on.
+            MolvaeError: nothing is left to train or to validate on; a negative number of forms.
         """
-        smiles, tables = [], []
+        if forms < 0:
+            raise MolvaeError(f"the number of random SMILES must not be negative, got {forms}")
+        smiles: list[list[str]] = []
+        tables: list[tuple[Array, ...]] = []
         for part in parts:
             rows = {s: ids for s in part if (ids := _ids(tokenizer, s, longest)) is not None}
             if not rows:
@@ -65,6 +75,11 @@ class TrainingSet(NamedTuple):
             if properties is not None:
                 known = properties[~properties.index.duplicated()].reindex(smiles[-1])
                 table = (*table, known.to_numpy(np.float32, copy=True))
+            if forms and not tables:
+                read = [_random_ids(tokenizer, s, rows[s], longest, forms) for s in rows]
+                padded = tokenizer.pad(list(chain.from_iterable(read)))
+                unknown = np.zeros((len(rows), 0), np.float32)  # where there are no properties
+                table = (*(*table, unknown)[:2], padded.reshape(len(rows), forms, -1))
             tables.append(table)
         names = () if properties is None else tuple(map(str, properties.columns))
         left_out = sum(map(len, parts)) - sum(map(len, smiles))
@@ -86,13 +101,21 @@ def _ids(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | 
     return ids if longest is None or len(ids) + 2 <= longest else None
 
 
+def _random_ids(
+    tokenizer: Tokenizer, smiles: str, own: list[int], longest: int | None, forms: int
+) -> list[list[int]]:
+    found = (_ids(tokenizer, form, longest) for form in random_forms(smiles, forms))
+    return [own if ids is None else ids for ids in found]
+
+
 def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: int) -> VAE:
     """Make an untrained VAE that fits the data; `shape` overrides `SHAPE` and `VAEConfig`.
 
     Raises:
         MolvaeError: an unknown name, or parts that do not fit.
     """
-    longest = max(data.train[0].shape[1], data.validation[0].shape[1])
+    ids = (data.train[0], data.validation[0], *data.train[2:])
+    longest = max(array.shape[-1] for array in ids)
     room = longest + longest // 2  # for larger molecules than those to train on
     config = VAEConfig(vocabulary, max_length=room, properties=data.properties)
     with torch.random.fork_rng():

@@ -112,6 +112,8 @@ def test_options_that_make_no_sense_are_one_line(capsys: pytest.CaptureFixture[s
         (["--resume", "--out", "nowhere"], "nowhere holds no training to resume"),
         (["--properties", "gap"], "zinc has no property 'gap'; known: logP"),
         (["--batch", "0"], "batch must be at least 1"),
+        (["--optimizer", "sgd"], "the optimizer is muon or adam, not 'sgd'"),
+        (["--random-smiles", "-1"], "random SMILES must not be negative"),
         (["--precision", "float3"], "precision"),
     ]:
         assert main(["train", *words, "--limit", "50", "--epochs", "1"]) == 1, words

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from molvae import MolVAE
 from molvae.chem.molecules import canonical
 from molvae.chem.properties import properties
+from molvae.chem.tokenizers import Tokenizer
 from molvae.errors import MolvaeError
 from molvae.latent.checkpoint import read, write
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
 from molvae.latent.training import FitConfig
 from molvae.stored import shipped
+from molvae.training import TrainingSet
 
 STRANGE = ["", " ", "C1CC", "not a molecule", "C" * 400, "[235U]", "[Xe]", "Ω", "CC(C)(C)(C)C"]
 
@@ -234,18 +236,38 @@ def test_a_prior_fitted_afterwards_is_stored_and_changes_nothing_else(
         model.fit_prior(prior, [], zinc)
 
 
-@pytest.mark.parametrize("tokenizer", ["atom", "selfies", "selfies-pairs"])
-def test_a_few_molecules_can_be_learned_by_heart(tokenizer: str, zinc: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("tokenizer", "forms"), [("atom", 0), ("atom", 3), ("selfies", 0), ("selfies-pairs", 0)]
+)
+def test_a_few_molecules_can_be_learned_by_heart(
+    tokenizer: str, forms: int, zinc: list[str]
+) -> None:
     some = sorted(zinc, key=len)[:8]
     model = MolVAE.fit(
         some,
         some,
         tokenizer=tokenizer,
+        random_smiles=forms,
         shape={"latent": 8, "encoder_hidden": 64, "decoder_hidden": 128, "blur": 0.0},
         config=FitConfig(epochs=400, batch=8, kl_weight=1e-3, learning_rate=1e-2),
     )
     decoded = model.decode(model.encode(some))
     assert sum(canonical(a) == b for a, b in zip(decoded, some, strict=True)) >= 7
+
+
+def test_the_encoder_may_read_random_forms_of_what_the_decoder_writes(zinc: list[str]) -> None:
+    train, held_out = zinc[:30], zinc[:5]
+    words = Tokenizer.fit("atom", zinc)
+    data = TrainingSet.make((train, held_out), words, forms=4)
+    assert len(data.validation) == 1
+    ids, unknown, read = data.train
+    assert unknown.shape == (30, 0)
+    strings = [words.decode(form) for form in read]  # 30 times 4
+    assert len({s for forms in strings for s in forms}) > 100
+    for smiles, forms in zip(words.decode(ids), strings, strict=True):
+        assert {canonical(form) for form in forms} == {smiles}
+    short = TrainingSet.make((train, held_out), words, longest=len(ids[0]), forms=4)
+    assert short.left_out == 0  # longer forms are replaced, not their molecule
 
 
 def test_shipped_models_load_by_name_and_keep_to_their_size() -> None:

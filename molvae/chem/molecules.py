@@ -35,6 +35,11 @@ def heavy_atoms(smiles: str) -> int:
     return int(Chem.MolFromSmiles(smiles, sanitize=False).GetNumHeavyAtoms())
 
 
+def random_forms(smiles: str, n: int) -> list[str]:
+    """Valid SMILES -> n SMILES of the molecule, its atoms in random order, always the same ones."""
+    return list(Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(smiles), n, randomSeed=1))
+
+
 def canonical(smiles: str) -> str | None:
     """SMILES -> RDKit's canonical SMILES, or None where it is invalid.
 

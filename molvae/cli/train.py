@@ -66,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is predicted from latent points: logP, SAS, QED, heavy_atoms or columns of the "
         "data; none without a name (default: logP SAS QED)",
     )
+    parser.add_argument(
+        "--random-smiles",
+        type=int,
+        metavar="N",
+        help="let the encoder read N SMILES of each molecule, its atoms in random order, instead "
+        "of the canonical one that the decoder writes",
+    )
     parser.add_argument("--limit", type=int, help="use only the first molecules of the data")
     parser.add_argument("--resume", action="store_true", help="continue the training in --out")
     for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
@@ -105,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
             tokenizer=options.pop("tokenizer", "pairs"),
             shape={k: v for k, v in options.items() if k not in fit_names},
             start=None if start is None else MolVAE.load(start),
+            random_smiles=options.pop("random_smiles", 0),
             properties=columns(data, names, progress=not is_worker()) if names else None,
             config=FitConfig(**{k: v for k, v in options.items() if k in fit_names}),
             folder=folder,
@@ -136,7 +144,7 @@ def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from molvae.errors import MolvaeError
     from molvae.latent.fit import METRICS
 
-    keys = {"data", "tokenizer", "limit", "start", "properties"}
+    keys = {"data", "tokenizer", "limit", "start", "properties", "random_smiles"}
     keys |= _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
     given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
     if args.start and "tokenizer" in given:

@@ -19,15 +19,14 @@ Array = NDArray[Any]
 class Table:
     """Examples x (N, ...), and what goes with each, such as labels (N,), side by side.
 
-    An x of whole numbers (N, L) is sequences of token ids: those of similar length share a batch,
-    and no batch is wider than its longest.
+    Whole numbers (N, ..., L) are sequences of token ids: those of similar length share a batch, and
+    no batch is wider than its longest.
     """
 
     def __init__(self, *arrays: Array) -> None:
         self.arrays = arrays
-        x = arrays[0]
-        is_ids = x.ndim == 2 and np.issubdtype(x.dtype, np.integer)
-        self.lengths = (x != PAD).sum(1) if is_ids else None
+        self.all_lengths = [_lengths(array) for array in arrays]
+        self.lengths = self.all_lengths[0]
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -47,7 +46,17 @@ class Table:
 
     def take(self, rows: NDArray[np.intp], device: torch.device) -> tuple[Tensor, ...]:
         """Rows (B,) -> their tensors on a device: ids int64, as wide as the longest of them."""
-        parts = [array[rows] for array in self.arrays]
-        if self.lengths is not None:
-            parts[0] = parts[0][:, : self.lengths[rows].max()].astype(np.int64)
-        return tuple(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
+        parts = []
+        for array, lengths in zip(self.arrays, self.all_lengths, strict=True):
+            part = array[rows]
+            if lengths is not None:
+                part = part[..., : lengths[rows].max()].astype(np.int64)
+            parts.append(torch.from_numpy(np.ascontiguousarray(part)).to(device))
+        return tuple(parts)
+
+
+def _lengths(array: Array) -> NDArray[np.intp] | None:
+    """How many symbols the longest sequence of each row has (N,); None where there are none."""
+    if array.ndim < 2 or not np.issubdtype(array.dtype, np.integer):
+        return None
+    return np.asarray((array != PAD).sum(-1).reshape(len(array), -1).max(1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -117,6 +117,25 @@ class VAEConfig:
             raise MolvaeError(f"the prior {self.prior!r} cannot be made: {error}") from None
 
 
+class Reading(NamedTuple):
+    """A model whose encoder reads another form of x than the decoder writes."""
+
+    model: LatentModel
+    read: Tensor
+
+    def prior(self) -> Distribution:
+        """Return p(z)."""
+        return self.model.prior()
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """Return q(z|x) of the form that is read."""
+        return self.model.posterior(self.read)
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """x (B, ...), z (B, D) -> log p(x|z) (B,) in nats."""
+        return self.model.log_likelihood(x, z)
+
+
 class VAE(nn.Module):
     """p(x, z) = p(z) p(x|z) with the amortised posterior q(z|x) (Kingma & Welling 2014).
 
@@ -187,12 +206,16 @@ class VAE(nn.Module):
             if self.property_head is not None:
                 self.property_head.standardise(mean, scale)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Bound:
+    def forward(self, x: Tensor, y: Tensor | None = None, read: Tensor | None = None) -> Bound:
         """x (B, ...) -> the terms of the bound that is trained, each (B,) in nats.
 
-        With properties y (B, P), NaN where one is not known, it is the bound of log p(x, y).
+        With properties y (B, P), NaN where one is not known, it is the bound of log p(x, y). With
+        `read` (B, K, ...), K other forms of each x, the encoder reads one of them at random.
         """
         model: LatentModel = self
+        if read is not None:
+            rows = torch.arange(len(x), device=x.device)
+            model = Reading(self, read[rows, torch.randint(read.shape[1], rows.shape).to(rows)])
         if y is not None and self.property_head is not None:
             model = WithProperties(self, self.property_head, y)
         if self.training and self.config.blur:
