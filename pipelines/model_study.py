@@ -11,6 +11,7 @@ torch finds, so `minutes` compare on one machine only, with nothing else running
 
     python pipelines/model_study.py                             # 30 minutes a configuration
     python pipelines/model_study.py --only default kl-0.02      # these two; all rows are printed
+    python pipelines/model_study.py --score zinc                # no training: that model's figures
     python pipelines/model_study.py --quick                     # seconds
 """
 
@@ -87,6 +88,10 @@ def main() -> None:
     data = load(args.data, progress=True)
     if args.quick:
         data = DataSet(data.name, data.smiles[:300], 0, f"{data.key}-quick")
+    if args.score:
+        rows = {name: figures(MolVAE.load(name), data, args) for name in args.score}
+        print(pd.DataFrame(rows).to_string(float_format="{:.3f}".format, na_rep="-"))
+        return
     for name in args.only:
         model = trained(name, data, args)
         row, priors = args.out / f"{name}.json", args.out / f"{name}-priors.csv"
@@ -106,6 +111,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     known = list(CONFIGURATIONS)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=known, default=known)
+    parser.add_argument(
+        "--score", nargs="+", metavar="MODEL", help="score these on the data, and train none"
+    )
     parser.add_argument("--data", default="zinc", help="data set name, FILE or FILE:COLUMN")
     parser.add_argument("--minutes", type=float, default=30.0, help="of each training")
     parser.add_argument("--molecules", type=int, default=1_000, help="held-out ones to score on")
