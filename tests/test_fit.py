@@ -78,6 +78,8 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path: Path) -> N
     with pytest.raises(MolvaeError, match="damaged"):
         train(tmp_path)
     path.write_bytes(whole)
+    with pytest.raises(MolvaeError, match="made with the optimizer muon"):
+        train(tmp_path, optimizer="adam")
     wider = VAE(VAEConfig(VOCABULARY, LONGEST, latent=5, encoder_hidden=16, decoder_hidden=16))
     data = sequences(20).numpy()
     with pytest.raises(MolvaeError, match="do not fit"):

@@ -214,6 +214,9 @@ class _Run:
                 groups[kind][name] = value
             load_weights(self.model, groups["model"], path)
             self.best = {k: v.to(self.fabric.device) for k, v in groups["best"].items()}
+            used = metadata["config"].get("optimizer")
+            if used != self.config.optimizer:
+                raise MolvaeError(f"{path}: made with the optimizer {used}: train in a new folder")
             states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
             for name, value in groups["optimizer"].items():
                 i, j, slot = name.split(".")
