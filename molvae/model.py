@@ -249,8 +249,8 @@ class MolVAE:
         standard: bool = False,
     ) -> list[str]:
         """Decode n points drawn as in `sample_latents`; strings as in `decode`."""
-        points = self.sample_latents(n, seed, standard)
-        return self.decode(points, temperature, seed, progress, tries)
+        z = self.sample_latents(n, seed, standard)
+        return self.decode(z, temperature, seed, progress, tries)
 
     def evaluate(
         self, smiles: Sequence[str], seed: int = 0, progress: bool = False

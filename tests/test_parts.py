@@ -410,3 +410,17 @@ def test_blur_is_for_training_only() -> None:
     assert not torch.equal(sharp, blurred)
     with pytest.raises(MolvaeError, match="blur must be at least 0 and below 1"):
         small(blur=1.0)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_encoder_reads_the_other_form_with_and_without_properties(known: bool) -> None:
+    config = VAEConfig(
+        VOCABULARY, LONGEST, latent=4, encoder_hidden=16, decoder_hidden=16, properties=("logP",)
+    )
+    torch.manual_seed(0)
+    model = VAE(config).eval()
+    x, other = sequences(6), sequences(6, 1)
+    y = torch.zeros(6, 1) if known else None
+    bound = model(x, y, other[:, None].expand(-1, 3, -1))
+    torch.testing.assert_close(bound.kl, model(other, y).kl)
+    assert not torch.allclose(bound.kl, model(x, y).kl)

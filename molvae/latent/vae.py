@@ -217,7 +217,7 @@ class VAE(nn.Module):
             rows = torch.arange(len(x), device=x.device)
             model = Reading(self, read[rows, torch.randint(read.shape[1], rows.shape).to(rows)])
         if y is not None and self.property_head is not None:
-            model = WithProperties(self, self.property_head, y)
+            model = WithProperties(model, self.property_head, y)
         if self.training and self.config.blur:
             return blurred_elbo(model, x, self.config.blur)
         return self.bound(model, x)
