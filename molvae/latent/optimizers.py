@@ -33,8 +33,7 @@ class Muon(Optimizer):
     """Steps along orthogonalised gradients (Jordan et al. 2024), each gate of a GRU by itself.
 
     Updates have the same size whatever the shape (Liu et al. 2025, eq. 4), near that of Adam's, so
-    that one learning rate serves both. `torch.optim.Muon` takes the gates for one matrix, and
-    learns more slowly.
+    that one learning rate serves both. `torch.optim.Muon` would take the gates for one matrix.
     """
 
     def __init__(
