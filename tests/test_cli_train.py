@@ -119,3 +119,18 @@ def test_options_that_make_no_sense_are_one_line(capsys: pytest.CaptureFixture[s
         assert main(["train", *words, "--limit", "50", "--epochs", "1"]) == 1, words
         err = capsys.readouterr().err
         assert message in err.replace("\r", "\n").split("\n")[-2], (words, err)
+
+
+def test_recombined_molecules_are_trained_on_and_not_validated_on(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = table.parent / "run"
+    words = ["train", "--data", f"{table}:structure", "--epochs", "1", "--out", str(out), *TINY]
+    assert main([*words, "--recombine", "300"]) == 0
+    shown = capsys.readouterr().out
+    assert "new molecules made of parts of those to train on" in shown
+    summary = MolVAE.load(out / "model.safetensors").summary
+    own = int(shown.split(" to train on")[0].split()[-1])
+    assert own + 250 < summary["molecules"] <= own + 300
+    assert main([*words, "--recombine", "301", "--resume"]) == 1
+    assert "--recombine cannot change on resume (this training has 300)" in capsys.readouterr().err

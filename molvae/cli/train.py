@@ -73,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let the encoder read N SMILES of each molecule, its atoms in random order, instead "
         "of the canonical one that the decoder writes",
     )
+    parser.add_argument(
+        "--recombine",
+        type=int,
+        metavar="N",
+        help="train also on N new molecules made of parts of those in the data",
+    )
     parser.add_argument("--limit", type=int, help="use only the first molecules of the data")
     parser.add_argument("--resume", action="store_true", help="continue the training in --out")
     for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
@@ -85,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, save the model, draw the learning curve; return the exit code."""
     from molvae.chem.datasets import load
     from molvae.chem.properties import columns
+    from molvae.chem.recombine import recombined
     from molvae.latent.fit import METRICS
     from molvae.latent.training import FitConfig
     from molvae.model import MolVAE
@@ -103,6 +110,11 @@ def run(args: argparse.Namespace) -> int:
             f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
             f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
         )
+    if number := options.pop("recombine", 0):
+        more = recombined(data, number, options.get("seed", 0), progress=not is_worker())
+        parts[0] = [*parts[0], *more]
+        if not is_worker():
+            print(f"{len(more):,} new molecules made of parts of those to train on")
     fit_names = _names(FIT_OPTIONS)
     names = options.pop("properties", PROPERTIES)
     start = options.pop("start", None)
@@ -144,7 +156,7 @@ def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from molvae.errors import MolvaeError
     from molvae.latent.fit import METRICS
 
-    keys = {"data", "tokenizer", "limit", "start", "properties", "random_smiles"}
+    keys = {"data", "tokenizer", "limit", "start", "properties", "random_smiles", "recombine"}
     keys |= _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
     given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
     if args.start and "tokenizer" in given:

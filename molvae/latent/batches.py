@@ -59,4 +59,5 @@ def _lengths(array: Array) -> NDArray[np.intp] | None:
     """How many symbols the longest sequence of each row has (N,); None where there are none."""
     if array.ndim < 2 or not np.issubdtype(array.dtype, np.integer):
         return None
-    return np.asarray((array != PAD).sum(-1).reshape(len(array), -1).max(1))
+    counts = (array != PAD).sum(-1)
+    return np.asarray(counts.max(axis=tuple(range(1, counts.ndim))))
