@@ -18,13 +18,15 @@ from molvae.latent.training import FitConfig, Observer
 if TYPE_CHECKING:
     from molvae.model import MolVAE
 
+REFINING = FitConfig(epochs=1.0, batch=64, learning_rate=5e-4)
+
 
 def refine(
     model: MolVAE,
     train: Sequence[str],
     validation: Sequence[str],
     weight: float = 1.0,
-    config: FitConfig | None = None,
+    config: FitConfig = REFINING,
     observe: Observer = lambda progress: None,
 ) -> None:
     """Train a model's decoder to write valid molecules at points that no data is encoded to.
@@ -51,6 +53,5 @@ def refine(
         ids = torch.from_numpy(model.tokenizer.pad(right).astype(np.int64))
         return ids.to(written.device), torch.tensor(rows, dtype=torch.long, device=written.device)
 
-    config = config or FitConfig()
     state = refine_decoder(model.vae, x, held_out, check, weight, config, observe)
     model.summary["refined"] = {"weight": weight, **asdict(state), "fit": asdict(config)}

@@ -1,6 +1,7 @@
 """Which parts make a good molecule model? One training a configuration, one row of figures each.
 
-Each configuration changes one thing of the default, and all train equally long with the same seed.
+Each configuration changes one thing of the default, and all train equally long with the same seed;
+a model that is refined is the default one, after a third of that time more.
 Everything is scored on held-out molecules and on samples of the prior; for the default and the
 other KL weights, other priors are then fitted to the trained model and its samples scored again.
 
@@ -22,7 +23,7 @@ import inspect
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,16 @@ from matplotlib.figure import Figure
 from molvae import MolVAE
 from molvae.chem.datasets import DataSet, load
 from molvae.chem.properties import columns
+from molvae.chem.recombine import recombined
 from molvae.errors import MolvaeError
 from molvae.files import write
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
+from molvae.refining import REFINING, refine
 
-# fields of FitConfig and VAEConfig, arguments of MolVAE.fit; written out, so that a row goes on
-# meaning the same when a default of the package changes
+# fields of FitConfig and VAEConfig, arguments of MolVAE.fit, and `recombine`, the number of new
+# molecules to train on; written out, so that a row goes on meaning the same when a default of the
+# package changes
 DEFAULT: dict[str, Any] = {
     "tokenizer": "pairs",
     "properties": ["logP", "SAS", "QED"],
@@ -53,7 +57,7 @@ DEFAULT: dict[str, Any] = {
     "dropout": 0.0,
     "blur": 0.5,
 }
-# what differs from it
+# what differs from it; with `refine`, a weight, the trained default is refined
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "kl-0.02": {"kl_weight": 0.02},
@@ -71,9 +75,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "latent-128": {"latent": 128},
     "dropout-0.2": {"dropout": 0.2},
     "random-smiles": {"random_smiles": 4},
+    "recombine": {"recombine": 500_000},
     "blur-0": {"blur": 0.0},
     "hidden-256": {"encoder_hidden": 256, "decoder_hidden": 256},
     "hidden-1024": {"encoder_hidden": 1024, "decoder_hidden": 1024},
+    "refine-0.5": {"refine": 0.5},
+    "refine-1": {"refine": 1.0},
+    "refine-2": {"refine": 2.0},
 }
 WITH_PRIORS = ("default", "kl-0.02", "kl-0.04", "kl-0.16")
 QUICK = ("default", "kl-0.02")
@@ -132,16 +140,36 @@ def trained(name: str, data: DataSet, args: argparse.Namespace) -> MolVAE:
     path = args.out / f"{name}.safetensors"
     if not path.is_file():
         settings = {"minutes": args.minutes, "seed": args.seed, **DEFAULT, **CONFIGURATIONS[name]}
-        names = settings.pop("properties")
-        settings["properties"] = columns(data, names, progress=True) if names else None
-        if args.quick:
-            settings |= QUICK_SETTINGS
-        print(f"{name}: training for {args.minutes:g} minutes", flush=True)
-        parts = data.split("train"), data.split("validation")
-        model = MolVAE.fit(*parts, **fit_arguments(settings), folder=args.out / name)
+        if "refine" in settings:
+            model = refined(settings["refine"], data, args)
+        else:
+            model = newly_trained(name, settings, data, args)
         model.summary["data"] = data.name
         model.save(path)
     return MolVAE.load(path)  # also a new one: what is scored are the weights of the file
+
+
+def newly_trained(
+    name: str, settings: dict[str, Any], data: DataSet, args: argparse.Namespace
+) -> MolVAE:
+    """Train the model of a configuration."""
+    names = settings.pop("properties")
+    settings["properties"] = columns(data, names, progress=True) if names else None
+    more = recombined(data, settings.pop("recombine", 0), args.seed, progress=True)
+    if args.quick:
+        settings |= QUICK_SETTINGS
+    print(f"{name}: training for {args.minutes:g} minutes", flush=True)
+    parts = [*data.split("train"), *more], data.split("validation")
+    return MolVAE.fit(*parts, **fit_arguments(settings), folder=args.out / name)
+
+
+def refined(weight: float, data: DataSet, args: argparse.Namespace) -> MolVAE:
+    """Refine the default model, as `molvae refine` does."""
+    model, minutes = trained("default", data, args), args.minutes / 3
+    print(f"refining with weight {weight:g} for {minutes:g} minutes", flush=True)
+    config = replace(REFINING, minutes=minutes, seed=args.seed)
+    refine(model, data.split("train"), data.split("validation")[:1_000], weight, config)
+    return model
 
 
 def fit_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def trained() -> VAE:
     sizes = {"latent": 8, "encoder_hidden": 64, "decoder_hidden": 64}
     model = VAE(VAEConfig(vocabulary=3 + SYMBOLS, max_length=2 * HALF + 4, **sizes))
     config = FitConfig(epochs=8, batch=32, kl_weight=0.1, validate_every=100, precision="32-true")
-    fit(model, repeats(3_000, 0), repeats(200, 1), config)
+    fit(model, repeats(2_000, 0), repeats(200, 1), config)
     return model.eval()
 
 
@@ -60,9 +60,9 @@ def share_right(model: VAE) -> float:
 
 def test_more_of_the_samples_are_right_and_only_the_decoder_has_changed(trained: VAE) -> None:
     model = copied(trained)
-    config = FitConfig(epochs=3, batch=32, learning_rate=1e-3, precision="32-true")
+    config = FitConfig(epochs=2, batch=32, learning_rate=1e-3, precision="32-true")
     state = torch.get_rng_state()
-    refine(model, repeats(3_000, 0), repeats(200, 1), check, 1.0, config)
+    refine(model, repeats(2_000, 0), repeats(200, 1), check, 1.0, config)
     assert torch.equal(torch.get_rng_state(), state)
     before, after = share_right(trained), share_right(model)
     assert 0.05 < before < 0.5

@@ -169,6 +169,7 @@ def model_and_data(args: argparse.Namespace) -> tuple[MolVAE, list[str], list[st
     import logging
 
     from molvae.chem.datasets import load
+    from molvae.chem.recombine import recombined
     from molvae.model import MolVAE
     from molvae.stored import shipped
 
@@ -182,8 +183,10 @@ def model_and_data(args: argparse.Namespace) -> tuple[MolVAE, list[str], list[st
     if not source:
         raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
     data = load(source, progress=progress())
-    train, held_out = data.split("train"), data.split("validation")
-    return model, train[: args.molecules], held_out[: max(1, args.molecules // 10)]
+    train, held_out = data.split("train")[: args.molecules], data.split("validation")
+    if number := getattr(args, "recombine", 0):
+        train += recombined(data, number, args.seed, progress())
+    return model, train, held_out[: max(1, args.molecules // 10)]
 
 
 def progress() -> bool:

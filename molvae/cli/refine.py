@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from molvae.cli import options
@@ -19,6 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae refine`."""
     options.add_afterwards(parser, molecules=1_000_000, epochs=1.0)
     parser.add_argument(
+        "--recombine",
+        type=int,
+        default=0,
+        metavar="N",
+        help="learn also N new molecules made of parts of those in the data",
+    )
+    parser.add_argument(
         "--weight",
         type=float,
         default=1.0,
@@ -29,18 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Refine, save, and say what it bought; return the exit code."""
-    from molvae.latent.training import FitConfig
-    from molvae.refining import refine
+    from molvae.refining import REFINING, refine
 
     model, train, held_out = options.model_and_data(args)
     before = _figures(model, held_out)
-    config = FitConfig(
-        epochs=args.epochs,
-        minutes=getattr(args, "minutes", None),
-        batch=64,
-        learning_rate=5e-4,
-        seed=args.seed,
-    )
+    minutes = getattr(args, "minutes", None)
+    config = replace(REFINING, epochs=args.epochs, minutes=minutes, seed=args.seed)
     with Watch() as watch:
         refine(model, train, held_out[:MEASURED], args.weight, config, watch)
     if watch.signal:
