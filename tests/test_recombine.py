@@ -18,6 +18,7 @@ def test_recombined_molecules_are_new_and_like_the_data(zinc: list[str]) -> None
     assert all(canonical(s) == s and part_of(s) == "train" for s in new)
     assert not set(new) & set(zinc)
     sizes, own = ([heavy_atoms(s) for s in part] for part in (new, zinc))
+    assert min(own) <= min(sizes) <= max(sizes) <= max(own)
     assert abs(np.mean(sizes) - np.mean(own)) < 1.5
     assert 0.7 < np.std(sizes) / np.std(own) < 1.3
     assert new == recombined(DataSet("zinc", zinc, 0, "same-zinc"), 1_000)

@@ -73,17 +73,22 @@ def _exchange(smiles: list[str], each: float, seed: int) -> list[str]:
     """Some molecules -> `each` times as many new ones, made of parts of these."""
     rng = random.Random(f"{seed} {smiles[0]}")
     pairs = [pair for s in smiles for pair in cuts(s, rng)]
-    alike: dict[tuple[Bond, int], list[str]] = defaultdict(list)
+    alike: dict[tuple[Bond, int], list[Part]] = defaultdict(list)
     for part in (part for pair in pairs for part in pair):
         for atoms in range(part.atoms - CLOSE, part.atoms + CLOSE + 1):
-            alike[part.bond, atoms].append(part.smiles)
+            alike[part.bond, atoms].append(part)
+    sizes = [one.atoms + other.atoms for one, other in pairs] or [0]
+    smallest, largest = min(sizes), max(sizes)
     wanted, known = math.ceil(each * len(smiles)), set(smiles)
     found: dict[str, None] = {}
     for _ in range(TRIES * wanted if pairs else 0):
         if len(found) >= wanted:
             break
         kept, left = rng.sample(rng.choice(pairs), 2)
-        new = canonical(joined(kept.smiles, rng.choice(alike[left.bond, left.atoms])))
+        other = rng.choice(alike[left.bond, left.atoms])
+        if not smallest <= kept.atoms + other.atoms <= largest:
+            continue  # the size of what a model was trained on bounds a search
+        new = canonical(joined(kept.smiles, other.smiles))
         if new is not None and new not in known and part_of(new) == "train":
             found[new] = None
     return list(found)

@@ -98,12 +98,17 @@ def blurred_elbo(model: LatentModel, x: Tensor, share: float) -> Bound:
     """
     q, p = model.posterior(x), model.prior()
     z = q.rsample()
-    s = torch.rand_like(z[:, :1]) * (torch.rand_like(z[:, :1]) < share)
-    blurred = (1 - s.square()).sqrt() * z + s * p.sample(z.shape[:1])
     kl = closed_form_kl(q, p)
     if kl is None:
         kl = q.log_prob(z) - p.log_prob(z)
-    return Bound(model.log_likelihood(x, blurred), kl)
+    moved = blurred(z, p.sample(z.shape[:1]), share)
+    return Bound(model.log_likelihood(x, moved), kl)
+
+
+def blurred(z: Tensor, noise: Tensor, share: float) -> Tensor:
+    """Points z (B, D), draws of the prior (B, D) -> z with a share of them moved, (B, D)."""
+    s = torch.rand_like(z[:, :1]) * (torch.rand_like(z[:, :1]) < share)
+    return (1 - s.square()).sqrt() * z + s * noise
 
 
 def iwae(model: LatentModel, x: Tensor, samples: int) -> Bound:
