@@ -83,6 +83,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "refine-1": {"refine": 1.0},
     "refine-2": {"refine": 2.0},
 }
+BESIDE = {"recombine", "refine"}  # settings that `MolVAE.fit` does not take
 WITH_PRIORS = ("default", "kl-0.02", "kl-0.04", "kl-0.16")
 QUICK = ("default", "kl-0.02")
 # with SELFIES every sample is a molecule, even of a model that has learned nothing
@@ -155,7 +156,7 @@ def newly_trained(
     """Train the model of a configuration."""
     names = settings.pop("properties")
     settings["properties"] = columns(data, names, progress=True) if names else None
-    more = recombined(data, settings.pop("recombine", 0), args.seed, progress=True)
+    more = recombined(data, settings.get("recombine", 0), args.seed, progress=True)
     if args.quick:
         settings |= QUICK_SETTINGS
     print(f"{name}: training for {args.minutes:g} minutes", flush=True)
@@ -179,7 +180,7 @@ def fit_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "config": FitConfig(**{k: v for k, v in settings.items() if k in fit}),
         "shape": {k: v for k, v in settings.items() if k in shape},
-        **{k: v for k, v in settings.items() if k not in fit | shape},
+        **{k: v for k, v in settings.items() if k not in fit | shape | BESIDE},
     }
 
 
