@@ -32,9 +32,9 @@ def refine(
     """Train a model's decoder to write valid molecules at points that no data is encoded to.
 
     It learns the SMILES of `train` as before, and with `weight` the canonical form of the valid
-    ones that it writes at points of its prior and near the data. Higher weights make more samples
-    valid and reconstruct less. Encoder, prior and properties stay as they are. Molecules that the
-    model cannot encode are left out. See `latent.refine`.
+    ones that it writes at points of its prior and near the data. Validity is bought with
+    reconstruction. Encoder, prior and properties stay as they are. Molecules that the model cannot
+    encode are left out. See `latent.refine`.
 
     Raises:
         MolvaeError: no molecules, a weight below 0.

@@ -45,5 +45,6 @@ def test_rings_of_both_parts_keep_their_numbers() -> None:
 def test_where_nothing_can_be_cut_nothing_comes() -> None:
     rings = DataSet("rings", ["c1ccccc1", "C1CCCCC1", "c1ccc2ccccc2c1"], 0, "rings")
     assert recombined(rings, 10) == []
+    assert recombined(DataSet("none", [], 0, "none"), 10) == []
     with pytest.raises(MolvaeError, match="must not be negative, got -1"):
         recombined(rings, -1)

@@ -57,6 +57,8 @@ def recombined(data: DataSet, number: int, seed: int = 0, progress: bool = False
     if number < 0:
         raise MolvaeError(f"the number of recombined molecules must not be negative, got {number}")
     train = data.split("train")
+    if not (number and train):
+        return []
 
     def compute() -> pd.DataFrame:
         order = random.Random(seed).sample(train, len(train))

@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weight",
         type=float,
         default=1.0,
-        help="of what the model writes itself, against the data: more makes more samples valid "
-        "and reconstructs less",
+        help="of what the model writes itself, against the data: validity is bought with "
+        "reconstruction",
     )
 
 

@@ -23,7 +23,6 @@ from molvae.latent.vae import VAE
 CANDIDATES = 4  # written at each point: the greedy one, and draws
 TEMPERATURE = 0.5  # of the draws
 NEARBY = 0.3  # share of the points made from data: half 0.5 sd away from it, half between two
-
 AVERAGED = 0.5  # weight of the decoder after training, against the one before
 DRAWS = 30_000  # points of the prior, which are used again
 
@@ -44,10 +43,9 @@ def refine(
 
     For each example there is one further point z, mostly a draw of the prior. Of what the decoder
     writes at it, `check` rejects some and puts the others right, and the one of them with the
-    highest q(z|x) is to be learned, with `weight`. (To learn the one with the highest p(x|z) makes
-    samples ever shorter and more alike.) The result is the mean of the weights before and after,
-    which reconstructs nearly as before with half of what was gained (Wortsman et al. 2022, eq. 1).
-    Encoder and prior stay, so points keep their meaning.
+    highest q(z|x) is to be learned, with `weight`: the highest p(x|z) would favour short ones. The
+    result is the mean of the weights before and after (Wortsman et al. 2022, eq. 1), so that less
+    of the reconstruction is lost. Encoder and prior stay, so points keep their meaning.
 
     Raises:
         MolvaeError: a model that does not write symbols, no data, a weight below 0.
