@@ -21,6 +21,7 @@ import pyarrow as pa
 import torch
 
 from molvae.chem.molecules import canonical
+from molvae.decoding import BEAM
 from molvae.errors import MolvaeError
 from molvae.files import Latents, identity, iter_latents, parquet_rows
 from molvae.model import MolVAE
@@ -73,11 +74,11 @@ def decode(
     model: str | Path,
     folder: Path,
     config: StreamConfig | None = None,
-    tries: int = 1,
+    beam: int = BEAM,
 ) -> Tally:
     """Latents, as in `files.iter_latents` -> parts of columns smiles, valid, one row a point.
 
-    A row without latents gives a null SMILES. `tries` as in `MolVAE.decode`. All else, errors
+    A row without latents gives a null SMILES. `beam` as in `MolVAE.decode`. All else, errors
     included, as in `encode`.
     """
     config = config or StreamConfig()
@@ -87,9 +88,9 @@ def decode(
     if isinstance(source, str | Path):
         origin, total = identity(source), parquet_rows(source)
     settings = {"verb": "decode", "model": digest, "input": origin, "chunk": config.chunk}
-    settings["tries"] = tries
+    settings["beam"] = beam
     chunks = iter_latents(source, config.chunk)
-    return run(chunks, partial(_decode, weights, digest, tries), folder, settings, config, total)
+    return run(chunks, partial(_decode, weights, digest, beam), folder, settings, config, total)
 
 
 def sample(
@@ -99,7 +100,7 @@ def sample(
     config: StreamConfig | None = None,
     seed: int = 0,
     temperature: float = 0.0,
-    tries: int = 1,
+    beam: int = BEAM,
     standard: bool = False,
 ) -> Tally:
     """Strings decoded from `number` points of the prior -> parts of columns smiles, valid.
@@ -110,7 +111,7 @@ def sample(
     config = config or StreamConfig()
     weights, digest = _identified(model)
     settings = {"verb": "sample", "model": digest, "number": number, "chunk": config.chunk}
-    drawing = {"temperature": temperature, "tries": tries, "standard": standard}
+    drawing = {"temperature": temperature, "beam": beam, "standard": standard}
     settings |= {"seed": seed, **drawing}
     step = config.chunk
     chunks = (range(start, min(start + step, number)) for start in range(0, number, step))
@@ -141,11 +142,11 @@ def predicted(model: MolVAE, z: Latents) -> pd.DataFrame:
 
 
 def decode_rows(
-    model: MolVAE, z: Latents, tries: int = 1, progress: bool = False
+    model: MolVAE, z: Latents, beam: int = BEAM, progress: bool = False
 ) -> list[str | None]:
     """Latents (n, D), a row of NaN where there are none -> strings, None for such a row."""
     there = np.asarray(np.isfinite(z).any(axis=1))
-    strings = iter(model.decode(z[there], progress=progress, tries=tries))
+    strings = iter(model.decode(z[there], progress=progress, beam=beam))
     return [next(strings) if row else None for row in there.tolist()]
 
 
@@ -191,9 +192,9 @@ def _encode(
     return pa.table(table), len(usable)
 
 
-def _decode(weights: Path, digest: str, tries: int, part: int, z: Latents) -> tuple[pa.Table, int]:
+def _decode(weights: Path, digest: str, beam: int, part: int, z: Latents) -> tuple[pa.Table, int]:
     with _one_thread():
-        return _strings(decode_rows(_model(weights, digest), z, tries))
+        return _strings(decode_rows(_model(weights, digest), z, beam))
 
 
 def _sample(
@@ -204,7 +205,7 @@ def _sample(
     with _one_thread():
         with _RANDOM:
             z = model.sample_latents(len(rows), own, drawing["standard"])
-        return _strings(model.decode(z, drawing["temperature"], own, tries=drawing["tries"]))
+        return _strings(model.decode(z, drawing["temperature"], own, beam=drawing["beam"]))
 
 
 def _strings(strings: Sequence[str | None]) -> tuple[pa.Table, int]:

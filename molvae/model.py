@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from molvae.chem.molecules import canonical
 from molvae.chem.tokenizers import Tokenizer
+from molvae.decoding import BEAM, decode
 from molvae.errors import MolvaeError
 from molvae.held_out import evaluate
 from molvae.latent.aggregate import PriorFit, fit_prior
@@ -25,8 +26,7 @@ from molvae.stored import read_model, write_model
 from molvae.training import TrainingSet, grown_from, new_vae
 from molvae.training import train as train_vae
 
-BATCH = 512  # molecules encoded or decoded together
-RETRY = 0.5  # temperature of a second try to decode
+BATCH = 512  # molecules encoded together
 
 
 class MolVAE:
@@ -175,7 +175,10 @@ class MolVAE:
         Raises:
             MolvaeError: a string is no valid SMILES, has an unknown token or is too long.
         """
-        rows = [self.ids(s) for s in smiles]
+        return self.means([self.ids(s) for s in smiles], progress)
+
+    def means(self, rows: Sequence[list[int]], progress: bool = False) -> Tensor:
+        """Rows of `ids` -> posterior means (n, D) float32."""
         means = torch.empty(len(rows), self.latent)
         with torch.no_grad():
             for x, indices in self.batches(rows, "encode", progress):
@@ -188,33 +191,22 @@ class MolVAE:
         temperature: float = 0.0,
         seed: int = 0,
         progress: bool = False,
-        tries: int = 1,
+        beam: int = BEAM,
     ) -> list[str]:
-        """Latent points (n, D) -> SMILES strings as generated: not checked, not canonical.
+        """Latent points (n, D) -> SMILES strings as generated: not canonical, not always valid.
 
-        Temperature 0 takes the likeliest token at each step; above it, tokens are drawn. With
-        `tries`, a point whose string is no valid SMILES is decoded again with drawn tokens (at
-        temperature 0.5 where it is 0), up to that often in all: the first valid one counts.
+        At temperature 0 the result is a function of the point alone: the best valid one of the
+        `beam` strings that beam search finds (`molvae.decoding`), or where none is valid the
+        likeliest; with a beam of 1 the string of the likeliest token at each step, valid or not.
+        Above it, tokens are drawn from the softmax of logits / temperature, once.
 
         Raises:
-            MolvaeError: z is not a finite array of shape (n, D).
+            MolvaeError: z is not a finite array of shape (n, D), or a beam of less than 1.
         """
+        if beam < 1:
+            raise MolvaeError(f"the beam must be at least 1 string wide, not {beam}")
         points = self.points(z).to(self.device)
-        generator = torch.Generator(self.device).manual_seed(seed)
-        strings: list[str] = []
-        for part in _batches(len(points), "decode", progress):
-            left, rows = list(part), [""] * len(part)
-            for attempt in range(tries):
-                heat = temperature or (0.0 if attempt == 0 else RETRY)
-                ids = self.vae.decoder.generate(points[left], heat, generator)
-                for i, string in zip(left, self.tokenizer.decode(ids.cpu().numpy()), strict=True):
-                    rows[i - part.start] = string
-                if attempt + 1 < tries:
-                    left = [i for i in left if canonical(rows[i - part.start]) is None]
-                if not left:
-                    break
-            strings += rows
-        return strings
+        return decode(self, points, temperature, seed, progress, beam)
 
     def points(self, z: ArrayLike | Tensor) -> Tensor:
         """Latent points in any form -> (n, D) float32 on the CPU.
@@ -245,12 +237,12 @@ class MolVAE:
         seed: int = 0,
         temperature: float = 0.0,
         progress: bool = False,
-        tries: int = 1,
+        beam: int = BEAM,
         standard: bool = False,
     ) -> list[str]:
         """Decode n points drawn as in `sample_latents`; strings as in `decode`."""
         z = self.sample_latents(n, seed, standard)
-        return self.decode(z, temperature, seed, progress, tries)
+        return self.decode(z, temperature, seed, progress, beam)
 
     def evaluate(
         self, smiles: Sequence[str], seed: int = 0, progress: bool = False
@@ -258,8 +250,9 @@ class MolVAE:
         """Measure the model on held-out canonical SMILES; nats per molecule, shares 0 to 1.
 
         Returns reconstruction_nats and kl_nats (one posterior sample a molecule), elbo_nats,
-        token_accuracy (teacher-forced, from the posterior mean) and exact_reconstruction (greedy
-        free-running decode of the posterior mean is the same string), and molecules, their number.
+        token_accuracy (teacher-forced, from the posterior mean), exact_reconstruction (`decode` of
+        the posterior mean gives the same molecule), exact_reconstruction_greedy (greedy decoding
+        gives the same ids), and molecules, their number.
         """
         return evaluate(self, smiles, seed, progress)
 
@@ -273,6 +266,10 @@ class MolVAE:
         if form is None:
             shown = repr(smiles if len(smiles) <= 80 else f"{smiles[:60]}...")
             raise MolvaeError(f"{shown} is not a valid SMILES")
+        return self.read(form)
+
+    def read(self, form: str) -> list[int]:
+        """Canonical SMILES -> what `ids` gives, and its errors."""
         ids = self.tokenizer.ids(form)
         if len(ids) + 2 > self.vae.config.max_length:
             raise MolvaeError(

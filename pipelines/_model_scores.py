@@ -47,11 +47,13 @@ def score(
     samples: int = 10_000,
     seed: int = 0,
     fcd: bool = True,
+    beam: int = 1,
 ) -> dict[str, float]:
     """A model and its data set -> every figure of one table row, by name.
 
     `molecules` held-out molecules are reconstructed, regressed on and moved about; `samples`
-    strings are drawn from the model's own prior. FCD is NaN without the package fcd_torch.
+    strings are drawn from the model's own prior. Points are decoded greedily, or with a `beam` as
+    in `MolVAE.decode`. FCD is NaN without the package fcd_torch.
     """
     held_out = usable(model, data.split("test"), molecules, seed)
     train = usable(model, data.split("train"), TRAIN, seed)
@@ -59,10 +61,10 @@ def score(
     reference = Reference.of(data, seed, fcd)
     return (
         reconstruction(model, held_out, seed)
-        | sample_scores(model.sample(samples, seed=seed), reference)
+        | sample_scores(model.sample(samples, seed=seed, beam=beam), reference)
         | property_fit(model.encode(train), train, z, held_out)
-        | {"posterior_validity": posterior_validity(model, held_out, seed)}
-        | neighbourhood(model, held_out, z, seed)
+        | {"posterior_validity": posterior_validity(model, held_out, seed, beam)}
+        | neighbourhood(model, held_out, z, seed, beam)
     )
 
 
@@ -158,7 +160,7 @@ def property_fit(
     return found
 
 
-def posterior_validity(model: MolVAE, smiles: Sequence[str], seed: int) -> float:
+def posterior_validity(model: MolVAE, smiles: Sequence[str], seed: int, beam: int = 1) -> float:
     """Molecules -> valid share of the decodes of one sample of each one's posterior.
 
     A prior that were the aggregate posterior itself would reach it.
@@ -166,10 +168,13 @@ def posterior_validity(model: MolVAE, smiles: Sequence[str], seed: int) -> float
     ids = torch.from_numpy(model.tokenizer.encode(smiles).astype(np.int64))
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        return valid_share(model.decode(model.vae.posterior(ids.to(model.device)).sample()))
+        z = model.vae.posterior(ids.to(model.device)).sample()
+    return valid_share(model.decode(z, beam=beam))
 
 
-def neighbourhood(model: MolVAE, held_out: Sequence[str], z: Tensor, seed: int) -> dict[str, float]:
+def neighbourhood(
+    model: MolVAE, held_out: Sequence[str], z: Tensor, seed: int, beam: int = 1
+) -> dict[str, float]:
     """Held-out molecules and their z (n, D) -> how valid and how similar the points near them are.
 
     `midpoint`: halfway between random pairs. Similarities are Tanimoto's of a molecule and the
@@ -177,10 +182,10 @@ def neighbourhood(model: MolVAE, held_out: Sequence[str], z: Tensor, seed: int) 
     """
     generator = torch.Generator().manual_seed(seed)
     partner = z[torch.randperm(len(z), generator=generator)]
-    near = {sd: moved(model, z, sd, seed) for sd in (NOISE, SMALL_NOISE)}
+    near = {sd: moved(model, z, sd, seed, beam) for sd in (NOISE, SMALL_NOISE)}
     return {
         "local_validity_noise": valid_share(near[NOISE]),
-        "local_validity_midpoint": valid_share(model.decode((z + partner) / 2)),
+        "local_validity_midpoint": valid_share(model.decode((z + partner) / 2, beam=beam)),
         "local_similarity_noise": mean_similarity(near[NOISE], held_out),
         "local_similarity_small_noise": mean_similarity(near[SMALL_NOISE], held_out),
     }
@@ -191,10 +196,10 @@ def local_validity(model: MolVAE, z: Tensor, sd: float, seed: int) -> float:
     return valid_share(moved(model, z, sd, seed))
 
 
-def moved(model: MolVAE, z: Tensor, sd: float, seed: int) -> list[str]:
+def moved(model: MolVAE, z: Tensor, sd: float, seed: int, beam: int = 1) -> list[str]:
     """Latents (n, D) -> the strings at z + sd * N(0, I)."""
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed))
-    return model.decode(z + sd * noise)
+    return model.decode(z + sd * noise, beam=beam)
 
 
 def valid_share(strings: Sequence[str]) -> float:
@@ -217,6 +222,7 @@ def score_priors(
     samples: int = 10_000,
     seed: int = 0,
     fcd: bool = True,
+    beam: int = 1,
 ) -> pd.DataFrame:
     """Sample figures of a model under each prior, fitted to its posteriors; a row a prior.
 
@@ -235,5 +241,5 @@ def score_priors(
             config = replace(PRIOR_FIT, epochs=epochs, seed=seed)
             fitted = changed.fit_prior(name, train, validation, config)
             log_p = {"log_p_before": fitted.before, "log_p_after": fitted.after}
-        rows[name] = log_p | sample_scores(changed.sample(samples, seed=seed), reference)
+        rows[name] = log_p | sample_scores(changed.sample(samples, seed=seed, beam=beam), reference)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("prior")

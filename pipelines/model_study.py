@@ -110,7 +110,9 @@ def main() -> None:
         if name in WITH_PRIORS and not priors.is_file():
             print(f"{name}: fitting priors", flush=True)
             names = PRIORS[:2] if args.quick else PRIORS
-            table = score_priors(model, data, names, args.samples, args.seed, fcd=not args.quick)
+            table = score_priors(
+                model, data, names, args.samples, args.seed, not args.quick, args.beam
+            )
             write(priors, table.to_csv())
     report(args.out)
 
@@ -127,6 +129,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30.0, help="of each training")
     parser.add_argument("--molecules", type=int, default=1_000, help="held-out ones to score on")
     parser.add_argument("--samples", type=int, default=10_000, help="strings from each prior")
+    parser.add_argument(
+        "--beam", type=int, default=1, help="as of molvae decode: validities are greedy with 1"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/model-study"))
     parser.add_argument("--quick", action="store_true", help="two tiny models, few molecules")
@@ -190,7 +195,7 @@ def figures(model: MolVAE, data: DataSet, args: argparse.Namespace) -> dict[str,
     return {
         "minutes": training["seconds"] / 60,
         "molecules_per_second": training["examples"] / training["seconds"],
-        **score(model, data, args.molecules, args.samples, args.seed, fcd=not args.quick),
+        **score(model, data, args.molecules, args.samples, args.seed, not args.quick, args.beam),
     }
 
 

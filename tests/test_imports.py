@@ -17,9 +17,11 @@ MAY_IMPORT = {
     "search": COMMON | {"molvae.search"},
     "training.py": COMMON | {"molvae.chem", "molvae.latent"},
     "stored.py": COMMON | {"molvae.chem", "molvae.latent"},
-    "held_out.py": COMMON | {"molvae.latent", "molvae.model"},
+    "held_out.py": COMMON | {"molvae.chem", "molvae.latent", "molvae.model"},
+    "decoding.py": COMMON | {"molvae.chem", "molvae.latent", "molvae.model"},
     "model.py": COMMON
-    | {"molvae.chem", "molvae.latent", "molvae.training", "molvae.stored", "molvae.held_out"},
+    | {"molvae.chem", "molvae.latent", "molvae.training", "molvae.stored", "molvae.held_out"}
+    | {"molvae.decoding"},
     "loop.py": COMMON | {"molvae.chem", "molvae.search"},
 }
 FOREIGN = {

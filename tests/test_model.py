@@ -12,7 +12,9 @@ from molvae import MolVAE
 from molvae.chem.molecules import canonical
 from molvae.chem.properties import properties
 from molvae.chem.tokenizers import Tokenizer
+from molvae.decoding import MARGIN, decode
 from molvae.errors import MolvaeError
+from molvae.latent.autoregressive import beam_search
 from molvae.latent.checkpoint import read, write
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
@@ -67,14 +69,33 @@ def test_decode_takes_arrays_and_tensors_and_refuses_other_shapes(small_model: M
             small_model.decode(wrong)
 
 
-def test_tries_change_only_points_without_a_molecule(small_model: MolVAE) -> None:
-    z = small_model.sample_latents(300, seed=1)
-    once = small_model.decode(z, temperature=1.0, seed=3)
-    often = small_model.decode(z, temperature=1.0, seed=3, tries=6)
-    was_valid = [canonical(s) is not None for s in once]
-    assert all(a == b for a, b, v in zip(once, often, was_valid, strict=True) if v)
-    assert sum(canonical(s) is not None for s in often) > sum(was_valid)
-    assert often == small_model.decode(z, temperature=1.0, seed=3, tries=6)
+def test_a_beam_finds_molecules_that_greedy_decoding_misses(small_model: MolVAE) -> None:
+    z = small_model.sample_latents(100, seed=1)
+    greedy, found = small_model.decode(z, beam=1), small_model.decode(z)
+    valid = [sum(canonical(s) is not None for s in strings) for strings in (greedy, found)]
+    assert valid[1] > valid[0]
+    alone = [small_model.decode(point[None])[0] for point in z]
+    same = sum(a == b for a, b in zip(found, alone, strict=True))
+    assert same >= 97  # rounding decides where two strings are equally likely
+    with pytest.raises(MolvaeError, match="at least 1"):
+        small_model.decode(z, beam=0)
+
+
+def test_of_the_strings_in_the_beam_the_best_molecule_counts(small_model: MolVAE) -> None:
+    z = small_model.sample_latents(40, seed=2)
+    ids, log_p = beam_search(small_model.vae.decoder, z, 4, MARGIN)
+    strings = [small_model.tokenizer.decode(beam.numpy()) for beam in ids]
+    found = [
+        [s for s, p in zip(*beam, strict=True) if p > -np.inf]
+        for beam in zip(strings, log_p.tolist(), strict=True)
+    ]
+    for some, chosen in zip(found, decode(small_model, z, beam=4, pull=0.0), strict=True):
+        assert chosen == next((s for s in some if small_model.encodable(s)), some[0])
+    for some, point, chosen in zip(found, z, decode(small_model, z, beam=4, pull=1e6), strict=True):
+        known = [s for s in some if small_model.encodable(s)]
+        if known:
+            apart = (small_model.encode(known) - point).norm(dim=1)
+            assert (small_model.encode([chosen]) - point).norm() <= apart.min() + 1e-4
 
 
 def test_properties_are_predicted_stored_and_differentiable(
@@ -174,8 +195,11 @@ def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> N
     some = zinc[:64]
     figures = small_model.evaluate(some)
     decoded = small_model.decode(small_model.encode(some))
-    exact = sum(a == b for a, b in zip(some, decoded, strict=True)) / len(some)
+    exact = sum(a == canonical(b) for a, b in zip(some, decoded, strict=True)) / len(some)
     assert figures["exact_reconstruction"] == pytest.approx(exact)
+    greedy = small_model.decode(small_model.encode(some), beam=1)
+    exact = sum(a == b for a, b in zip(some, greedy, strict=True)) / len(some)
+    assert figures["exact_reconstruction_greedy"] == pytest.approx(exact)
     assert 0 < figures["token_accuracy"] < 1
     assert figures["elbo_nats"] == pytest.approx(
         -figures["reconstruction_nats"] - figures["kl_nats"], rel=1e-5

@@ -45,11 +45,11 @@ class Perfect:
     def encode(self, smiles):
         return self.z[[self.smiles.index(s) for s in smiles]]
 
-    def decode(self, z):
+    def decode(self, z, beam):
         rows = (z[:, 0] / 1_000).round().long().clamp(0, len(self.smiles) - 1)
         return [self.smiles[i] for i in rows]
 
-    def sample(self, n, seed=0):
+    def sample(self, n, seed, beam):
         return (self.smiles * n)[:n]
 
     def evaluate(self, smiles, seed=0):
@@ -68,7 +68,7 @@ class Perfect:
 class OffCentre(Perfect):
     """Writes a molecule only exactly at its own z."""
 
-    def decode(self, z):
+    def decode(self, z, beam):
         return [
             self.smiles[(row == self.z).all(1).long().argmax()]
             if (row == self.z).all(1).any()

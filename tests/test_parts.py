@@ -10,6 +10,7 @@ from torch.distributions import Independent, Normal
 
 from molvae.errors import MolvaeError
 from molvae.latent import BOS, EOS, PAD, Example
+from molvae.latent.autoregressive import beam_search
 from molvae.latent.decoders import decoders
 from molvae.latent.elbo import elbo, iwae
 from molvae.latent.encoders import encoders
@@ -120,6 +121,38 @@ def test_greedy_generation_takes_the_likeliest_next_symbol(name: str) -> None:
     drawn = [decoder.generate(z, 1.0, torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(*drawn)
     assert not torch.equal(drawn[0], ids)
+
+
+@pytest.mark.parametrize("name", of_ids(decoders))
+def test_a_wide_enough_beam_finds_all_sequences_in_order(name: str) -> None:
+    torch.manual_seed(2)
+    decoder = make_decoder(name, Example((5,), 5)).eval()  # begin, then up to four symbols of two
+    z = 3 * torch.randn(7, LATENT)
+    ids, log_p = beam_search(decoder, z, 40)
+    assert ids.shape == (7, 40, 5)
+    there = log_p.isfinite()
+    assert (there.sum(dim=1) == 1 + 2 + 4 + 8 + 16).all()  # the last 16 have no room for the end
+    assert all(len({tuple(row) for row in rows.tolist()}) == 31 for rows in ids[:, :31])
+    assert (log_p.diff(dim=1)[:, :30] <= 0).all()
+    torch.testing.assert_close(log_p.exp().sum(dim=1), torch.ones(7))
+    x, points = ids[:, :31].flatten(0, 1), z.repeat_interleave(31, dim=0)
+    logits = decoder(points, x).detach()
+    logits[..., [PAD, BOS]] = -torch.inf
+    steps = logits.log_softmax(-1).gather(2, x[:, 1:, None])[..., 0]
+    expected = steps.masked_fill(x[:, 1:] == PAD, 0.0).sum(1).view(7, 31)
+    torch.testing.assert_close(log_p[:, :31], expected)
+
+
+@pytest.mark.parametrize("name", of_ids(decoders))
+def test_a_beam_of_one_is_greedy_and_a_margin_drops_the_unlikely(name: str) -> None:
+    torch.manual_seed(1)
+    decoder, z = make_decoder(name, IDS).eval(), 9 * torch.randn(40, LATENT)
+    ids, _ = beam_search(decoder, z, 1)
+    assert torch.equal(ids[:, 0], decoder.generate(z))
+    wide, near = (beam_search(decoder, z, 6, margin)[1] for margin in (torch.inf, 0.5))
+    assert (near >= near[:, :1] - 0.5)[near.isfinite()].all()
+    assert near.isfinite().sum() < wide.isfinite().sum()
+    assert near[:, 0].isfinite().all()
 
 
 @pytest.mark.parametrize("encoder", of_ids(encoders))

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what 'molvae encode' wrote: .npz, .csv, or a folder of Parquet; - for CSV on stdin",
     )
     options.add_model(parser)
-    options.add_tries(parser)
+    options.add_beam(parser)
     parser.add_argument(
         "--out",
         default="-",
@@ -39,14 +39,14 @@ def run(args: argparse.Namespace) -> None:
     if options.is_folder(args.out):
         with options.engine(args):
             config = options.stream_config(args)
-            tally = bulk.decode(source, args.model, Path(args.out), config, args.tries)
+            tally = bulk.decode(source, args.model, Path(args.out), config, args.beam)
         options.note(f"{tally.rows} points decoded: {tally.good} valid")
         return
     options.refuse_stream(args)
     if args.out != "-":
         options.suffix(args.out, ".csv")
     z = read_latents(source)
-    strings = bulk.decode_rows(MolVAE.load(args.model), z, args.tries, options.progress())
+    strings = bulk.decode_rows(MolVAE.load(args.model), z, args.beam, options.progress())
     valid = [s is not None and canonical(s) is not None for s in strings]
     table = pd.DataFrame({"smiles": strings, "valid": valid})
     options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)

@@ -45,14 +45,15 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed_number, default=0, help="same seed, same result")
 
 
-def add_tries(parser: argparse.ArgumentParser) -> None:
-    """Declare `--tries`."""
+def add_beam(parser: argparse.ArgumentParser) -> None:
+    """Declare `--beam`."""
     parser.add_argument(
-        "--tries",
+        "--beam",
         type=whole_number,
-        default=1,
-        help="decode a point whose string is no valid SMILES again, with tokens drawn at random, "
-        "up to this often in all",
+        default=8,
+        metavar="WIDTH",
+        help="strings considered for each point, of which the best valid one counts; "
+        "1 is greedy decoding: faster, and not always a molecule (%(default)s)",
     )
 
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature", type=float, default=0.0, help="0: likeliest token, 1: tokens are drawn"
     )
-    options.add_tries(parser)
+    options.add_beam(parser)
     parser.add_argument(
         "--prior",
         choices=["own", "standard"],
@@ -93,4 +93,4 @@ def _collect(args: argparse.Namespace) -> None:
 def _drawing(args: argparse.Namespace) -> dict[str, Any]:
     """The options that say how strings are drawn."""
     standard = args.prior == "standard"
-    return {"temperature": args.temperature, "tries": args.tries, "standard": standard}
+    return {"temperature": args.temperature, "beam": args.beam, "standard": standard}

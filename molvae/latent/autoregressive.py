@@ -1,4 +1,4 @@
-"""Writing a sequence one symbol at a time, for every decoder that can."""
+"""Writing sequences one symbol at a time, for every decoder that can."""
 
 from __future__ import annotations
 
@@ -50,3 +50,51 @@ def autoregress(
         ids[rows, t] = symbols
         rows = rows[symbols != EOS]
     return ids
+
+
+@torch.no_grad()
+def beam_search(
+    decoder: Autoregressive, z: Tensor, width: int, margin: float = torch.inf
+) -> tuple[Tensor, Tensor]:
+    """Latents z (B, D) -> likely sequences of each, ids (B, W, L), best first; log p(x|z) (B, W).
+
+    Beam search: after each symbol the `width` W likeliest beginnings go on, but for those that are
+    `margin` nats less likely than the best of their point. So it finds sequences whose first
+    symbols are not the likeliest ones, which greedy decoding never does. log p is in nats, and
+    -inf for a row that is none, where there are fewer than W.
+    """
+    ids = torch.full((len(z), width, decoder.max_length), PAD, device=z.device)
+    ids[..., 0] = BOS
+    log_p = z.new_full((len(z), width), -torch.inf, dtype=torch.float32)
+    log_p[:, 0] = 0.0
+    points = torch.arange(len(z), device=z.device)  # those with a sequence that is still open
+    z = z.repeat_interleave(width, dim=0)
+    state = decoder.begin(z)
+    for t in range(1, decoder.max_length):
+        going = ~_ended(ids[points, :, t - 1]) & log_p[points].isfinite()
+        some = going.any(dim=1)
+        if not some.all():
+            kept = some.repeat_interleave(width)
+            z, state, points, going = z[kept], [s[kept] for s in state], points[some], going[some]
+        if len(points) == 0:
+            break
+        rows = going.flatten().nonzero()[:, 0]
+        logits = decoder.step(ids[points, :, t - 1].flatten()[rows], z[rows], rows, state).float()
+        logits[:, [PAD, BOS]] = -torch.inf
+        symbols = logits.shape[-1]
+        steps = logits.new_full((len(z), symbols), -torch.inf)
+        steps[:, PAD] = 0.0  # what has ended stays as it is
+        steps[rows] = logits.log_softmax(dim=-1)
+        total = log_p[points].view(-1, 1) + steps
+        best, chosen = total.view(len(points), -1).topk(width, dim=1)
+        log_p[points] = best.where(best > best[:, :1] - margin, -torch.inf)
+        source = chosen // symbols
+        ids[points] = ids[points].gather(1, source[..., None].expand(-1, -1, ids.shape[-1]))
+        ids[points, :, t] = chosen % symbols
+        source = (source + width * torch.arange(len(points), device=z.device)[:, None]).flatten()
+        state = [s[source] for s in state]
+    return ids, log_p
+
+
+def _ended(symbols: Tensor) -> Tensor:
+    return (symbols == EOS) | (symbols == PAD)

@@ -1,0 +1,72 @@
+"""How should a point be decoded? Figures of `molvae.decoding` by beam width and pull.
+
+Exact: share of held-out validation molecules that come back. Valid, and the differences of mean
+properties to the data's: of points drawn from the prior. Rate: points/s of the latter.
+
+python pipelines/beam_study.py              # the shipped zinc model, some minutes
+python pipelines/beam_study.py --quick      # seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from operator import eq
+from pathlib import Path
+
+import pandas as pd
+from _model_scores import some, usable
+
+from molvae import MolVAE
+from molvae.chem.datasets import load
+from molvae.chem.molecules import canonical
+from molvae.chem.properties import properties
+from molvae.decoding import BEAM, PULL, decode
+from molvae.errors import MolvaeError
+from molvae.files import write
+
+WIDTHS = (1, 2, 4, BEAM, 16)
+PULLS = (0.0, 0.05, 0.1, 0.25, 0.5, 1e6)  # the last one: the nearest, however unlikely
+
+
+def main() -> None:
+    """Print the table and write it as CSV."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="zinc")
+    parser.add_argument("--molecules", type=int, default=1_000, help="and as many points")
+    parser.add_argument("--standard", action="store_true", help="points from N(0, I)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/beam-study"))
+    parser.add_argument("--quick", action="store_true", help="few molecules")
+    args = parser.parse_args()
+    n = 20 if args.quick else args.molecules
+    model = MolVAE.load(args.model)
+    data = load(model.summary["data"], progress=True)
+    held_out = usable(model, data.split("validation"), n, args.seed)
+    z, drawn = model.encode(held_out), model.sample_latents(n, args.seed, args.standard)
+    expected = properties(some(data.split("train"), 20 * n, args.seed)).mean()
+    rows = {}
+    for beam, pull in [(width, PULL) for width in WIDTHS] + [(BEAM, pull) for pull in PULLS]:
+        back = decode(model, z, beam=beam, pull=pull)
+        began = time.perf_counter()
+        strings = decode(model, drawn, beam=beam, pull=pull)
+        seconds = time.perf_counter() - began
+        valid = [s for s in strings if canonical(s) is not None]
+        differences = (properties(valid).mean() - expected).add_suffix("_difference")
+        rows[beam, pull] = {
+            "exact": sum(map(eq, map(canonical, back), held_out)) / len(back),
+            "valid": len(valid) / n,
+            **differences,
+            "rate": n / seconds,
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["beam", "pull"]).sort_index()
+    write(args.out / "beam_study.csv", table.to_csv())
+    print(f"{args.model}: {len(held_out)} molecules, {n} points, seed {args.seed}")
+    print(table.to_string(float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MolvaeError as error:
+        raise SystemExit(f"error: {error}") from None
