@@ -43,22 +43,21 @@ Activations = NDArray[np.float32]
 def score(
     model: MolVAE,
     data: DataSet,
+    reference: Reference,
     molecules: int = 1_000,
     samples: int = 10_000,
     seed: int = 0,
-    fcd: bool = True,
     beam: int = 1,
 ) -> dict[str, float]:
-    """A model and its data set -> every figure of one table row, by name.
+    """A model, its data set and what samples are compared with -> the figures of one table row.
 
     `molecules` held-out molecules are reconstructed, regressed on and moved about; `samples`
     strings are drawn from the model's own prior. Points are decoded greedily, or with a `beam` as
-    in `MolVAE.decode`. FCD is NaN without the package fcd_torch.
+    in `MolVAE.decode`.
     """
     held_out = usable(model, data.split("test"), molecules, seed)
     train = usable(model, data.split("train"), TRAIN, seed)
     z = model.encode(held_out)
-    reference = Reference.of(data, seed, fcd)
     return (
         reconstruction(model, held_out, seed)
         | sample_scores(model.sample(samples, seed=seed, beam=beam), reference)
@@ -98,8 +97,11 @@ class Reference:
     chemnet: Activations | None  # of CHEMNET test molecules
 
     @classmethod
-    def of(cls, data: DataSet, seed: int, fcd: bool) -> Reference:
-        """Choose the molecules of a data set, and compute what is compared."""
+    def of(cls, data: DataSet, seed: int = 0, fcd: bool = True) -> Reference:
+        """Choose the molecules of a data set, and compute what is compared.
+
+        FCD will be NaN without `fcd`, and without the package fcd_torch.
+        """
         train = data.split("train")
         activations = chemnet(some(data.split("test"), CHEMNET, seed)) if fcd else None
         return cls(frozenset(train), properties(some(train, TRAIN, seed)), activations)
@@ -218,10 +220,10 @@ def mean_similarity(strings: Sequence[str], references: Sequence[str]) -> float:
 def score_priors(
     model: MolVAE,
     data: DataSet,
+    reference: Reference,
     names: Sequence[str] = PRIORS,
     samples: int = 10_000,
     seed: int = 0,
-    fcd: bool = True,
     beam: int = 1,
 ) -> pd.DataFrame:
     """Sample figures of a model under each prior, fitted to its posteriors; a row a prior.
@@ -232,7 +234,6 @@ def score_priors(
     """
     train = some(data.split("train"), PRIOR_TRAIN, seed)
     validation = some(data.split("validation"), PRIOR_TRAIN // 10, seed)
-    reference = Reference.of(data, seed, fcd)
     rows = {}
     for name in names:
         changed, log_p = copy.deepcopy(model), {}

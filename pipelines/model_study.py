@@ -1,7 +1,6 @@
 """Which parts make a good molecule model? One training a configuration, one row of figures each.
 
-Each configuration changes one thing of the default, and all train equally long with the same seed;
-a model that is refined is the default one, after a third of that time more.
+Each configuration changes one thing of the default, and all train equally long with the same seed.
 Everything is scored on held-out molecules and on samples of the prior; for the default and the
 other KL weights, other priors are then fitted to the trained model and its samples scored again.
 
@@ -23,12 +22,12 @@ import inspect
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from _model_scores import PRIORS, score, score_priors
+from _model_scores import PRIORS, Reference, score, score_priors
 from matplotlib.figure import Figure
 
 from molvae import MolVAE
@@ -39,7 +38,6 @@ from molvae.errors import MolvaeError
 from molvae.files import write
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
-from molvae.refining import REFINING, refine
 
 # fields of FitConfig and VAEConfig, arguments of MolVAE.fit, and `recombine`, the number of new
 # molecules to train on; written out, so that a row goes on meaning the same when a default of the
@@ -57,7 +55,7 @@ DEFAULT: dict[str, Any] = {
     "dropout": 0.0,
     "blur": 0.5,
 }
-# what differs from it; with `refine`, a weight, the trained default is refined
+# what differs from it
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "kl-0.02": {"kl_weight": 0.02},
@@ -79,11 +77,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "blur-0": {"blur": 0.0},
     "hidden-256": {"encoder_hidden": 256, "decoder_hidden": 256},
     "hidden-1024": {"encoder_hidden": 1024, "decoder_hidden": 1024},
-    "refine-0.5": {"refine": 0.5},
-    "refine-1": {"refine": 1.0},
-    "refine-2": {"refine": 2.0},
 }
-BESIDE = {"recombine", "refine"}  # settings that `MolVAE.fit` does not take
 WITH_PRIORS = ("default", "kl-0.02", "kl-0.04", "kl-0.16")
 QUICK = ("default", "kl-0.02")
 # with SELFIES every sample is a molecule, even of a model that has learned nothing
@@ -97,8 +91,9 @@ def main() -> None:
     data = load(args.data, progress=True)
     if args.quick:
         data = DataSet(data.name, data.smiles[:300], 0, f"{data.key}-quick")
+    reference = Reference.of(data, args.seed, fcd=not args.quick)
     if args.score:
-        rows = {name: figures(MolVAE.load(name), data, args) for name in args.score}
+        rows = {name: figures(MolVAE.load(name), data, reference, args) for name in args.score}
         print(pd.DataFrame(rows).to_string(float_format="{:.3f}".format, na_rep="-"))
         return
     for name in args.only:
@@ -106,13 +101,11 @@ def main() -> None:
         row, priors = args.out / f"{name}.json", args.out / f"{name}-priors.csv"
         if not row.is_file():
             print(f"{name}: scoring", flush=True)
-            write(row, json.dumps(figures(model, data, args)))
+            write(row, json.dumps(figures(model, data, reference, args)))
         if name in WITH_PRIORS and not priors.is_file():
             print(f"{name}: fitting priors", flush=True)
             names = PRIORS[:2] if args.quick else PRIORS
-            table = score_priors(
-                model, data, names, args.samples, args.seed, not args.quick, args.beam
-            )
+            table = score_priors(model, data, reference, names, args.samples, args.seed, args.beam)
             write(priors, table.to_csv())
     report(args.out)
 
@@ -146,10 +139,7 @@ def trained(name: str, data: DataSet, args: argparse.Namespace) -> MolVAE:
     path = args.out / f"{name}.safetensors"
     if not path.is_file():
         settings = {"minutes": args.minutes, "seed": args.seed, **DEFAULT, **CONFIGURATIONS[name]}
-        if "refine" in settings:
-            model = refined(settings["refine"], data, args)
-        else:
-            model = newly_trained(name, settings, data, args)
+        model = newly_trained(name, settings, data, args)
         model.summary["data"] = data.name
         model.save(path)
     return MolVAE.load(path)  # also a new one: what is scored are the weights of the file
@@ -169,15 +159,6 @@ def newly_trained(
     return MolVAE.fit(*parts, **fit_arguments(settings), folder=args.out / name)
 
 
-def refined(weight: float, data: DataSet, args: argparse.Namespace) -> MolVAE:
-    """Refine the default model, as `molvae refine` does."""
-    model, minutes = trained("default", data, args), args.minutes / 3
-    print(f"refining with weight {weight:g} for {minutes:g} minutes", flush=True)
-    config = replace(REFINING, minutes=minutes, seed=args.seed)
-    refine(model, data.split("train"), data.split("validation")[:1_000], weight, config)
-    return model
-
-
 def fit_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by name -> arguments of `MolVAE.fit`, which come before fields of the same name."""
     own = set(inspect.signature(MolVAE.fit).parameters)
@@ -185,17 +166,19 @@ def fit_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "config": FitConfig(**{k: v for k, v in settings.items() if k in fit}),
         "shape": {k: v for k, v in settings.items() if k in shape},
-        **{k: v for k, v in settings.items() if k not in fit | shape | BESIDE},
+        **{k: v for k, v in settings.items() if k not in fit | shape | {"recombine"}},
     }
 
 
-def figures(model: MolVAE, data: DataSet, args: argparse.Namespace) -> dict[str, float]:
+def figures(
+    model: MolVAE, data: DataSet, reference: Reference, args: argparse.Namespace
+) -> dict[str, float]:
     """The row of a model: its training and its scores."""
     training = model.summary["training"]
     return {
         "minutes": training["seconds"] / 60,
         "molecules_per_second": training["examples"] / training["seconds"],
-        **score(model, data, args.molecules, args.samples, args.seed, not args.quick, args.beam),
+        **score(model, data, reference, args.molecules, args.samples, args.seed, args.beam),
     }
 
 

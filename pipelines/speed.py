@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
 from molvae.chem.tokenizers import Tokenizer
+from molvae.decoding import BEAM
 from molvae.latent.batches import Table
 from molvae.latent.training import FitConfig, Progress
 from molvae.training import TrainingSet, new_vae
@@ -42,8 +43,9 @@ def main() -> None:
 
     z, seconds = timed(lambda: model.encode(smiles[:molecules]))
     print(f"encode:   {len(z) / seconds:7.0f} molecules/s, SMILES checked by RDKit included")
-    _, seconds = timed(lambda: model.decode(z))
-    print(f"decode:   {len(z) / seconds:7.0f} molecules/s, greedy, batches of 512")
+    for beam, what in ((1, "greedy"), (BEAM, f"by beam search, {BEAM} strings wide")):
+        _, seconds = timed(lambda beam=beam: model.decode(z, beam=beam))
+        print(f"decode:   {len(z) / seconds:7.0f} molecules/s, {what}")
 
     history = Oracle("logP", observations, heavy_atoms=model.summary["heavy_atoms"])
     result = optimize(model, history, smiles, OptimizeConfig(batch=10))

@@ -84,7 +84,8 @@ def data(zinc):
 
 @pytest.fixture(scope="module")
 def row(data):
-    return scores.score(Perfect(data.smiles), data, molecules=40, samples=300, fcd=False)
+    reference = scores.Reference.of(data, fcd=False)
+    return scores.score(Perfect(data.smiles), data, reference, molecules=40, samples=300)
 
 
 def test_a_perfect_model_gets_full_marks(row, data):
@@ -127,7 +128,7 @@ def test_similarity_leaves_the_invalid_out():
 
 
 def test_nothing_valid_is_counted_and_compared_with_nothing(data):
-    reference = scores.Reference.of(data, seed=0, fcd=False)
+    reference = scores.Reference.of(data, fcd=False)
     row = scores.sample_scores(["C1CC", "("], reference)
     assert row["validity"] == 0
     assert all(math.isnan(row[f"{name}_difference"]) for name in STATISTICS)
@@ -153,9 +154,9 @@ def test_fcd_is_zero_for_the_same_molecules_and_grows_away_from_them(data):
 def test_each_prior_has_a_row_and_the_model_keeps_its_own(small_model, zinc):
     data = DataSet("zinc", zinc[:300], rejected=0, key="priors-test")
     z = small_model.sample_latents(3)
-    table = scores.score_priors(
-        small_model, data, ("standard-normal", "mixture"), samples=40, fcd=False
-    )
+    reference = scores.Reference.of(data, fcd=False)
+    names = ("standard-normal", "mixture")
+    table = scores.score_priors(small_model, data, reference, names, samples=40)
     assert list(table.index) == ["standard-normal", "mixture"]
     assert math.isnan(table.log_p_after["standard-normal"])
     assert np.isfinite(table.loc["mixture", ["log_p_before", "log_p_after", "validity"]]).all()

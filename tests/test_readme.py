@@ -15,7 +15,6 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALLER = {  # the same commands, ended sooner
     "train": ["--limit", "200", "--epochs", "1", "--minutes", "0.01", "--recombine", "50"],
     "fit-prior": ["--data", "zinc", "--molecules", "100", "--epochs", "0.5"],
-    "refine": ["--data", "zinc", "--molecules", "100", "--epochs", "0.5"],
     "report": ["--molecules", "50", "--samples", "50"],
     "optimize": ["--budget", "50"],
 }

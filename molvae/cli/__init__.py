@@ -18,7 +18,6 @@ from molvae.errors import MolvaeError
 VERBS = {
     "train": "learn a latent space from a data set",
     "fit-prior": "fit a prior to the latent points of molecules",
-    "refine": "train a model to write molecules at more of its latent points",
     "report": "measure a model: statistics table, reconstruction, validity",
     "optimize": "search the latent space for better molecules",
     "sample": "new molecules from the prior",

@@ -15,7 +15,6 @@ from molvae.errors import MolvaeError
 
 if TYPE_CHECKING:
     from molvae.chem.pictures import PictureFormat
-    from molvae.model import MolVAE
     from molvae.stream import StreamConfig
 
 STDOUT = "-"
@@ -136,58 +135,6 @@ def engine(args: argparse.Namespace) -> Iterator[None]:
         except (ImportError, ValueError) as error:
             raise MolvaeError(f"--backend {args.backend}: {error}") from error
         yield
-
-
-def add_afterwards(parser: argparse.ArgumentParser, molecules: int, epochs: float) -> None:
-    """Declare the options of a verb that trains a part of a finished model."""
-    parser.add_argument("model", metavar="MODEL", help="shipped model, or a .safetensors file")
-    parser.add_argument(
-        "--data",
-        default=argparse.SUPPRESS,
-        help="data set, FILE or FILE:COLUMN (default: what the model was trained on)",
-    )
-    parser.add_argument(
-        "--molecules", type=whole_number, default=molecules, help="of the training data, at most"
-    )
-    parser.add_argument("--epochs", type=float, default=epochs, help="passes over them")
-    parser.add_argument(
-        "--minutes", type=float, default=argparse.SUPPRESS, help="train for this long instead"
-    )
-    add_seed(parser)
-    parser.add_argument(
-        "--out", default=argparse.SUPPRESS, help="where the model goes (default: MODEL itself)"
-    )
-
-
-def model_and_data(args: argparse.Namespace) -> tuple[MolVAE, list[str], list[str]]:
-    """Options of `add_afterwards` -> the model, molecules to train on and to validate on.
-
-    Fills in `args.out` where it was not given.
-
-    Raises:
-        MolvaeError: no such model or data, or the result would replace a shipped model.
-    """
-    import logging
-
-    from molvae.chem.datasets import load
-    from molvae.chem.recombine import recombined
-    from molvae.model import MolVAE
-    from molvae.stored import shipped
-
-    args.out = getattr(args, "out", args.model)
-    if args.out in shipped():
-        raise MolvaeError(f"{args.out} is a shipped model: say with --out where the new one goes")
-    suffix(args.out, ".safetensors")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
-    model = MolVAE.load(args.model)
-    source = getattr(args, "data", None) or model.summary.get("data")
-    if not source:
-        raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
-    data = load(source, progress=progress())
-    train, held_out = data.split("train")[: args.molecules], data.split("validation")
-    if number := getattr(args, "recombine", 0):
-        train += recombined(data, number, args.seed, progress())
-    return model, train, held_out[: max(1, args.molecules // 10)]
 
 
 def progress() -> bool:

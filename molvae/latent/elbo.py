@@ -101,14 +101,9 @@ def blurred_elbo(model: LatentModel, x: Tensor, share: float) -> Bound:
     kl = closed_form_kl(q, p)
     if kl is None:
         kl = q.log_prob(z) - p.log_prob(z)
-    moved = blurred(z, p.sample(z.shape[:1]), share)
-    return Bound(model.log_likelihood(x, moved), kl)
-
-
-def blurred(z: Tensor, noise: Tensor, share: float) -> Tensor:
-    """Points z (B, D), draws of the prior (B, D) -> z with a share of them moved, (B, D)."""
     s = torch.rand_like(z[:, :1]) * (torch.rand_like(z[:, :1]) < share)
-    return (1 - s.square()).sqrt() * z + s * noise
+    moved = (1 - s.square()).sqrt() * z + s * p.sample(z.shape[:1])
+    return Bound(model.log_likelihood(x, moved), kl)
 
 
 def iwae(model: LatentModel, x: Tensor, samples: int) -> Bound:
