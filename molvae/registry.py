@@ -50,7 +50,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         if name in self._entries:
             return self._entries[name]
-        if ":" in name:
+        if ":" in name and not self._like_a_known_one(name):
             return self._imported(name)
         close = difflib.get_close_matches(name, self._entries, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -71,6 +71,10 @@ class Registry(Mapping[str, T], Generic[T]):
                 "trust it"
             )
         return self[name]
+
+    def _like_a_known_one(self, name: str) -> bool:
+        """Whether an entry has the same words before the colon."""
+        return any(known.startswith(name.partition(":")[0] + ":") for known in self._entries)
 
     def _imported(self, name: str) -> T:
         module, _, attribute = name.partition(":")

@@ -70,12 +70,14 @@ def arguments() -> argparse.Namespace:
 def draw(model: MolVAE, molecules: int, seed: int) -> tuple[list[str], int]:
     """A model -> different valid molecules from its prior, and how many strings that took."""
     found: dict[str, None] = {}
+    drawn = 0
     for i in range(ROUNDS):
-        strings = model.sample(molecules, seed=seed + i)
+        strings = model.sample(molecules - len(found), seed=seed + i)
+        drawn += len(strings)
         found |= dict.fromkeys(form for form in map(canonical, strings) if form is not None)
-        if len(found) >= molecules:
+        if len(found) == molecules:
             break
-    return list(found)[:molecules], (i + 1) * molecules
+    return list(found), drawn
 
 
 def printed(data: DataSet, sets: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from rdkit.Chem import QED, Mol
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from rdkit.Contrib.SA_Score import sascorer
 
+from molvae.chem.suites import SUITES
 from molvae.errors import MolvaeError
 from molvae.registry import Registry
 
@@ -124,6 +125,12 @@ def plogp_zinc(mol: Mol) -> float:
 def drug(mol: Mol) -> float:
     """5 * QED - SAS: drug-like and easy to make; the ceiling is near 3.7."""
     return 5 * qed(mol) - sas(mol)
+
+
+for _suite, _tasks in SUITES.items():
+    for _name, _task in _tasks.items():
+        _entry = Objective(f"{_suite}:{_name}", _task, description=_task.description)
+        objectives.register(_entry.name)(_entry)
 
 
 def heavy_atoms(mol: Mol) -> float:

@@ -1,0 +1,97 @@
+"""The three classifiers of bioactivity that PMO uses, from plain arrays: molecule -> probability.
+
+Trained by others on published assays, as Therapeutics Data Commons distributes them (Huang et al.
+2021); see data/README.md. They are loaded when one is first asked.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit.Chem import Mol
+from rdkit.Chem import rdFingerprintGenerator as fingerprints
+
+BITS = 2_048  # of both fingerprints
+TOLERANCE = 0.0025  # where the coupling of probabilities stops, as in libsvm for two classes
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def gsk3b(mol: Mol) -> float:
+    """Probability that a molecule inhibits glycogen synthase kinase 3 beta."""
+    return _forest(mol, "gsk3b")
+
+
+def jnk3(mol: Mol) -> float:
+    """Probability that a molecule inhibits c-Jun N-terminal kinase 3."""
+    return _forest(mol, "jnk3")
+
+
+def drd2(mol: Mol) -> float:
+    """Probability that a molecule is active at the dopamine receptor D2: a support-vector machine.
+
+    On counts of circular features of radius 3 with pharmacophoric atom types, and with the
+    probabilities of libsvm (Platt scaling, then the coupling of Wu, Lin & Weng 2004, section 4.3,
+    which for two classes would change nothing if it did not stop early).
+    """
+    model = _load("drd2")
+    counts = _pharmacophores().GetSparseCountFingerprint(mol).GetNonzeroElements()
+    x = np.zeros(BITS)
+    np.add.at(x, np.array([key % BITS for key in counts], dtype=int), list(counts.values()))
+    found = x.nonzero()[0]
+    products = x[found] @ model["columns"][found]
+    distances = (x**2).sum() + model["norms"] - 2 * products
+    decision = model["dual"] @ np.exp(-model["gamma"] * distances) + model["intercept"]
+    inactive = 1 / (1 + np.exp(model["probA"] * decision + model["probB"]))
+    return 1 - _coupled(float(np.clip(inactive, 1e-7, 1 - 1e-7)))
+
+
+def _coupled(r: float) -> float:
+    """Probability of the first of two classes, as estimated -> after libsvm's iteration."""
+    q = np.array([[(1 - r) ** 2, -(1 - r) * r], [-(1 - r) * r, r**2]])
+    p = np.array([0.5, 0.5])
+    while np.abs(q @ p - p @ q @ p).max() >= TOLERANCE:
+        for t in range(2):
+            p[t] += (p @ q @ p - q[t] @ p) / q[t, t]
+            p /= p.sum()
+    return float(p[0])
+
+
+def _forest(mol: Mol, name: str) -> float:
+    """A random forest on a Morgan fingerprint: the mean of what its trees say."""
+    model = _load(name)
+    x = _morgan().GetFingerprintAsNumPy(mol)
+    node = model["roots"]
+    while True:
+        left = model["left"][node]
+        leaf = left < 0
+        if leaf.all():
+            return float(model["p1"][node].mean(dtype=np.float64))
+        low = x[model["feature"][node]] <= model["threshold"][node]
+        node = np.where(leaf, node, np.where(low, left, model["right"][node]))
+
+
+@cache
+def _load(name: str) -> Arrays:
+    file = importlib.resources.files("molvae") / "weights" / f"{name}.npz"
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        model = dict(arrays)
+    if name == "drd2":
+        vectors = model.pop("sv").astype(np.float32)
+        model["norms"], model["columns"] = (vectors**2).sum(axis=1), vectors.T.copy()
+    return model
+
+
+@cache
+def _morgan() -> Any:
+    return fingerprints.GetMorganGenerator(radius=2, fpSize=BITS)
+
+
+@cache
+def _pharmacophores() -> Any:
+    types = fingerprints.GetMorganFeatureAtomInvGen()
+    return fingerprints.GetMorganGenerator(radius=3, atomInvariantsGenerator=types)
