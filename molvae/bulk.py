@@ -119,17 +119,14 @@ def sample(
     return run(chunks, work, folder, settings, config, number)
 
 
-def refusal(model: MolVAE, smiles: str) -> str | None:
-    """A string -> why the model cannot encode it, in one line, or None where it can."""
+def read(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[None, str]:
+    """A string -> its `MolVAE.ids` and None, or None and why it cannot be encoded, in one line."""
     if not smiles:
-        return "it is empty"
-    if model.encodable(smiles):
-        return None
+        return None, "it is empty"
     try:
-        model.encode([smiles])
+        return model.ids(smiles), None
     except MolvaeError as error:
-        return str(error)
-    return "the model cannot encode it"
+        return None, str(error)
 
 
 def predicted(model: MolVAE, z: Latents) -> pd.DataFrame:
@@ -178,12 +175,12 @@ def _encode(
     weights: Path, digest: str, properties: bool, part: int, smiles: list[str]
 ) -> tuple[pa.Table, int]:
     model = _model(weights, digest)
-    reasons = [refusal(model, s) for s in smiles]
-    usable = [s for s, reason in zip(smiles, reasons, strict=True) if reason is None]
-    left_out = np.array([reason is not None for reason in reasons])
+    found, reasons = zip(*(read(model, s) for s in smiles), strict=True)
+    usable = [ids for ids in found if ids is not None]
+    left_out = np.array([ids is None for ids in found])
     z = np.full((len(smiles), model.latent), np.nan, dtype=np.float32)
     with _one_thread():
-        z[~left_out] = model.encode(usable).numpy()
+        z[~left_out] = model.means(usable).numpy()
     columns = {f"z{axis}": pa.array(z[:, axis], mask=left_out) for axis in range(model.latent)}
     if properties:
         y = predicted(model, np.nan_to_num(z))

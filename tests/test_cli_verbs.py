@@ -10,6 +10,7 @@ import pytest
 from molvae import MolVAE
 from molvae.chem.molecules import canonical
 from molvae.cli import main
+from molvae.decoding import BEAM
 
 ASPIRIN, IBUPROFEN = "CC(=O)Oc1ccccc1C(=O)O", "CC(C)Cc1ccc(C(C)C(=O)O)cc1"
 STRANGE = ["", "[Na+].[Cl-]", "[13CH3]C", "C" * 1_900, "Äöü", "[U]", "C1CC", "not a molecule"]
@@ -265,5 +266,5 @@ def test_a_wider_beam_finds_more_molecules(molvae):
     def found(*words):
         return table(molvae("sample", "-n", "60", *words)[1])["valid"].sum()
 
-    assert found("--beam", "8") == found() > found("--beam", "1")
+    assert found("--beam", str(BEAM)) == found() > found("--beam", "1")
     assert found("--prior", "standard") == found()  # which is this model's own

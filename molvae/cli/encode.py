@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     if options.is_folder(args.out):
         _stream(args)
         return
-    from molvae.bulk import predicted, refusal
+    from molvae.bulk import predicted, read
     from molvae.errors import MolvaeError
     from molvae.files import latents_csv, latents_npz, write
     from molvae.model import MolVAE
@@ -53,16 +53,17 @@ def run(args: argparse.Namespace) -> None:
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".npz", ".csv")
     rows = [smiles for given in args.smiles for smiles in _read(given)]
     model = MolVAE.load(args.model)
-    usable = []
+    usable, found = [], []
     for number, smiles in enumerate(rows, start=1):
-        reason = refusal(model, smiles)
-        if reason is None:
-            usable.append(smiles)
-        else:
+        ids, reason = read(model, smiles)
+        if ids is None:
             options.note(f"row {number} left out: {reason}")
+        else:
+            usable.append(smiles)
+            found.append(ids)
     if not usable:
         raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
-    z = model.encode(usable, progress=options.progress()).numpy()
+    z = model.means(found, progress=options.progress()).numpy()
     y = predicted(model, z) if args.properties else None
     if kind == ".npz":
         write(args.out, latents_npz(usable, z, y))
