@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
@@ -54,9 +55,8 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._imported(name)
         close = difflib.get_close_matches(name, self._entries, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UnknownNameError(
-            f"unknown {self.kind} {name!r}: {hint}known are {', '.join(self._entries)}"
-        )
+        known = dict.fromkeys(re.sub(":.*", ":…", known) for known in self._entries)
+        raise UnknownNameError(f"unknown {self.kind} {name!r}: {hint}known are {', '.join(known)}")
 
     def without_import(self, name: str) -> T:
         """Return the entry called `name`, as it stands in a file: nothing is imported for it.

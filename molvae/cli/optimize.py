@@ -45,9 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from molvae.search.strategies import strategies
 
     parser.formatter_class = argparse.HelpFormatter
-    names = ", ".join(objectives)
+    names = ", ".join(name for name in objectives if ":" not in name)
     for name, text in (
-        ("objective", f"{names}, or package.module:function, which gets an RDKit molecule"),
+        (
+            "objective",
+            f"{names}, a task of GuacaMol or PMO (see 'molvae list objectives') or "
+            "package.module:function, which gets an RDKit molecule",
+        ),
         ("model", "a shipped model or a .safetensors file"),
         ("strategy", ", ".join(strategies)),
         ("budget", "unique molecules to evaluate"),
