@@ -12,6 +12,7 @@ torch finds, so `minutes` compare on one machine only, with nothing else running
     python pipelines/model_study.py                             # 30 minutes a configuration
     python pipelines/model_study.py --only default kl-0.02      # these two; all rows are printed
     python pipelines/model_study.py --score zinc                # no training: that model's figures
+    python pipelines/model_study.py --priors zinc               # nor here: other priors for it
     python pipelines/model_study.py --quick                     # seconds
 """
 
@@ -94,7 +95,10 @@ def main() -> None:
     reference = Reference.of(data, args.seed, fcd=not args.quick)
     if args.score:
         rows = {name: figures(MolVAE.load(name), data, reference, args) for name in args.score}
-        print(pd.DataFrame(rows).to_string(float_format="{:.3f}".format, na_rep="-"))
+        print(shown(pd.DataFrame(rows)))
+        return
+    if args.priors:
+        print(shown(priors_of(MolVAE.load(args.priors), data, reference, args)))
         return
     for name in args.only:
         model = trained(name, data, args)
@@ -104,9 +108,7 @@ def main() -> None:
             write(row, json.dumps(figures(model, data, reference, args)))
         if name in WITH_PRIORS and not priors.is_file():
             print(f"{name}: fitting priors", flush=True)
-            names = PRIORS[:2] if args.quick else PRIORS
-            table = score_priors(model, data, reference, names, args.samples, args.seed, args.beam)
-            write(priors, table.to_csv())
+            write(priors, priors_of(model, data, reference, args).to_csv())
     report(args.out)
 
 
@@ -118,6 +120,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--score", nargs="+", metavar="MODEL", help="score these on the data, and train none"
     )
+    parser.add_argument("--priors", metavar="MODEL", help="fit priors to this one, and train none")
     parser.add_argument("--data", default="zinc", help="data set name, FILE or FILE:COLUMN")
     parser.add_argument("--minutes", type=float, default=30.0, help="of each training")
     parser.add_argument("--molecules", type=int, default=1_000, help="held-out ones to score on")
@@ -182,13 +185,26 @@ def figures(
     }
 
 
+def priors_of(
+    model: MolVAE, data: DataSet, reference: Reference, args: argparse.Namespace
+) -> pd.DataFrame:
+    """What a model samples under its own prior, and under others fitted to it."""
+    names = PRIORS[:2] if args.quick else PRIORS
+    return score_priors(model, data, reference, names, args.samples, args.seed, args.beam)
+
+
+def shown(table: pd.DataFrame) -> str:
+    """A table as text."""
+    return table.to_string(float_format="{:.3f}".format, na_rep="-", line_width=110)
+
+
 def report(folder: Path) -> None:
     """Print all rows that the folder holds, and write them and the figure there."""
     rows = {name: folder / f"{name}.json" for name in CONFIGURATIONS}
     found = {name: json.loads(path.read_text()) for name, path in rows.items() if path.is_file()}
     table = pd.DataFrame.from_dict(found, orient="index").rename_axis("configuration")
     write(folder / "model_study.csv", table.to_csv())
-    print(f"\n{table.to_string(float_format='{:.3f}'.format, na_rep='-', line_width=110)}")
+    print(f"\n{shown(table)}")
     files = {name: folder / f"{name}-priors.csv" for name in table.index}
     parts = {
         name: pd.read_csv(path, index_col="prior") for name, path in files.items() if path.is_file()
@@ -197,7 +213,7 @@ def report(folder: Path) -> None:
         priors = pd.concat(parts, names=["configuration"])
         write(folder / "priors.csv", priors.to_csv())
         print("\npriors fitted to the trained models; log p(z) of held-out samples, nats")
-        print(priors.to_string(float_format="{:.3f}".format, na_rep="-", line_width=110))
+        print(shown(priors))
         trade_off(table, priors).savefig(folder / "priors.png", dpi=150)
     print(f"\ntables and figures: {folder}")
 
