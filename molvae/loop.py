@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from molvae.chem.fingerprints import Fingerprints
 from molvae.chem.history import Iteration, Record
 from molvae.errors import MolvaeError
-from molvae.search.strategies import Floats, Observations, Strategy, strategies
+from molvae.search.strategies import Features, Floats, Observations, Strategy, strategies
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from molvae.chem.oracle import Oracle
 
-ROUNDS = 5  # pools decoded in search of q new molecules before going on with fewer
+CHOICE = 10  # new molecules per candidate that a round wants to choose from
+ROUNDS = 5  # pools decoded in search of them before going on with fewer
 MARGIN = 0.25  # the bounds reach beyond the encoded molecules by this share of their range
 
 
@@ -41,7 +43,7 @@ class LatentSpace(Protocol):
         """SMILES (n) -> latent points (n, D)."""
         ...
 
-    def decode(self, z: Any) -> list[str]:
+    def decode(self, z: Any, *, beam: int) -> list[str]:
         """Latent points (n, D) -> n strings, each the same for the same point."""
         ...
 
@@ -55,7 +57,7 @@ class OptimizeConfig:
         batch: candidates per round, q.
         initial: molecules of the first round, two thirds from the data set, a third decoded prior
             samples.
-        pool: latent points decoded per round, p.
+        pool: latent points decoded together, p; several pools, where they hold little new.
         seed: of all randomness.
     """
 
@@ -170,25 +172,28 @@ class _Search:
         self.make = strategies[config.strategy]
         self._agree_with_history()
         self.bounds = self._bounds()
+        self.fingerprints = Fingerprints()
 
     def candidates(self, k: int) -> tuple[list[str], NDArray[np.float32], Iteration]:
         """Return round k: candidates (<= q), their latent points, and how they came about."""
         started = time.perf_counter()
         past = self.oracle.history.records(before=k)
         seen = {record.smiles for record in past}
-        known = [r for r in past if r.z is not None]
-        seed = [self.config.seed, k]
+        known, seed = [r for r in past if r.z is not None], [self.config.seed, k]
         if sum(not np.isnan(r.y) for r in known) < 2:
             names, z, decoded, valid = self._first(seen, seed)
         else:
+            points = np.array([r.z for r in known], dtype=np.float64)
             observed = Observations(
-                z=np.array([r.z for r in known], dtype=np.float64),
+                z=points,
                 y=np.array([[r.y] for r in known], dtype=np.float64),
                 bounds=self.bounds,
+                features=self._features([r.smiles for r in known], points),
             )
             strategy = self.make(observed, seed)
-            names, z, decoded, valid = self._pool(strategy, seen, self.config.batch)
-            rows = strategy.choose(z.astype(np.float64), self.config.batch)
+            names, z, decoded, valid = self._pool(strategy, seen, CHOICE * self.config.batch)
+            features = self._features(names, z.astype(np.float64))
+            rows = strategy.choose(features, self.config.batch)
             names, z = [names[row] for row in rows], z[rows]
         spent = time.perf_counter() - started
         return names, z, Iteration(k, decoded, valid, len(names), spent)
@@ -200,7 +205,8 @@ class _Search:
         rng = np.random.default_rng(seed)
         wanted = round(self.config.initial * 2 / 3)
         names = self._drawn(rng, wanted, seen)
-        nothing = Observations(np.empty((0, self.model.latent)), np.empty((0, 1)), self.bounds)
+        no_z = np.empty((0, self.model.latent))
+        nothing = Observations(no_z, np.empty((0, 1)), self.bounds, no_z)
         sampling = strategies["prior"](nothing, [*seed, 1])
         q = self.config.initial - len(names)
         sampled, z, decoded, valid = self._pool(sampling, seen | set(names), q)
@@ -222,12 +228,13 @@ class _Search:
     def _pool(
         self, strategy: Strategy, seen: set[str], q: int
     ) -> tuple[list[str], NDArray[np.float32], int, int]:
-        """Decode proposals until q new molecules are found: names, their z, decoded, valid."""
+        """Decode proposals until there are q new molecules: names, their z, decoded, valid."""
         names: dict[str, None] = {}
         decoded = valid = 0
         for _ in range(ROUNDS):
-            proposals = strategy.propose(self.config.pool)
-            found = [self.oracle.admissible(text) for text in self._decoded(proposals)]
+            points = strategy.propose(max(self.config.pool, q)).astype(np.float32)
+            # greedily: eight times as many points give more new molecules than a beam would
+            found = [self.oracle.admissible(text) for text in self.model.decode(points, beam=1)]
             decoded += len(found)
             valid += sum(name is not None for name in found)
             for name in found:
@@ -237,8 +244,9 @@ class _Search:
                 break
         return list(names), self._encoded(list(names)), decoded, valid
 
-    def _decoded(self, proposals: Floats) -> list[str]:
-        return self.model.decode(proposals.astype(np.float32))
+    def _features(self, names: list[str], z: Floats) -> Features:
+        """Molecules and their z (n, D) -> what the strategy sees of them."""
+        return self.fingerprints(names) if self.make.sees == "fingerprints" else z
 
     def _encoded(self, names: list[str]) -> NDArray[np.float32]:
         if not names:

@@ -17,6 +17,7 @@ from molvae.chem.oracle import Oracle
 from molvae.cli import main
 from molvae.errors import MolvaeError
 from molvae.loop import OptimizeConfig, Result, optimize
+from molvae.search.strategies import strategies
 
 ELEMENTS = ("C", "N", "O", "Cl")
 START = [Chem.CanonSmiles(s) for s in ("CCO", "CCCO", "CCCCN", "CCNO", "CCCCCC", "CCCl", "CCCCNO")]
@@ -37,7 +38,7 @@ class Chains:
         counts = [[sum(a.GetSymbol() == e for a in m.GetAtoms()) for e in ELEMENTS] for m in mols]
         return np.array(counts, dtype=np.float32) / 3 - 1
 
-    def decode(self, z: np.ndarray) -> list[str]:
+    def decode(self, z: np.ndarray, beam: int = 1) -> list[str]:
         counts = np.clip(np.round((np.asarray(z) + 1) * 3), 0, 20).astype(int)
         return [
             "C" * c + "N" * n + "O" * o + "Cl" * min(x, 1) + "(" * int(n > 5)
@@ -55,7 +56,7 @@ def rows(result: Result) -> list[tuple]:
     return [(r.number, r.iteration, r.smiles, r.y, tuple(r.z.tolist())) for r in result.records]
 
 
-@pytest.mark.parametrize("strategy", ["ei", "prior"])
+@pytest.mark.parametrize("strategy", list(strategies))
 def test_a_search_spends_its_budget_on_new_admissible_molecules(strategy: str) -> None:
     result = run(strategy=strategy)
     table = result.table
@@ -154,7 +155,7 @@ def test_an_objective_that_always_fails_is_told() -> None:
 
 def test_a_space_without_valid_molecules_stops_with_a_reason() -> None:
     barren = Chains()
-    barren.decode = lambda z: ["("] * len(z)  # type: ignore[method-assign]
+    barren.decode = lambda z, beam: ["("] * len(z)  # type: ignore[method-assign]
     result = optimize(barren, Oracle("logP", 40, heavy_atoms=(2, 14)), START, CONFIG)
     assert {r.smiles for r in result.records} == set(START)
     assert "no new valid molecule" in result.stopped

@@ -18,17 +18,29 @@ def quadratic(z: np.ndarray) -> np.ndarray:
     return -((z - PEAK) ** 2).sum(axis=1, keepdims=True)
 
 
-def observations(n: int = 30, seed: int = 0) -> Observations:
-    z = np.random.default_rng(seed).standard_normal((n, DIMENSION)).clip(-3, 3)
+def features(name: str, z: np.ndarray) -> np.ndarray:
+    """What a strategy sees of points: themselves, or their coordinates as sets of marks passed."""
+    if strategies[name].sees == "latents":
+        return z
+    marks = np.linspace(-3, 3, 41)
+    return (z[:, :, None] >= marks).astype(np.uint8).reshape(len(z), -1)
+
+
+def observed(name: str, z: np.ndarray, y: np.ndarray, bounds: np.ndarray = BOUNDS) -> Observations:
+    return Observations(z, y, bounds, features(name, z))
+
+
+def observations(name: str, bounds: np.ndarray = BOUNDS) -> Observations:
+    z = np.random.default_rng(0).standard_normal((30, DIMENSION)).clip(-3, 3)
     y = quadratic(z)
     y[3] = np.nan
-    return Observations(z, y, BOUNDS)
+    return observed(name, z, y, bounds)
 
 
 @pytest.mark.parametrize("name", list(strategies))
 @pytest.mark.parametrize("p", [1, 7, 64])
 def test_proposals_have_their_shape_and_lie_inside(name: str, p: int) -> None:
-    z = strategies[name](observations(), 0).propose(p)
+    z = strategies[name](observations(name), 0).propose(p)
     assert z.shape == (p, DIMENSION)
     assert z.dtype == np.float64
     assert (z >= BOUNDS[0]).all()
@@ -37,20 +49,19 @@ def test_proposals_have_their_shape_and_lie_inside(name: str, p: int) -> None:
 
 @pytest.mark.parametrize("name", list(strategies))
 def test_narrow_bounds_hold(name: str) -> None:
-    seen = observations()
-    narrow = Observations(seen.z, seen.y, np.array([[-0.1] * DIMENSION, [0.2] * DIMENSION]))
-    z = strategies[name](narrow, 0).propose(40)
+    narrow = np.array([[-0.1] * DIMENSION, [0.2] * DIMENSION])
+    z = strategies[name](observations(name, narrow), 0).propose(40)
     assert z.min() >= -0.1
     assert z.max() <= 0.2
 
 
 @pytest.mark.parametrize("name", list(strategies))
 def test_a_seed_repeats_and_another_does_not(name: str) -> None:
-    features = np.random.default_rng(5).standard_normal((30, DIMENSION))
+    pool = features(name, np.random.default_rng(5).standard_normal((30, DIMENSION)))
 
     def one(seed: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        strategy = strategies[name](observations(), seed)
-        return strategy.propose(20), strategy.propose(20), strategy.choose(features, 5)
+        strategy = strategies[name](observations(name), seed)
+        return strategy.propose(20), strategy.propose(20), strategy.choose(pool, 5)
 
     first, again, other = one([1, 2]), one([1, 2]), one([1, 3])
     for a, b in zip(first, again, strict=True):
@@ -61,21 +72,21 @@ def test_a_seed_repeats_and_another_does_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(strategies))
 def test_choices_are_distinct_rows_even_of_equal_features(name: str) -> None:
-    strategy = strategies[name](observations(), 0)
-    features = np.repeat(np.random.default_rng(0).standard_normal((6, DIMENSION)), 2, axis=0)
-    rows = strategy.choose(features, 8)
+    strategy = strategies[name](observations(name), 0)
+    pool = np.repeat(np.random.default_rng(0).standard_normal((6, DIMENSION)), 2, axis=0)
+    rows = strategy.choose(features(name, pool), 8)
     assert len(set(rows.tolist())) == 8
     assert set(rows.tolist()) <= set(range(12))
-    assert len(strategy.choose(features[:3], 8)) == 3
+    assert len(strategy.choose(features(name, pool[:3]), 8)) == 3
 
 
 def best_of_search(name: str, seed: int) -> float:
     """The best of 60 evaluations on the quadratic, after 20 prior samples."""
     z = np.random.default_rng(seed).standard_normal((20, DIMENSION)).clip(-3, 3)
     for k in range(8):
-        strategy = strategies[name](Observations(z, quadratic(z), BOUNDS), [seed, k])
+        strategy = strategies[name](observed(name, z, quadratic(z)), [seed, k])
         pool = strategy.propose(64)
-        z = np.concatenate([z, pool[strategy.choose(pool, 5)]])
+        z = np.concatenate([z, pool[strategy.choose(features(name, pool), 5)]])
     return float(quadratic(z).max())
 
 
@@ -85,10 +96,11 @@ def test_it_beats_prior_sampling_on_a_quadratic(name: str) -> None:
         assert best_of_search(name, seed) > best_of_search("prior", seed) + 0.5
 
 
-def test_the_surrogate_needs_two_known_values() -> None:
-    seen = Observations(np.zeros((2, DIMENSION)), np.array([[1.0], [np.nan]]), BOUNDS)
+@pytest.mark.parametrize("name", [name for name in strategies if name != "prior"])
+def test_the_surrogate_needs_two_known_values(name: str) -> None:
+    seen = observed(name, np.zeros((2, DIMENSION)), np.array([[1.0], [np.nan]]))
     with pytest.raises(MolvaeError, match="at least two"):
-        strategies["ei"](seen, 0)
+        strategies[name](seen, 0)
 
 
 def test_the_names_are_known_without_torch() -> None:
