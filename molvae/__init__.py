@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from molvae.chem.history import History
     from molvae.chem.oracle import Oracle
     from molvae.errors import MolvaeError
-    from molvae.loop import OptimizeConfig, Result, optimize
+    from molvae.loop import Result, optimize
     from molvae.model import MolVAE
+    from molvae.rounds import OptimizeConfig
 
 _HOMES = {
     "History": "molvae.chem.history",
     "MolVAE": "molvae.model",
     "MolvaeError": "molvae.errors",
-    "OptimizeConfig": "molvae.loop",
+    "OptimizeConfig": "molvae.rounds",
     "Oracle": "molvae.chem.oracle",
     "Result": "molvae.loop",
     "optimize": "molvae.loop",

@@ -3,77 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from molvae.chem.fingerprints import Fingerprints
+from molvae.chem.baseline import GeneticSearch
 from molvae.chem.history import Iteration, Record
 from molvae.errors import MolvaeError
-from molvae.search.strategies import Features, Floats, Observations, Strategy, strategies
+from molvae.rounds import GENETIC, LatentRounds, LatentSpace, OptimizeConfig
+from molvae.search.strategies import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from molvae.chem.oracle import Oracle
-
-CHOICE = 10  # new molecules per candidate that a round wants to choose from
-ROUNDS = 5  # pools decoded in search of them before going on with fewer
-MARGIN = 0.25  # the bounds reach beyond the encoded molecules by this share of their range
-
-
-class LatentSpace(Protocol):
-    """What the search needs of a model; `MolVAE` has it."""
-
-    @property
-    def latent(self) -> int:
-        """The latent dimension D."""
-        ...
-
-    def encodable(self, smiles: str) -> bool:
-        """Whether `encode` accepts this molecule."""
-        ...
-
-    def encode(self, smiles: list[str]) -> Any:
-        """SMILES (n) -> latent points (n, D)."""
-        ...
-
-    def decode(self, z: Any, *, beam: int) -> list[str]:
-        """Latent points (n, D) -> n strings, each the same for the same point."""
-        ...
-
-
-@dataclass(frozen=True)
-class OptimizeConfig:
-    """How to search; with the start molecules and the model this determines a run.
-
-    Attributes:
-        strategy: a name from `molvae.search.strategies`.
-        batch: candidates per round, q.
-        initial: molecules of the first round, two thirds from the data set, a third decoded prior
-            samples.
-        pool: latent points decoded together, p; several pools, where they hold little new.
-        seed: of all randomness.
-    """
-
-    strategy: str = "ei"
-    batch: int = 10
-    initial: int = 30
-    pool: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _ = strategies[self.strategy]  # a wrong name is told at once
-        for name in ("batch", "initial", "pool"):
-            if getattr(self, name) < 1:
-                raise MolvaeError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.seed < 0:
-            raise MolvaeError(f"the seed must not be negative, got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -139,160 +85,46 @@ def optimize(
         MolvaeError: the history belongs to other settings or another model, or every evaluation
             failed.
     """
-    search = _Search(model, oracle, start, config or OptimizeConfig())
-    history = oracle.history
+    config, history = config or OptimizeConfig(), oracle.history
+    _agree(oracle, start, {**asdict(config), "latent": model.latent})
+    search: LatentRounds | GeneticSearch
+    if config.strategy == GENETIC:
+        search = GeneticSearch(oracle, start, config.batch, config.initial, config.seed)
+    else:
+        search = LatentRounds(model, oracle, start, config)
     stopped = "the budget is spent"
     while oracle.remaining:
         k = history.next_iteration
         names, z, iteration = search.candidates(k)
         if not names:
-            stopped = f"{ROUNDS} pools in a row held no new valid molecule"
+            stopped = "several pools in a row held no new valid molecule"
             break
         history.add_iteration(iteration)
         affordable = _affordable(names, oracle)
-        oracle(names[:affordable], z[:affordable], iteration=k)
+        oracle(names[:affordable], None if z is None else z[:affordable], iteration=k)
         if on_iteration is not None:
             on_iteration(iteration)
     return Result(history.records(), history.iterations(), stopped)
+
+
+def _agree(oracle: Oracle, start: Sequence[str], settings: dict[str, Any]) -> None:
+    """Save the settings of a new run; refuse to continue a run under other ones."""
+    settings = {
+        **settings,
+        "objective": oracle.objective.name,
+        "heavy_atoms": oracle.heavy_atoms and list(oracle.heavy_atoms),
+        "start": hashlib.sha256("\n".join(start).encode()).hexdigest()[:16],
+    }
+    stored = oracle.history.settings
+    for name, value in settings.items():
+        if name in stored and stored[name] != value:
+            raise MolvaeError(
+                f"this history was begun with {name} = {stored[name]!r}, not {value!r}"
+            )
+    oracle.history.save_settings(settings)
 
 
 def _affordable(names: list[str], oracle: Oracle) -> int:
     """How many of the candidates, in order, the budget still pays for."""
     cost = np.cumsum([name not in oracle.history for name in names])
     return int((cost <= oracle.remaining).sum())
-
-
-class _Search:
-    """What stays the same from round to round: the model, the start molecules, the bounds."""
-
-    def __init__(
-        self, model: LatentSpace, oracle: Oracle, start: Sequence[str], config: OptimizeConfig
-    ) -> None:
-        self.model, self.oracle, self.start, self.config = model, oracle, start, config
-        self.make = strategies[config.strategy]
-        self._agree_with_history()
-        self.bounds = self._bounds()
-        self.fingerprints = Fingerprints()
-
-    def candidates(self, k: int) -> tuple[list[str], NDArray[np.float32], Iteration]:
-        """Return round k: candidates (<= q), their latent points, and how they came about."""
-        started = time.perf_counter()
-        past = self.oracle.history.records(before=k)
-        seen = {record.smiles for record in past}
-        known, seed = [r for r in past if r.z is not None], [self.config.seed, k]
-        if sum(not np.isnan(r.y) for r in known) < 2:
-            names, z, decoded, valid = self._first(seen, seed)
-        else:
-            points = np.array([r.z for r in known], dtype=np.float64)
-            observed = Observations(
-                z=points,
-                y=np.array([[r.y] for r in known], dtype=np.float64),
-                bounds=self.bounds,
-                features=self._features([r.smiles for r in known], points),
-            )
-            strategy = self.make(observed, seed)
-            names, z, decoded, valid = self._pool(strategy, seen, CHOICE * self.config.batch)
-            features = self._features(names, z.astype(np.float64))
-            rows = strategy.choose(features, self.config.batch)
-            names, z = [names[row] for row in rows], z[rows]
-        spent = time.perf_counter() - started
-        return names, z, Iteration(k, decoded, valid, len(names), spent)
-
-    def _first(
-        self, seen: set[str], seed: list[int]
-    ) -> tuple[list[str], NDArray[np.float32], int, int]:
-        """Molecules to begin with: some of the data set, some decoded prior samples."""
-        rng = np.random.default_rng(seed)
-        wanted = round(self.config.initial * 2 / 3)
-        names = self._drawn(rng, wanted, seen)
-        no_z = np.empty((0, self.model.latent))
-        nothing = Observations(no_z, np.empty((0, 1)), self.bounds, no_z)
-        sampling = strategies["prior"](nothing, [*seed, 1])
-        q = self.config.initial - len(names)
-        sampled, z, decoded, valid = self._pool(sampling, seen | set(names), q)
-        names += sampled[:q]
-        z = np.concatenate([self._encoded(names[: len(names) - len(sampled[:q])]), z[:q]])
-        return names, z, decoded, valid
-
-    def _drawn(self, rng: np.random.Generator, count: int, seen: set[str]) -> list[str]:
-        """Draw admissible, encodable, unseen molecules of the data set."""
-        names: dict[str, None] = {}
-        for row in rng.permutation(len(self.start)):
-            if len(names) == count:
-                break
-            name = self.oracle.admissible(self.start[row])
-            if name is not None and name not in seen and self.model.encodable(name):
-                names[name] = None
-        return list(names)
-
-    def _pool(
-        self, strategy: Strategy, seen: set[str], q: int
-    ) -> tuple[list[str], NDArray[np.float32], int, int]:
-        """Decode proposals until there are q new molecules: names, their z, decoded, valid."""
-        names: dict[str, None] = {}
-        decoded = valid = 0
-        for _ in range(ROUNDS):
-            points = strategy.propose(max(self.config.pool, q)).astype(np.float32)
-            # greedily: eight times as many points give more new molecules than a beam would
-            found = [self.oracle.admissible(text) for text in self.model.decode(points, beam=1)]
-            decoded += len(found)
-            valid += sum(name is not None for name in found)
-            for name in found:
-                if name is not None and name not in seen and self.model.encodable(name):
-                    names[name] = None
-            if len(names) >= q:
-                break
-        return list(names), self._encoded(list(names)), decoded, valid
-
-    def _features(self, names: list[str], z: Floats) -> Features:
-        """Molecules and their z (n, D) -> what the strategy sees of them."""
-        return self.fingerprints(names) if self.make.sees == "fingerprints" else z
-
-    def _encoded(self, names: list[str]) -> NDArray[np.float32]:
-        if not names:
-            return np.empty((0, self.model.latent), dtype=np.float32)
-        return _array(self.model.encode(names))
-
-    def _bounds(self) -> Floats:
-        """The box (2, D) around data-set molecules and the bulk of the prior."""
-        prior = np.full((2, self.model.latent), 4.0) * [[-1.0], [1.0]]
-        names = self._drawn(np.random.default_rng(self.config.seed), 200, set())
-        if not names:
-            return prior
-        z = self._encoded(names).astype(np.float64)
-        low, high = z.min(axis=0), z.max(axis=0)
-        reach = MARGIN * (high - low)
-        return np.stack([np.minimum(low - reach, prior[0]), np.maximum(high + reach, prior[1])])
-
-    def _agree_with_history(self) -> None:
-        """Save the settings of a new run; refuse to continue a run under other ones."""
-        history = self.oracle.history
-        settings = {
-            **asdict(self.config),
-            "objective": self.oracle.objective.name,
-            "heavy_atoms": self.oracle.heavy_atoms and list(self.oracle.heavy_atoms),
-            "start": hashlib.sha256("\n".join(self.start).encode()).hexdigest()[:16],
-            "latent": self.model.latent,
-        }
-        stored = history.settings
-        for name, value in settings.items():
-            if name in stored and stored[name] != value:
-                raise MolvaeError(
-                    f"this history was begun with {name} = {stored[name]!r}, not {value!r}"
-                )
-        placed = [(r.smiles, r.z) for r in history.records() if r.z is not None]
-        if placed and not self._placed_alike(*placed[0]):
-            raise MolvaeError("this history was begun with another model")
-        history.save_settings(settings)
-
-    def _placed_alike(self, smiles: str, z: NDArray[np.float32]) -> bool:
-        if not self.model.encodable(smiles):
-            return False
-        return bool(np.allclose(self._encoded([smiles])[0], z, atol=1e-2, rtol=1e-2))
-
-
-def _array(z: ArrayLike) -> NDArray[np.float32]:
-    """A tensor or array of any device -> float32 (n, D)."""
-    if hasattr(z, "detach"):
-        z = z.detach().cpu().numpy()
-    return np.asarray(z, dtype=np.float32)

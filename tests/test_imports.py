@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "model.py": COMMON
     | {"molvae.chem", "molvae.latent", "molvae.training", "molvae.stored", "molvae.held_out"}
     | {"molvae.decoding"},
-    "loop.py": COMMON | {"molvae.chem", "molvae.search"},
+    "rounds.py": COMMON | {"molvae.chem", "molvae.search"},
+    "loop.py": COMMON | {"molvae.chem", "molvae.search", "molvae.rounds"},
 }
 FOREIGN = {
     "chem": {"torch", "botorch", "gpytorch"},

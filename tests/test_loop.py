@@ -16,7 +16,8 @@ from molvae.chem.history import History
 from molvae.chem.oracle import Oracle
 from molvae.cli import main
 from molvae.errors import MolvaeError
-from molvae.loop import OptimizeConfig, Result, optimize
+from molvae.loop import Result, optimize
+from molvae.rounds import GENETIC, OptimizeConfig
 from molvae.search.strategies import strategies
 
 ELEMENTS = ("C", "N", "O", "Cl")
@@ -278,3 +279,21 @@ def test_a_broken_objective_is_quoted(folder: Path, capsys: pytest.CaptureFixtur
     (folder / "broken_score.py").write_text("def score(mol): return mol.dock()\n")
     assert main(["optimize", "--objective", "broken_score:score", "--out", "run"]) == 1
     assert "has no attribute 'dock'" in capsys.readouterr().err
+
+
+def test_a_genetic_algorithm_spends_the_same_budget_and_goes_on_where_it_stopped(zinc) -> None:
+    def search(budget: int, history: History) -> list[tuple]:
+        oracle = Oracle("logP", budget, history, heavy_atoms=(8, 30))
+        config = OptimizeConfig(GENETIC, batch=10, initial=30, seed=2)
+        return [(r.smiles, r.y) for r in optimize(Chains(), oracle, zinc[:200], config).records]
+
+    whole = search(90, History())
+    stopped = History()
+    search(57, stopped)  # in the middle of a round
+    assert search(90, stopped) == whole
+    assert len({smiles for smiles, _ in whole}) == 90
+    assert {smiles for smiles, _ in whole[:30]} <= set(zinc[:200])
+    assert not {smiles for smiles, _ in whole[30:]} & set(zinc[:200])
+    scores = [y for _, y in whole]
+    assert np.mean(scores[60:]) > np.mean(scores[:30])  # it has learned something
+    assert all(8 <= Chem.MolFromSmiles(s).GetNumHeavyAtoms() <= 30 for s, _ in whole)

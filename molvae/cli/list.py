@@ -50,7 +50,13 @@ def _entries(kind: str) -> dict[str, str]:
         return {name: str(path) for name, path in shipped().items()}
     module, _, attribute = REGISTRIES[kind].partition(":")
     registry: Mapping[str, object] = getattr(importlib.import_module(module), attribute)
-    return {name: _first_line(entry) for name, entry in registry.items()}
+    entries = dict(registry)
+    if kind == "strategies":
+        from molvae.chem.baseline import GeneticSearch
+        from molvae.rounds import GENETIC
+
+        entries[GENETIC] = GeneticSearch
+    return {name: _first_line(entry) for name, entry in entries.items()}
 
 
 def _first_line(entry: object) -> str:

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "package.module:function, which gets an RDKit molecule",
         ),
         ("model", "a shipped model or a .safetensors file"),
-        ("strategy", ", ".join(strategies)),
+        ("strategy", f"{', '.join(strategies)} or, to compare with, ga: a genetic algorithm"),
         ("budget", "unique molecules to evaluate"),
         ("batch", "molecules chosen per round"),
         ("seed", "of all randomness"),
@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
     folder, options = _options(args)
     from molvae.chem.objectives import as_objective
     from molvae.chem.oracle import Oracle
-    from molvae.loop import OptimizeConfig, optimize
+    from molvae.loop import optimize
+    from molvae.rounds import OptimizeConfig
 
     objective = as_objective(options["objective"])
     config = OptimizeConfig(options["strategy"], options["batch"], seed=options["seed"])
