@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from molvae.chem.evaluation import unordered
 from molvae.errors import MolvaeError
 from molvae.files import SETTINGS, TOTAL, part_name, write
 
@@ -97,7 +98,7 @@ def run(
     with tqdm(total=share, unit="mol", desc=folder.name, disable=not config.progress) as bar:
         reading = _Reading(chunks, folder, config, bar)
         try:
-            for tally in _engine(config.jobs)(
+            for tally in unordered(config.jobs)(
                 joblib.delayed(_make)(work, *task) for task in reading.tasks()
             ):
                 done = done.plus(tally)
@@ -110,14 +111,6 @@ def run(
         raise reading.failure
     _record(folder / TOTAL, {"parts": reading.parts, "rows": reading.rows})
     return done.plus(reading.found)
-
-
-def _engine(jobs: int | None) -> joblib.Parallel:
-    how = {"n_jobs": jobs, "batch_size": 1, "max_nbytes": None}  # no copies of rows on the disk
-    try:
-        return joblib.Parallel(return_as="generator_unordered", **how)
-    except ValueError:  # Ray and multiprocessing tell what is done at the end only
-        return joblib.Parallel(**how)
 
 
 @dataclass

@@ -117,8 +117,14 @@ class History:
         return self._by_smiles[smiles]
 
     def records(self, before: int | None = None) -> list[Record]:
-        """All records in order, or those of the iterations below `before`."""
-        return [r for r in self._records if before is None or r.iteration < before]
+        """All records in order, or those of the iterations below `before`.
+
+        The latter come in an order that does not depend on which evaluation ended first.
+        """
+        if before is None:
+            return list(self._records)
+        past = (r for r in self._records if r.iteration < before)
+        return sorted(past, key=lambda r: (r.iteration, r.smiles))
 
     def add(
         self,

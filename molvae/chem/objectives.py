@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rdkit.Chem import QED, Mol
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from rdkit.Contrib.SA_Score import sascorer
 
+from molvae.chem.external import Command
 from molvae.chem.suites import SUITES
 from molvae.errors import MolvaeError
 from molvae.registry import Registry
@@ -36,6 +37,12 @@ class Objective:
         """The name of the maximised quantity."""
         return self.name if self.maximise else f"-{self.name}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process looks a registered one up by its name."""
+        if self.name in objectives and objectives[self.name] is self:
+            return as_objective, (self.name,)
+        return Objective, (self.name, self.function, self.maximise, self.description)
+
 
 objectives: Registry[Objective] = Registry("objective")
 
@@ -52,7 +59,8 @@ def objective(name: str, *, maximise: bool = True) -> Callable[[Property], Prope
 
 
 def as_objective(given: str | Property | Objective) -> Objective:
-    """A registered name, `package.module:function` or a function of a molecule -> `Objective`.
+    """A registered name, `package.module:function`, `cmd:program {smiles}` or a function of a
+    molecule -> `Objective`.
 
     Raises:
         MolvaeError: the name is unknown, its module fails to import, or it cannot be called.
@@ -72,6 +80,8 @@ def as_objective(given: str | Property | Objective) -> Objective:
 
 
 def _look_up(name: str) -> Objective | Property:
+    if name.startswith("cmd:"):
+        return Command.parse(name.removeprefix("cmd:"))
     try:
         return objectives[name]
     except MolvaeError:

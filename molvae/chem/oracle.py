@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit.Chem import Mol, MolToSmiles
+from rdkit.Chem import MolToSmiles
 
+from molvae.chem.evaluation import Effort, Outcome, evaluations
 from molvae.chem.history import History, Record
-from molvae.chem.molecules import parse, quiet
+from molvae.chem.molecules import parse
 from molvae.chem.objectives import Objective, Property, as_objective
 from molvae.errors import MolvaeError
 
@@ -40,15 +40,19 @@ class Oracle:
         history: History | None = None,
         heavy_atoms: Sequence[int] | None = None,
         on_evaluation: Callable[[Record], None] | None = None,
+        effort: Effort | None = None,
     ) -> None:
         """Join an objective, a budget and a history.
 
         Args:
-            objective: a registered name, `package.module:function`, or a function of a molecule.
+            objective: a registered name, `package.module:function`, `cmd:program {smiles}`, or a
+                function of a molecule.
             budget: how many molecules may be evaluated, at least 1.
             history: where evaluations are kept; None keeps them in memory.
             heavy_atoms: least and greatest size of an admissible molecule, None for any.
             on_evaluation: called after each new evaluation is stored.
+            effort: in how many processes, with which time limit, and how often again; None is
+                in this one, without a limit, once.
 
         Raises:
             MolvaeError: an unknown objective, a budget below 1, or an empty size range.
@@ -63,6 +67,7 @@ class Oracle:
         self.history = History() if history is None else history
         self.heavy_atoms = heavy_atoms
         self.on_evaluation = on_evaluation
+        self.effort = effort or Effort()
 
     @property
     def remaining(self) -> int:
@@ -103,22 +108,14 @@ class Oracle:
             raise BudgetError(
                 f"{len(new)} new molecules, but {self.remaining} of {self.budget} evaluations left"
             )
-        for name, row in new.items():
-            self._evaluate(name, iteration, None if z is None else z[row])
+        for outcome in evaluations(self.objective, list(new), self.effort):
+            self._store(outcome, iteration, None if z is None else z[new[outcome.smiles]])
         values = [math.nan if name is None else self.history[name].y for name in names]
         return np.array(values, dtype=np.float64)
 
-    def _evaluate(self, name: str, iteration: int, z: NDArray[np.floating] | None) -> None:
-        started = time.perf_counter()
-        error = None
-        try:
-            with quiet():
-                y = _number(self.objective.function(_molecule(name)))
-        except Exception as failure:  # whatever a user's function raises is a failed evaluation
-            y, error = math.nan, f"{type(failure).__name__}: {failure}"
-        if not self.objective.maximise:
-            y = -y  # the one place where a sign is turned
-        seconds = time.perf_counter() - started
+    def _store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
+        name, value, error, seconds = outcome
+        y = value if self.objective.maximise else -value  # the one place where a sign is turned
         record = self.history.add(name, y, seconds=seconds, iteration=iteration, error=error, z=z)
         if self.on_evaluation is not None:
             self.on_evaluation(record)
@@ -135,23 +132,3 @@ class Oracle:
                 f"the objective {self.objective.name!r} failed for all {len(records)} molecules "
                 f"so far, last for {records[-1].smiles} with: {records[-1].error}"
             )
-
-
-def _molecule(name: str) -> Mol:
-    mol = parse(name)
-    if mol is None:
-        raise ValueError("RDKit does not read its own canonical form back")
-    return mol
-
-
-def _number(value: object) -> float:
-    """What an objective returned -> a finite float; ValueError says what was wrong with it."""
-    if isinstance(value, (str, bytes)):
-        raise ValueError(f"returned the text {value!r}, not a number")
-    try:
-        y = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ValueError(f"returned {value!r}, not a number") from None
-    if not math.isfinite(y):
-        raise ValueError(f"returned {y}")
-    return y

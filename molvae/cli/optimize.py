@@ -10,6 +10,7 @@ import argparse
 import io
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
+from molvae.cli import options
 from molvae.errors import MolvaeError
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         (
             "objective",
             f"{names}, a task of GuacaMol or PMO (see 'molvae list objectives') or "
-            "package.module:function, which gets an RDKit molecule",
+            "package.module:function, which gets an RDKit molecule, or 'cmd:./dock.sh {smiles}', a "
+            "program that prints a number",
         ),
         ("model", "a shipped model or a .safetensors file"),
         ("strategy", f"{', '.join(strategies)} or, to compare with, ga: a genetic algorithm"),
@@ -74,26 +77,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out; only --budget may change"
     )
+    group = parser.add_argument_group("an objective that takes long, or fails")
+    group.add_argument("--jobs", type=options.whole_number, default=1, help="evaluations at once")
+    group.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="of one evaluation, which is then killed and counts as failed (default: none)",
+    )
+    group.add_argument(
+        "--retries", type=int, default=0, help="how often a failed one is tried again (default: 0)"
+    )
+    options.add_backend(group)
 
 
 def run(args: argparse.Namespace) -> int:
     """Search, then show and draw the best molecules; return the exit code."""
     sys.path.insert(0, os.getcwd())  # so that the user's own module is found
-    folder, options = _options(args)
+    folder, chosen = _options(args)
+    from molvae.chem.evaluation import Effort
     from molvae.chem.objectives import as_objective
     from molvae.chem.oracle import Oracle
     from molvae.loop import optimize
     from molvae.rounds import OptimizeConfig
 
-    objective = as_objective(options["objective"])
-    config = OptimizeConfig(options["strategy"], options["batch"], seed=options["seed"])
+    objective = as_objective(chosen["objective"])
+    config = OptimizeConfig(chosen["strategy"], chosen["batch"], seed=chosen["seed"])
     history = None
     try:
-        with _Terminable():
-            model, start = _loaded(options)
-            low, high = options["heavy_atoms"]
-            oracle = Oracle(objective, options["budget"], heavy_atoms=(low, high))
-            oracle.history = history = _opened(folder, options)  # once all else is in order
+        with _Terminable(), options.engine(args):
+            model, start = _loaded(chosen)
+            low, high = chosen["heavy_atoms"]
+            effort = Effort(args.jobs, args.time_limit, args.retries)
+            oracle = Oracle(objective, chosen["budget"], heavy_atoms=(low, high), effort=effort)
+            oracle.history = history = _opened(folder, chosen)  # once all else is in order
             print(
                 f"maximise {objective.label} with {config.strategy}: {oracle.budget} evaluations, "
                 f"molecules of {low} to {high} heavy atoms; writing to {folder}"
@@ -110,11 +127,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(folder: Path, options: dict[str, Any]) -> History:
+def _opened(folder: Path, chosen: dict[str, Any]) -> History:
     from molvae.chem.history import History
     from molvae.files import write
 
-    write(folder / "config.json", json.dumps(options, indent=1) + "\n")
+    write(folder / "config.json", json.dumps(chosen, indent=1) + "\n")
     return History(folder / "history.sqlite")
 
 
@@ -123,7 +140,7 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     names = [*DEFAULTS, "data", "heavy_atoms"]
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     new = DEFAULTS | given
-    objective = str(new["objective"]).replace(":", ".")
+    objective = re.sub(r"[^\w.-]+", ".", str(new["objective"]))[:60]
     folder = args.out or Path("runs") / f"{objective}-{new['strategy']}-seed{new['seed']}"
     begun = (folder / "history.sqlite").exists()
     if not args.resume:
@@ -143,15 +160,15 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     return folder, stored | given
 
 
-def _loaded(options: dict[str, Any]) -> tuple[MolVAE, list[str]]:
+def _loaded(chosen: dict[str, Any]) -> tuple[MolVAE, list[str]]:
     """Load the model and its start molecules; fill in the options that follow from them."""
     from molvae.chem.datasets import load
     from molvae.model import MolVAE
 
-    model = MolVAE.load(options["model"])
-    options.setdefault("data", model.summary.get("data", "zinc"))
-    options.setdefault("heavy_atoms", model.summary["heavy_atoms"])
-    return model, load(options["data"], progress=True).split("train")
+    model = MolVAE.load(chosen["model"])
+    chosen.setdefault("data", model.summary.get("data", "zinc"))
+    chosen.setdefault("heavy_atoms", model.summary["heavy_atoms"])
+    return model, load(chosen["data"], progress=True).split("train")
 
 
 class _Terminable:

@@ -83,6 +83,11 @@ def add_stream(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--jobs", type=whole_number, default=1, help="processes, of one torch thread each"
     )
+    add_backend(group)
+
+
+def add_backend(group: argparse._ArgumentGroup) -> None:
+    """Declare `--backend`."""
     group.add_argument(
         "--backend",
         default="loky",

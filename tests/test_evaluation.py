@@ -1,0 +1,159 @@
+"""Evaluations in other processes: time limits, crashes, retries, programs."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rdkit import Chem
+
+from molvae.chem.evaluation import Effort, evaluations
+from molvae.chem.history import History
+from molvae.chem.objectives import as_objective
+from molvae.chem.oracle import Oracle
+from molvae.errors import MolvaeError
+
+SMILES = ["CCO", "CCN", "CCCC", "c1ccccc1", "CC(=O)O", "CCCl"]
+ODD = """
+import os, time
+def odd(mol):
+    atoms = mol.GetNumAtoms()
+    if atoms == 4:
+        time.sleep(60)
+    if atoms == 6:
+        os._exit(3)
+    return atoms
+def once(mol):
+    path = os.environ["MARKS"] + "/" + str(mol.GetNumAtoms())
+    if not os.path.exists(path):
+        open(path, "w").close()
+        raise OSError("busy")
+    return 1.5
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "odd_lab.py").write_text(ODD)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("MARKS", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("odd_lab", None)
+
+
+def found(objective: str, effort: Effort) -> dict[str, tuple[float, str | None]]:
+    outcomes = evaluations(as_objective(objective), SMILES, effort)
+    return {o.smiles: (o.value, o.error) for o in outcomes}
+
+
+def test_one_that_hangs_and_one_that_crashes_are_failures_and_the_others_are_not(lab: Path) -> None:
+    began = time.monotonic()
+    outcomes = found("odd_lab:odd", Effort(seconds=3))
+    assert time.monotonic() - began < 40
+    assert outcomes["CCCC"][1] == "TimeoutError: no answer after 3 s"
+    assert math.isnan(outcomes["CCCC"][0])
+    assert outcomes["c1ccccc1"][1] == "its process died, exit code 3"
+    assert outcomes["CCO"] == (3, None)
+    assert sum(error is None for _, error in outcomes.values()) == 3
+
+
+@pytest.mark.parametrize("objective", ["QED", "pmo:median1"])
+def test_processes_find_what_this_one_finds(objective: str) -> None:
+    here = found(objective, Effort())
+    assert found(objective, Effort(jobs=2)) == here
+    assert found(objective, Effort(seconds=60)) == here
+
+
+def test_a_failure_is_tried_again(lab: Path) -> None:
+    assert found("odd_lab:once", Effort())["CCO"][1] == "OSError: busy"
+    for mark in lab.glob("[0-9]"):
+        mark.unlink()
+    assert found("odd_lab:once", Effort(retries=1))["CCO"] == (1.5, None)
+
+
+def test_a_search_in_processes_keeps_every_evaluation() -> None:
+    history = History()
+    oracle = Oracle("SAS", 10, history, effort=Effort(jobs=2))
+    y = oracle([*SMILES, "OCC", "not a molecule"])
+    assert len(history) == 6
+    assert y[0] == y[6] < 0  # SAS is minimised
+    assert math.isnan(y[7])
+    assert all(record.seconds > 0 for record in history.records())
+
+
+def script(folder: Path, text: str) -> str:
+    path = folder / "dock.sh"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return f"cmd:{path} {{smiles}}"
+
+
+def test_a_program_is_an_objective(tmp_path: Path) -> None:
+    assert found(script(tmp_path, "echo docking; echo ${#1}"), Effort())["CCCC"] == (4, None)
+    failing = found(script(tmp_path, "echo no licence >&2; exit 7"), Effort())
+    assert failing["CCO"][1] == "RuntimeError: exit code 7: no licence"
+    rubbish = found(script(tmp_path, "echo segfault"), Effort())
+    assert rubbish["CCO"][1] == "ValueError: printed 'segfault', not a number"
+    assert found(script(tmp_path, "echo nan"), Effort())["CCO"][1] == "ValueError: returned nan"
+    silent = found(script(tmp_path, "true"), Effort(jobs=2))
+    assert silent["CCO"][1] == "ValueError: printed '', not a number"
+
+
+def test_a_program_gets_the_molecule_as_one_word_and_no_shell(tmp_path: Path) -> None:
+    command = script(tmp_path, 'echo "$#"')
+    assert as_objective(command).function(Chem.MolFromSmiles("C[N+](C)(C)C.[Cl-]")) == 1
+
+
+def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
+    command = script(tmp_path, f"sleep 300 & echo $! > {tmp_path}/child; wait")
+    outcome = next(iter(evaluations(as_objective(command), ["CCO"], Effort(seconds=2))))
+    assert outcome.error == "TimeoutError: no answer after 2 s"
+    child = int((tmp_path / "child").read_text())
+    for _ in range(50):
+        state = Path(f"/proc/{child}/stat")
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("the program's child is still running")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cmd:echo 1", r"has no \{smiles\}"),
+        ("cmd:no-such-program {smiles}", "there is no program 'no-such-program'"),
+        ("cmd:echo '{smiles}", "cannot be read: No closing quotation"),
+        ("cmd:", r"has no \{smiles\}"),
+    ],
+)
+def test_a_command_that_cannot_work_is_told_at_once(text: str, message: str) -> None:
+    with pytest.raises(MolvaeError, match=message):
+        as_objective(text)
+
+
+def test_efforts_that_make_no_sense() -> None:
+    for wrong in ({"jobs": 0}, {"seconds": 0.0}, {"seconds": math.nan}, {"retries": -1}):
+        with pytest.raises(MolvaeError):
+            Effort(**wrong)
+    with pytest.raises(MolvaeError, match="must be importable from other processes"):
+        list(evaluations(as_objective(lambda mol: 1.0), ["CCO"], Effort(seconds=5)))
+
+
+def test_optimize_with_a_program_from_the_command_line(tmp_path: Path) -> None:
+    command = script(tmp_path, 'case "$1" in *N*) exit 1;; esac; echo ${#1}')
+    words = ["optimize", "--objective", command, "--budget", "40", "--time-limit", "20"]
+    done = subprocess.run(
+        [sys.executable, "-m", "molvae", *words, "--jobs", "2", "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "40 evaluations" in done.stdout
+    assert "RuntimeError: exit code 1" in done.stdout
