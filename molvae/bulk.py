@@ -59,7 +59,7 @@ def encode(
             settings or from other rows; an input that cannot be read; a process that died.
     """
     config = config or StreamConfig()
-    weights, digest = _identified(model)
+    weights, digest = identified(model)
     settings = {"verb": "encode", "model": digest, "input": origin, "chunk": config.chunk}
     settings["properties"] = properties
     rows = iter(smiles)
@@ -82,7 +82,7 @@ def decode(
     included, as in `encode`.
     """
     config = config or StreamConfig()
-    weights, digest = _identified(model)
+    weights, digest = identified(model)
     origin: object = "-"
     total = None
     if isinstance(source, str | Path):
@@ -109,7 +109,7 @@ def sample(
     are others than those of `MolVAE.sample`. Errors as in `encode`.
     """
     config = config or StreamConfig()
-    weights, digest = _identified(model)
+    weights, digest = identified(model)
     settings = {"verb": "sample", "model": digest, "number": number, "chunk": config.chunk}
     drawing = {"temperature": temperature, "beam": beam, "standard": standard}
     settings |= {"seed": seed, **drawing}
@@ -147,7 +147,7 @@ def decode_rows(
     return [next(strings) if row else None for row in there.tolist()]
 
 
-def _identified(model: str | Path) -> tuple[Path, str]:
+def identified(model: str | Path) -> tuple[Path, str]:
     """A model's name or file -> its file and a digest of the content."""
     MolVAE.load(model)  # whatever is wrong with it is said before the work begins
     path = shipped().get(str(model), Path(model)).resolve()

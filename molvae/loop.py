@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -85,13 +85,14 @@ def optimize(
         MolvaeError: the history belongs to other settings or another model, or every evaluation
             failed.
     """
-    config, history = config or OptimizeConfig(), oracle.history
-    _agree(oracle, start, {**asdict(config), "latent": model.latent})
+    history = oracle.history
+    complete = (config or OptimizeConfig()).complete(oracle.budget, history.settings)
+    _agree(oracle, start, {**complete._asdict(), "latent": model.latent})
     search: LatentRounds | GeneticSearch
-    if config.strategy == GENETIC:
-        search = GeneticSearch(oracle, start, config.batch, config.initial, config.seed)
+    if complete.strategy == GENETIC:
+        search = GeneticSearch(oracle, start, complete.batch, complete.initial, complete.seed)
     else:
-        search = LatentRounds(model, oracle, start, config)
+        search = LatentRounds(model, oracle, start, complete)
     stopped = "the budget is spent"
     while oracle.remaining:
         k = history.next_iteration

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,16 +50,16 @@ class OptimizeConfig:
     Attributes:
         strategy: a name from `molvae.search.strategies`, or "ga": a genetic algorithm, which makes
             no use of the latent space and is there to compare with.
-        batch: candidates per round, q.
+        batch: candidates per round, q; None for 1 % of the budget, at least 10, and for 5 of "ga".
         initial: molecules of the first round, two thirds from the data set, a third decoded prior
-            samples.
+            samples; None for 1 % of the budget, at least 30.
         pool: latent points decoded together, p; several pools, where they hold little new.
         seed: of all randomness.
     """
 
     strategy: str = "ei"
-    batch: int = 10
-    initial: int = 30
+    batch: int | None = None
+    initial: int | None = None
     pool: int = 256
     seed: int = 0
 
@@ -67,17 +67,35 @@ class OptimizeConfig:
         if self.strategy != GENETIC:
             _ = strategies[self.strategy]  # a wrong name is told at once
         for name in ("batch", "initial", "pool"):
-            if getattr(self, name) < 1:
-                raise MolvaeError(f"{name} must be at least 1, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise MolvaeError(f"{name} must be at least 1, not {value}")
         if self.seed < 0:
             raise MolvaeError(f"the seed must not be negative, got {self.seed}")
+
+    def complete(self, budget: int, begun: Mapping[str, Any]) -> Complete:
+        """Fill in what follows from the budget, or what a run was begun with."""
+        least = 5 if self.strategy == GENETIC else max(10, budget // 100)
+        batch = self.batch or begun.get("batch") or least
+        initial = self.initial or begun.get("initial") or max(30, budget // 100)
+        return Complete(self.strategy, batch, initial, self.pool, self.seed)
+
+
+class Complete(NamedTuple):
+    """An `OptimizeConfig` without None."""
+
+    strategy: str
+    batch: int
+    initial: int
+    pool: int
+    seed: int
 
 
 class LatentRounds:
     """What stays the same from round to round: the model, the start molecules, the bounds."""
 
     def __init__(
-        self, model: LatentSpace, oracle: Oracle, start: Sequence[str], config: OptimizeConfig
+        self, model: LatentSpace, oracle: Oracle, start: Sequence[str], config: Complete
     ) -> None:
         self.model, self.oracle, self.start, self.config = model, oracle, start, config
         self.make = strategies[config.strategy]

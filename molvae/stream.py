@@ -109,7 +109,7 @@ def run(
             ) from error
     if reading.failure is not None:
         raise reading.failure
-    _record(folder / TOTAL, {"parts": reading.parts, "rows": reading.rows})
+    agree(folder / TOTAL, {"parts": reading.parts, "rows": reading.rows})
     return done.plus(reading.found)
 
 
@@ -189,7 +189,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
         raise MolvaeError(
             f"{folder}: is not empty, and not a folder of parts: choose another --out"
         )
-    _record(folder / SETTINGS, settings)
+    agree(folder / SETTINGS, settings)
 
 
 def _sweep(folder: Path, config: StreamConfig) -> None:
@@ -200,8 +200,8 @@ def _sweep(folder: Path, config: StreamConfig) -> None:
             path.unlink(missing_ok=True)
 
 
-def _record(path: Path, values: dict[str, Any]) -> None:
-    """Write values that every shard must agree on, where they are not there yet.
+def agree(path: Path, values: dict[str, Any]) -> None:
+    """Write values that all who share a folder must agree on, where they are not there yet.
 
     Raises:
         MolvaeError: others are there.

@@ -17,6 +17,7 @@ SMALLER = {  # the same commands, ended sooner
     "fit-prior": ["--data", "zinc", "--molecules", "100", "--epochs", "0.5"],
     "report": ["--molecules", "50", "--samples", "50"],
     "optimize": ["--budget", "50"],
+    "benchmark": ["--budget", "30", "--tasks", "qed"],
 }
 COMMANDS = re.findall(r"`(molvae [a-z-]+[^`]*)`", README.replace("molvae VERB", ""))
 
@@ -42,6 +43,8 @@ def test_each_command_of_the_table_runs(
     (tmp_path / "my.smi").write_text("CCO\nc1ccccc1\n")
     (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(load("zinc").smiles[:200]))
     shutil.copy(shipped()["zinc"], tmp_path / "my.safetensors")
+    (tmp_path / "dock.sh").write_text("#!/bin/sh\necho ${#1}\n")
+    (tmp_path / "dock.sh").chmod(0o755)
     words = shlex.split(command)[1:]
     if words[0] == "decode":
         assert main(["encode", "my.smi", "--out", words[1]]) == 0

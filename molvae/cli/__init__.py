@@ -20,6 +20,7 @@ VERBS = {
     "fit-prior": "fit a prior to the latent points of molecules",
     "report": "measure a model: statistics table, reconstruction, validity",
     "optimize": "search the latent space for better molecules",
+    "benchmark": "search on all tasks of a suite, beside published results",
     "sample": "new molecules from the prior",
     "encode": "SMILES to latent points",
     "decode": "latent points to SMILES",

@@ -35,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "model": "zinc",
     "strategy": "ei",
     "budget": 250,
-    "batch": 10,
+    "batch": None,
     "seed": 0,
 }
 SHOWN, KEPT, DRAWN = 10, 100, 20  # best molecules in the terminal, in best.csv, in best.png
@@ -58,11 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("model", "a shipped model or a .safetensors file"),
         ("strategy", f"{', '.join(strategies)} or, to compare with, ga: a genetic algorithm"),
         ("budget", "unique molecules to evaluate"),
-        ("batch", "molecules chosen per round"),
         ("seed", "of all randomness"),
     ):
         default = DEFAULTS[name]
         parser.add_argument(f"--{name}", type=type(default), help=f"{text} (default: {default})")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help="molecules chosen per round (default: 1%% of the budget, at least 10)",
+    )
     parser.add_argument("--data", help="where to start: a data set (default: the model's own)")
     parser.add_argument(
         "--heavy-atoms",

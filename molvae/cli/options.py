@@ -86,7 +86,7 @@ def add_stream(parser: argparse.ArgumentParser) -> None:
     add_backend(group)
 
 
-def add_backend(group: argparse._ArgumentGroup) -> None:
+def add_backend(group: argparse._ActionsContainer) -> None:
     """Declare `--backend`."""
     group.add_argument(
         "--backend",
