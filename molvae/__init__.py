@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from molvae.chem.history import History
     from molvae.chem.oracle import Oracle
     from molvae.errors import MolvaeError
-    from molvae.loop import Result, optimize
+    from molvae.loop import Result, Search, optimize
     from molvae.model import MolVAE
     from molvae.rounds import OptimizeConfig
 
@@ -23,9 +23,19 @@ _HOMES = {
     "OptimizeConfig": "molvae.rounds",
     "Oracle": "molvae.chem.oracle",
     "Result": "molvae.loop",
+    "Search": "molvae.loop",
     "optimize": "molvae.loop",
 }
-__all__ = ["History", "MolVAE", "MolvaeError", "OptimizeConfig", "Oracle", "Result", "optimize"]
+__all__ = [
+    "History",
+    "MolVAE",
+    "MolvaeError",
+    "OptimizeConfig",
+    "Oracle",
+    "Result",
+    "Search",
+    "optimize",
+]
 
 
 def __getattr__(name: str) -> Any:

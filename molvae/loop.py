@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from molvae.chem.baseline import GeneticSearch
 from molvae.chem.history import Iteration, Record
+from molvae.chem.oracle import BudgetError, Oracle
 from molvae.errors import MolvaeError
 from molvae.rounds import GENETIC, LatentRounds, LatentSpace, OptimizeConfig
 from molvae.search.strategies import Floats
@@ -19,7 +20,7 @@ from molvae.search.strategies import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-    from molvae.chem.oracle import Oracle
+ASKED = "asked"  # where the history keeps the round that is being evaluated elsewhere
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,11 @@ def optimize(
             failed.
     """
     history = oracle.history
-    complete = (config or OptimizeConfig()).complete(oracle.budget, history.settings)
-    _agree(oracle, start, {**complete._asdict(), "latent": model.latent})
-    search: LatentRounds | GeneticSearch
-    if complete.strategy == GENETIC:
-        search = GeneticSearch(oracle, start, complete.batch, complete.initial, complete.seed)
-    else:
-        search = LatentRounds(model, oracle, start, complete)
+    rounds = _rounds(model, oracle, start, config)
     stopped = "the budget is spent"
     while oracle.remaining:
         k = history.next_iteration
-        names, z, iteration = search.candidates(k)
+        names, z, iteration = rounds.candidates(k)
         if not names:
             stopped = "several pools in a row held no new valid molecule"
             break
@@ -106,6 +101,85 @@ def optimize(
         if on_iteration is not None:
             on_iteration(iteration)
     return Result(history.records(), history.iterations(), stopped)
+
+
+class Search:
+    """A search whose molecules are evaluated elsewhere, for instance in a laboratory.
+
+    Days may pass, and other processes: all that there is to remember is in the oracle's history.
+
+    >>> from molvae import MolVAE, Oracle
+    >>> from molvae.chem.objectives import measured
+    >>> oracle = Oracle(measured("activity"), budget=40)  # history=History("lab.sqlite") keeps it
+    >>> search = Search(MolVAE.load("qm9"), oracle, start=["CCO", "CCN", "CCOC"])
+    >>> names = search.ask()
+    >>> search.tell({names[0]: 1.5, names[1]: float("nan")})
+    >>> search.ask() == names[2:]
+    True
+    """
+
+    def __init__(
+        self,
+        model: LatentSpace,
+        oracle: Oracle,
+        start: Sequence[str] = (),
+        config: OptimizeConfig | None = None,
+    ) -> None:
+        """Arguments and errors as of `optimize`."""
+        self._model, self._oracle = model, oracle
+        self._rounds = _rounds(model, oracle, start, config)
+
+    def ask(self) -> list[str]:
+        """Return the canonical SMILES of this round whose values are not told yet.
+
+        The next round begins when all of them are. None are returned when the budget is spent, or
+        nothing new was found.
+        """
+        history = self._oracle.history
+        k = history.next_iteration
+        asked = history.settings.get(ASKED, {})
+        if asked.get("round") != k:
+            names, _, iteration = self._rounds.candidates(k)
+            names = names[: self._oracle.remaining]
+            history.add_iteration(replace(iteration, candidates=len(names)))
+            asked = {"round": k, "names": names}
+            history.save_settings({ASKED: asked})
+        return [name for name in asked["names"] if name not in history]
+
+    def tell(self, values: Mapping[str, float]) -> None:
+        """Store values by SMILES, NaN for a measurement that failed; not only of what was asked.
+
+        Raises:
+            MolvaeError: a molecule that is not admissible, or has a value already; more of them
+                than the budget has left. None is stored then.
+        """
+        oracle, asked = self._oracle, self._oracle.history.settings.get(ASKED, {})
+        told: dict[str, float] = {}
+        for smiles, value in values.items():
+            name = oracle.admissible(smiles)
+            if name is None:
+                raise MolvaeError(f"{smiles!r} is no molecule that this search admits")
+            if name in told or name in oracle.history:
+                raise MolvaeError(f"{smiles!r} has a value already")
+            told[name] = value
+        if len(told) > oracle.remaining:
+            raise BudgetError(f"{len(told)} values, but {oracle.remaining} evaluations are left")
+        for name, value in told.items():
+            z = None
+            if self._model.encodable(name):
+                z = np.asarray(self._model.encode([name]), dtype=np.float32)[0]
+            oracle.tell(name, value, asked["round"] if name in asked.get("names", ()) else -1, z)
+
+
+def _rounds(
+    model: LatentSpace, oracle: Oracle, start: Sequence[str], config: OptimizeConfig | None
+) -> LatentRounds | GeneticSearch:
+    """What proposes, once the history agrees that it is the same search."""
+    complete = (config or OptimizeConfig()).complete(oracle.budget, oracle.history.settings)
+    _agree(oracle, start, {**complete._asdict(), "latent": model.latent})
+    if complete.strategy == GENETIC:
+        return GeneticSearch(oracle, start, complete.batch, complete.initial, complete.seed)
+    return LatentRounds(model, oracle, start, complete)
 
 
 def _agree(oracle: Oracle, start: Sequence[str], settings: dict[str, Any]) -> None:

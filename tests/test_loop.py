@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import sys
@@ -13,10 +14,11 @@ from rdkit import Chem
 
 from molvae.chem.datasets import DataSet
 from molvae.chem.history import History
+from molvae.chem.objectives import measured, objectives
 from molvae.chem.oracle import Oracle
 from molvae.cli import main
 from molvae.errors import MolvaeError
-from molvae.loop import Result, optimize
+from molvae.loop import Result, Search, optimize
 from molvae.rounds import GENETIC, OptimizeConfig
 from molvae.search.strategies import strategies
 
@@ -297,3 +299,58 @@ def test_a_genetic_algorithm_spends_the_same_budget_and_goes_on_where_it_stopped
     scores = [y for _, y in whole]
     assert np.mean(scores[60:]) > np.mean(scores[:30])  # it has learned something
     assert all(8 <= Chem.MolFromSmiles(s).GetNumHeavyAtoms() <= 30 for s, _ in whole)
+
+
+def test_a_laboratory_is_asked_and_tells_over_several_days(tmp_path: Path) -> None:
+    def today() -> tuple[Search, Oracle]:
+        history = History(tmp_path / "lab.sqlite")
+        oracle = Oracle(measured("grease"), 30, history, heavy_atoms=(2, 14))
+        return Search(Chains(), oracle, START, OptimizeConfig(initial=12, batch=6, seed=1)), oracle
+
+    def grease(smiles: str) -> float:
+        return objectives["logP"].function(Chem.MolFromSmiles(smiles))
+
+    search, oracle = today()
+    first = search.ask()
+    assert len(set(first)) == len(first) > 6
+    assert search.ask() == first
+    search.tell({name: grease(name) for name in first[:5]} | {first[5]: math.nan})
+    again, oracle = today()
+    assert again.ask() == first[6:]
+    again.tell({"CCCCCCCCCl": grease("CCCCCCCCCl")})  # measured without being asked for
+    assert today()[0].ask() == first[6:]
+    again.tell(
+        {Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(n), 1)[0]: grease(n) for n in first[6:]}
+    )
+    while names := today()[0].ask():
+        assert not set(names) & set(first)
+        search, oracle = today()
+        search.tell({name: grease(name) for name in names})
+    assert oracle.remaining == 0
+    records = oracle.history.records()
+    assert [r.error for r in records if np.isnan(r.y)] == ["told nan"]
+    assert max(r.y for r in records[13:]) > max(r.y for r in records[:13])
+    with pytest.raises(MolvaeError, match="1 values, but 0 evaluations are left"):
+        search.tell({"CCCCCCO": 1.0})
+
+
+def test_what_is_told_must_be_new_and_admissible() -> None:
+    search = Search(Chains(), Oracle(measured("grease"), 30, heavy_atoms=(2, 14)), START)
+    search.tell({"CCO": 1.0})
+    for told, message in (
+        ({"CCCC": 1.0, "OCC": 2.0}, "has a value already"),
+        ({"CCCC": 1.0, "C(": 2.0}, "no molecule that this search admits"),
+        ({"C" * 20: 2.0}, "no molecule that this search admits"),
+        ({"CCCN": 1.0, "NCCC": 2.0}, "has a value already"),
+    ):
+        with pytest.raises(MolvaeError, match=message):
+            search.tell(told)
+    search.tell({"CCCC": 2.0, "CCCN": 3.0})  # none of them was stored before
+
+
+def test_a_measured_quantity_is_not_computed() -> None:
+    oracle = Oracle(measured("affinity", maximise=False), 5)
+    assert np.isnan(oracle(["CCO"])).all()
+    assert "has to be told" in str(oracle.history["CCO"].error)
+    oracle.tell("CCN", 2.0)
+    assert oracle.history["CCN"].y == -2.0

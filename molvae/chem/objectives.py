@@ -79,6 +79,15 @@ def as_objective(given: str | Property | Objective) -> Objective:
     return Objective(name, function)
 
 
+def measured(name: str, *, maximise: bool = True) -> Objective:
+    """A quantity that no function computes: its values are told (`molvae.Search`)."""
+    return Objective(name, _not_computed, maximise, "measured elsewhere")
+
+
+def _not_computed(mol: Mol) -> float:
+    raise RuntimeError("this quantity is measured elsewhere, and has to be told")
+
+
 def _look_up(name: str) -> Objective | Property:
     if name.startswith("cmd:"):
         return Command.parse(name.removeprefix("cmd:"))

@@ -113,6 +113,20 @@ class Oracle:
         values = [math.nan if name is None else self.history[name].y for name in names]
         return np.array(values, dtype=np.float64)
 
+    def tell(
+        self, name: str, value: float, iteration: int = -1, z: NDArray[np.floating] | None = None
+    ) -> None:
+        """Store the property of a canonical SMILES that was evaluated elsewhere, NaN for a failure.
+
+        Raises:
+            BudgetError: none of the budget is left.
+            MolvaeError: it has a value already.
+        """
+        if not self.remaining:
+            raise BudgetError(f"all {self.budget} evaluations are spent")
+        error = None if math.isfinite(value) else f"told {value}"
+        self._store(Outcome(name, value if error is None else math.nan, error, 0.0), iteration, z)
+
     def _store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
         name, value, error, seconds = outcome
         y = value if self.objective.maximise else -value  # the one place where a sign is turned
