@@ -188,6 +188,7 @@ def _agree(oracle: Oracle, start: Sequence[str], settings: dict[str, Any]) -> No
         **settings,
         "objective": oracle.objective.name,
         "heavy_atoms": oracle.heavy_atoms and list(oracle.heavy_atoms),
+        "constraints": [c.text for c in oracle.constraints],
         "start": hashlib.sha256("\n".join(start).encode()).hexdigest()[:16],
     }
     stored = oracle.history.settings

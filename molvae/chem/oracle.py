@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit.Chem import MolToSmiles
 
+from molvae.chem.constraints import constraint
 from molvae.chem.evaluation import Effort, Outcome, evaluations
 from molvae.chem.history import History, Record
 from molvae.chem.molecules import parse
@@ -41,6 +42,7 @@ class Oracle:
         heavy_atoms: Sequence[int] | None = None,
         on_evaluation: Callable[[Record], None] | None = None,
         effort: Effort | None = None,
+        constraints: Sequence[str] = (),
     ) -> None:
         """Join an objective, a budget and a history.
 
@@ -53,9 +55,11 @@ class Oracle:
             on_evaluation: called after each new evaluation is stored.
             effort: in how many processes, with which time limit, and how often again; None is
                 in this one, without a limit, once.
+            constraints: what an admissible molecule must be like, as in `molvae.chem.constraints`.
 
         Raises:
-            MolvaeError: an unknown objective, a budget below 1, or an empty size range.
+            MolvaeError: an unknown objective, a budget below 1, an empty size range, or a
+                constraint that is not understood.
         """
         if budget < 1:
             raise MolvaeError(f"the budget must be at least 1 evaluation, not {budget}")
@@ -68,6 +72,7 @@ class Oracle:
         self.heavy_atoms = heavy_atoms
         self.on_evaluation = on_evaluation
         self.effort = effort or Effort()
+        self.constraints = [constraint(text) for text in constraints]
 
     @property
     def remaining(self) -> int:
@@ -75,12 +80,12 @@ class Oracle:
         return max(0, self.budget - len(self.history))
 
     def admissible(self, smiles: str) -> str | None:
-        """SMILES -> its canonical form, or None where it is invalid or outside the size bound."""
+        """SMILES -> its canonical form, or None where it is invalid or must not be evaluated."""
         mol = parse(smiles)
-        if mol is None:
-            return None
         low, high = self.heavy_atoms or (0, math.inf)
-        return MolToSmiles(mol) if low <= mol.GetNumHeavyAtoms() <= high else None
+        if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
+            return None
+        return MolToSmiles(mol) if all(c.met(mol) for c in self.constraints) else None
 
     def __call__(
         self,

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "strategy": "ei",
     "budget": 250,
     "batch": None,
+    "constraint": [],
     "seed": 0,
 }
 SHOWN, KEPT, DRAWN = 10, 100, 20  # best molecules in the terminal, in best.csv, in best.png
@@ -76,6 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="size of admissible molecules (default: the range of the model's training data)",
     )
     parser.add_argument(
+        "--constraint",
+        nargs="+",
+        metavar="TEXT",
+        help="what molecules must be like: 'SAS<4', 'MolWt<500', 'similarity(SMILES)>=0.4', "
+        "'has:SMARTS', 'lacks:SMARTS', 'alerts:PAINS'; others are not evaluated",
+    )
+    parser.add_argument(
         "--out", type=Path, help="run folder (default: runs/OBJECTIVE-STRATEGY-seedSEED)"
     )
     parser.add_argument(
@@ -113,7 +121,13 @@ def run(args: argparse.Namespace) -> int:
             model, start = _loaded(chosen)
             low, high = chosen["heavy_atoms"]
             effort = Effort(args.jobs, args.time_limit, args.retries)
-            oracle = Oracle(objective, chosen["budget"], heavy_atoms=(low, high), effort=effort)
+            oracle = Oracle(
+                objective,
+                chosen["budget"],
+                heavy_atoms=(low, high),
+                effort=effort,
+                constraints=chosen["constraint"],
+            )
             oracle.history = history = _opened(folder, chosen)  # once all else is in order
             print(
                 f"maximise {objective.label} with {config.strategy}: {oracle.budget} evaluations, "
@@ -154,7 +168,7 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     if not begun:
         raise MolvaeError(f"{folder} holds no run to resume")
     try:
-        stored = json.loads((folder / "config.json").read_text())
+        stored = {"constraint": [], **json.loads((folder / "config.json").read_text())}
         changed = [k for k in names if given.get(k, stored[k]) != stored[k] and k != "budget"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MolvaeError(f"{folder / 'config.json'} is damaged: {error!r}") from error
