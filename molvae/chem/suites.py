@@ -51,9 +51,6 @@ class Task:
         return float(self.score(mol))
 
 
-# what is measured
-
-
 def log_p(mol: Mol) -> float:
     """Crippen's logP."""
     return float(CalcCrippenDescriptors(mol)[0])
@@ -123,9 +120,6 @@ def formula(text: str) -> Score:
     return score
 
 
-# how it is scored
-
-
 def bell(distance: float, sigma: float) -> float:
     """A distance -> 1 at 0, and falling as a Gaussian does."""
     return math.exp(-0.5 * (distance / sigma) ** 2)
@@ -164,9 +158,6 @@ def geometric(*scores: Score) -> Score:
 def arithmetic(*scores: Score) -> Score:
     """The arithmetic mean."""
     return lambda mol: sum(score(mol) for score in scores) / len(scores)
-
-
-# the tasks
 
 
 CAMPHOR, MENTHOL = "CC1(C)C2CCC1(C)C(=O)C2", "CC(C)C1CCC(C)CC1O"
