@@ -105,10 +105,14 @@ def benchmark(
         on_run: called with the row of each finished run.
 
     Raises:
-        MolvaeError: as `optimize`.
+        MolvaeError: as `optimize`; or the shard has no run.
     """
+    runs = config.runs()
+    if not runs:
+        i, n = config.shard
+        raise MolvaeError(f"shard {i}/{n} has no run: there are fewer than {i} in all")
     folder.mkdir(parents=True, exist_ok=True)
-    for run in config.runs():
+    for run in runs:
         path = folder / f"{run.name}.json"
         if not path.exists():
             write(path, json.dumps(_carried_out(run, model, start, folder, effort)))

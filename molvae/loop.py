@@ -136,10 +136,14 @@ class Search:
         nothing new was found.
         """
         history = self._oracle.history
+        if not self._oracle.remaining:
+            return []
         k = history.next_iteration
         asked = history.settings.get(ASKED, {})
         if asked.get("round") != k:
             names, _, iteration = self._rounds.candidates(k)
+            if not names:
+                return []
             names = names[: self._oracle.remaining]
             history.add_iteration(replace(iteration, candidates=len(names)))
             asked = {"round": k, "names": names}

@@ -62,6 +62,15 @@ def test_one_that_hangs_and_one_that_crashes_are_failures_and_the_others_are_not
     assert sum(error is None for _, error in outcomes.values()) == 3
 
 
+def test_a_process_that_dies_is_one_line_and_what_was_known_is_kept(lab: Path) -> None:
+    history = History()
+    oracle = Oracle("odd_lab:odd", 10, history, effort=Effort(jobs=2))
+    oracle(["CCO", "CCN"])
+    with pytest.raises(MolvaeError, match="a process died while it evaluated; all that was known"):
+        oracle(["c1ccccc1", "C1CCCCC1"])
+    assert len(history) == 2
+
+
 @pytest.mark.parametrize("objective", ["QED", "pmo:median1"])
 def test_processes_find_what_this_one_finds(objective: str) -> None:
     here = found(objective, Effort())

@@ -327,6 +327,9 @@ def test_a_laboratory_is_asked_and_tells_over_several_days(tmp_path: Path) -> No
         search, oracle = today()
         search.tell({name: grease(name) for name in names})
     assert oracle.remaining == 0
+    rounds = len(oracle.history.iterations())
+    assert search.ask() == []
+    assert len(oracle.history.iterations()) == rounds
     records = oracle.history.records()
     assert [r.error for r in records if np.isnan(r.y)] == ["told nan"]
     assert max(r.y for r in records[13:]) > max(r.y for r in records[:13])

@@ -9,6 +9,7 @@ import signal
 import time
 import warnings
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -66,6 +67,11 @@ def evaluations(objective: Objective, smiles: Sequence[str], effort: Effort) -> 
         outcomes = unordered(effort.jobs)(tasks)
         try:
             yield from outcomes
+        except BrokenExecutor as error:
+            raise MolvaeError(
+                "a process died while it evaluated; all that was known is kept. With a time limit "
+                "such an evaluation fails alone"
+            ) from error
         finally:
             with warnings.catch_warnings():  # of what was under way when nobody wanted it any more
                 warnings.simplefilter("ignore")
@@ -113,7 +119,7 @@ def _limited(objective: Objective, name: str, seconds: float) -> tuple[float, st
     process = context.Process(target=_answer, args=(ask, objective, name))
     try:
         process.start()
-    except (AttributeError, TypeError, ImportError) as error:
+    except Exception as error:  # there are many ways of not being picklable
         raise MolvaeError(
             f"with a time limit the objective must be importable from other processes: {error}"
         ) from error
