@@ -15,7 +15,7 @@ from molvae.chem.history import Iteration, Record
 from molvae.chem.oracle import BudgetError, Oracle
 from molvae.errors import MolvaeError
 from molvae.rounds import GENETIC, LatentRounds, LatentSpace, OptimizeConfig
-from molvae.search.strategies import Floats
+from molvae.search.strategy import Floats
 
 if TYPE_CHECKING:
     import pandas as pd

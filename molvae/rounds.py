@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,11 @@ from molvae.chem.fingerprints import Fingerprints
 from molvae.chem.history import Iteration
 from molvae.chem.oracle import Oracle
 from molvae.errors import MolvaeError
-from molvae.search.strategies import Features, Floats, Observations, Strategy, strategies
+from molvae.search.strategies import strategies
+from molvae.search.strategy import Features, Floats, Observations, Strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GENETIC = "ga"
 CHOICE = 10  # new molecules per candidate that a round wants to choose from
@@ -36,6 +40,14 @@ class LatentSpace(Protocol):
 
     def encode(self, smiles: list[str]) -> Any:
         """SMILES (n) -> latent points (n, D)."""
+        ...
+
+    def properties(self, z: Any) -> pd.DataFrame:
+        """Latent points (n, D) -> the properties that are predicted there, a column each."""
+        ...
+
+    def gradient(self, z: Any, name: str) -> Any:
+        """Latent points (n, D) -> slopes (n, D) of one of these properties."""
         ...
 
     def decode(self, z: Any, *, beam: int) -> list[str]:
@@ -120,6 +132,8 @@ class LatentRounds:
                 y=np.array([[r.y] for r in known], dtype=np.float64),
                 bounds=self.bounds,
                 features=self._features([r.smiles for r in known], points),
+                rounds=np.array([r.iteration for r in known]),
+                predict=self._predicted,
             )
             strategy = self.make(observed, seed)
             names, z, decoded, valid = self._pool(strategy, seen, CHOICE * self.config.batch)
@@ -137,7 +151,8 @@ class LatentRounds:
         wanted = round(self.config.initial * 2 / 3)
         names = self._drawn(rng, wanted, seen)
         no_z = np.empty((0, self.model.latent))
-        nothing = Observations(no_z, np.empty((0, 1)), self.bounds, no_z)
+        none = np.empty(0, dtype=np.intp)
+        nothing = Observations(no_z, np.empty((0, 1)), self.bounds, no_z, none, self._predicted)
         sampling = strategies["prior"](nothing, [*seed, 1])
         q = self.config.initial - len(names)
         sampled, z, decoded, valid = self._pool(sampling, seen | set(names), q)
@@ -178,6 +193,12 @@ class LatentRounds:
     def _features(self, names: list[str], z: Floats) -> Features:
         """Molecules and their z (n, D) -> what the strategy sees of them."""
         return self.fingerprints(names) if self.make.sees == "fingerprints" else z
+
+    def _predicted(self, z: Floats) -> tuple[Floats, Floats]:
+        """Latent points (n, D) -> what the model predicts there (n, P), its slopes (n, P, D)."""
+        table = self.model.properties(z)
+        slopes = [np.asarray(self.model.gradient(z, name), np.float64) for name in map(str, table)]
+        return table.to_numpy(np.float64), np.stack(slopes, axis=1)
 
     def _encoded(self, names: list[str]) -> NDArray[np.float32]:
         if not names:

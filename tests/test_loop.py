@@ -48,6 +48,12 @@ class Chains:
             for c, n, o, x in counts
         ]
 
+    def properties(self, z: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame(np.asarray(z), columns=list(ELEMENTS))
+
+    def gradient(self, z: np.ndarray, name: str) -> np.ndarray:
+        return np.tile(np.eye(4)[ELEMENTS.index(name)], (len(z), 1))
+
 
 def run(history: History | None = None, objective=None, budget: int = 40, **settings) -> Result:
     oracle = Oracle(objective or "logP", budget, history, heavy_atoms=(2, 14))

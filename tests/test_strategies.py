@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from molvae.errors import MolvaeError
-from molvae.search.strategies import Observations, strategies
+from molvae.search.strategies import strategies
+from molvae.search.strategy import Observations
 
 DIMENSION = 8
 BOUNDS = np.array([[-3.0] * DIMENSION, [3.0] * DIMENSION])
@@ -26,8 +27,15 @@ def features(name: str, z: np.ndarray) -> np.ndarray:
     return (z[:, :, None] >= marks).astype(np.uint8).reshape(len(z), -1)
 
 
+def predict(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two properties of points, of which the quadratic is a difference, and their slopes."""
+    size, along = (z**2).sum(axis=1), 2 * z @ PEAK
+    return np.stack([size, along], axis=1), np.stack([2 * z, np.tile(2 * PEAK, (len(z), 1))], 1)
+
+
 def observed(name: str, z: np.ndarray, y: np.ndarray, bounds: np.ndarray = BOUNDS) -> Observations:
-    return Observations(z, y, bounds, features(name, z))
+    rounds = np.maximum(0, np.arange(len(z)) - 15) // 5  # 20 to begin with, then 5 a round
+    return Observations(z, y, bounds, features(name, z), rounds, predict)
 
 
 def observations(name: str, bounds: np.ndarray = BOUNDS) -> Observations:

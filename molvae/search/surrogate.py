@@ -16,6 +16,8 @@ from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
 
 from molvae.errors import MolvaeError
 
+BEST, OTHERS = 1_000, 500  # observations that a surrogate is made of
+
 
 def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> SingleTaskGP:
     """Features (n, F) and y (n, 1) -> a Gaussian process fitted by type-II maximum a posteriori.
@@ -49,16 +51,31 @@ def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> Sin
     return surrogate.eval()
 
 
+def kept(y: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Values (n,) -> rows that an exact surrogate is made of: the best, and random others.
+
+    So its cost stops growing with n. Rows whose y is NaN are left out.
+
+    Raises:
+        MolvaeError: fewer than two values are known.
+    """
+    order = np.argsort(-y, kind="stable")[: len(y) - int(np.isnan(y).sum())]
+    if len(order) < 2:
+        raise MolvaeError("a surrogate needs at least two molecules whose objective is known")
+    others = order[BEST:]
+    others = rng.choice(others, min(OTHERS, len(others)), replace=False)
+    return np.concatenate([order[:BEST], others])
+
+
 class TanimotoProcess:
     """A Gaussian process on sets: its kernel is the share of members that two sets have in common.
 
     k(a, b) = amplitude |a and b| / |a or b| (Jaccard; Ralaivola et al. 2005), and noise. Amplitude
-    and noise maximise the marginal likelihood of `FITTED` rows, the amplitude in closed form. Of
-    many observations it keeps the best ones and random others, so that its cost stops growing;
-    what it has not kept it does not know.
+    and noise maximise the marginal likelihood of `FITTED` rows, the amplitude in closed form. It
+    is made of the rows that `kept` chooses.
     """
 
-    BEST, OTHERS, FITTED = 1_000, 500, 400
+    FITTED = 400
     NOISE = 10.0 ** np.arange(-4, 0.5, 0.5)  # variances to choose from, the amplitude being 1
 
     def __init__(self, features: ArrayLike, y: ArrayLike, rng: np.random.Generator) -> None:
@@ -68,12 +85,7 @@ class TanimotoProcess:
             MolvaeError: fewer than two values of y are known.
         """
         values = np.asarray(y, dtype=np.float64)
-        order = np.argsort(-values, kind="stable")[: len(values) - int(np.isnan(values).sum())]
-        if len(order) < 2:
-            raise MolvaeError("a surrogate needs at least two molecules whose objective is known")
-        others = order[self.BEST :]
-        others = rng.choice(others, min(self.OTHERS, len(others)), replace=False)
-        rows = np.concatenate([order[: self.BEST], others])
+        rows = kept(values, rng)
         self._x = np.asarray(features)[rows].astype(np.float32)  # sums of ones are exact
         self._mean, self._scale = values[rows].mean(), values[rows].std() or 1.0
         standard = (values[rows] - self._mean) / self._scale
@@ -102,10 +114,21 @@ class TanimotoProcess:
 
     def predict(self, features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Features (m, F) -> mean (m,) and standard deviation (m,) of the objective."""
-        shares = _common_share(np.asarray(features, dtype=np.float32), self._x)
-        explained = (solve_triangular(self._root, shares.T, lower=True) ** 2).sum(axis=0)
-        deviation = np.sqrt(self.amplitude * (1 - explained).clip(0))
-        return self._mean + self._scale * (shares @ self._weights), self._scale * deviation
+        mean, half = self._explained(np.asarray(features, dtype=np.float32))
+        variance = self.amplitude * (1 - (half**2).sum(axis=0)).clip(0)
+        return mean, self._scale * np.sqrt(variance)
+
+    def joint(self, features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Features (m, F) -> mean (m,) and covariance (m, m) of the objective."""
+        x = np.asarray(features, dtype=np.float32)
+        mean, half = self._explained(x)
+        return mean, self._scale**2 * self.amplitude * (_common_share(x, x) - half.T @ half)
+
+    def _explained(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Features (m, F) -> mean (m,), and h (n, m): h'h is the covariance that is explained."""
+        shares = _common_share(x, self._x)
+        half: NDArray[np.float64] = solve_triangular(self._root, shares.T, lower=True)
+        return self._mean + self._scale * (shares @ self._weights), half
 
 
 def _common_share(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,0 +1,145 @@
+"""The lecture's loop: a Gaussian process on the latent space, and expected improvement."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.search.strategy import (
+    Floats,
+    Kind,
+    Observations,
+    Seed,
+    by_rank,
+    inside,
+    prior_samples,
+    strategies,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@strategies.register("ei")
+class ExpectedImprovement:
+    """Log expected improvement over a pool grown around the best molecules.
+
+    A decoder is reliable near molecules only, so the pool is made of steps of several lengths from
+    good observations (drawn by rank, Tripp, Daxberger & Hernández-Lobato 2020), of points on the
+    lines between them, of points on the way up the acquisition from the best, and of some prior
+    samples. The candidates maximise the joint log expected improvement of the batch over the
+    pool's molecules that promise most alone (Ament et al. 2023, "Unexpected improvements to
+    expected improvement"), greedily.
+    """
+
+    sees: ClassVar[Kind] = "latents"
+    steps = (0.15, 0.3, 0.5, 0.8)  # lengths of a step, in standard deviations of the observed z
+    rank_weight = 0.02  # share of the observations that carry most of the weight
+    ascents = 8  # how many of the best observations are moved up the acquisition
+    ascent_steps = 20
+    finalists = 5  # molecules per candidate that the joint acquisition is computed for
+
+    def __init__(self, seen: Observations, seed: Seed) -> None:
+        from molvae.search.surrogate import fit_surrogate, kept
+
+        self._rng = np.random.default_rng(seed)
+        self._bounds = seen.bounds
+        self._z, self._y = seen.known()
+        self._scale = self._z.std(axis=0)
+        rows = np.sort(kept(seen.y[:, 0], self._rng))
+        self._surrogate = fit_surrogate(seen.z[rows], seen.y[rows])
+        self._summits: Floats | None = None
+
+    def propose(self, p: int) -> Floats:
+        """Return p latent points (p, D): half steps, a quarter on lines, the rest see above."""
+        lines, uphill, prior = p // 4, p // 8, p // 8
+        points = [
+            self._steps(p - lines - uphill - prior),
+            self._lines(lines),
+            self._uphill(uphill),
+            prior_samples(self._bounds, prior, self._rng),
+        ]
+        return inside(np.concatenate(points), self._bounds)
+
+    def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
+        """Return up to q rows with the greatest joint log expected improvement, greedily."""
+        import torch
+        from botorch.acquisition.analytic import LogExpectedImprovement
+        from botorch.acquisition.logei import qLogExpectedImprovement
+        from botorch.optim import optimize_acqf_discrete
+        from botorch.sampling import SobolQMCNormalSampler
+        from linear_operator.utils.warnings import NumericalWarning
+
+        choices = torch.as_tensor(features, dtype=torch.float64)
+        if len(choices) <= q:
+            return np.arange(len(choices))
+        sampler = SobolQMCNormalSampler(torch.Size([128]), seed=int(self._rng.integers(2**31)))
+        best = float(self._y[0])
+        alone = LogExpectedImprovement(self._surrogate, best)
+        together = qLogExpectedImprovement(self._surrogate, best, sampler)
+        with torch.no_grad(), warnings.catch_warnings():
+            # molecules that share a latent point make a covariance singular, up to the jitter
+            warnings.simplefilter("ignore", NumericalWarning)
+            finalists = choices[
+                alone(choices[:, None]).argsort(descending=True)[: self.finalists * q]
+            ]
+            chosen, _ = optimize_acqf_discrete(together, q, finalists)
+        return _rows_of(_array(chosen), _array(choices))
+
+    def _good(self, count: int) -> Floats:
+        return by_rank(self._z, count, self.rank_weight, self._rng)
+
+    def _steps(self, count: int) -> Floats:
+        length = self._rng.choice(self.steps, size=(count, 1))
+        noise = self._rng.standard_normal((count, self._z.shape[1]))
+        ends: Floats = self._good(count) + length * self._scale * noise
+        return ends
+
+    def _lines(self, count: int) -> Floats:
+        start, end = self._good(count), self._good(count)
+        return start + self._rng.uniform(0.0, 1.3, size=(count, 1)) * (end - start)
+
+    def _uphill(self, count: int) -> Floats:
+        if self._summits is None:
+            self._summits = self._climb(self._z[: self.ascents])
+        row = self._rng.integers(len(self._summits), size=count)
+        way = self._rng.uniform(0.0, 1.0, size=(count, 1))
+        start = self._z[row]
+        return start + way * (self._summits[row] - start)
+
+    def _climb(self, starts: Floats) -> Floats:
+        """Starts (s, D) -> where some gradient steps on log expected improvement lead, (s, D)."""
+        import torch
+        from botorch.acquisition.analytic import LogExpectedImprovement
+        from botorch.optim import optimize_acqf
+
+        bounds = torch.as_tensor(self._bounds, dtype=torch.float64)
+        first = torch.as_tensor(inside(starts, self._bounds), dtype=torch.float64)
+        ends, _ = optimize_acqf(
+            LogExpectedImprovement(self._surrogate, float(self._y[0])),
+            bounds,
+            q=1,
+            num_restarts=len(first),
+            batch_initial_conditions=first[:, None],
+            options={"maxiter": self.ascent_steps},
+            return_best_only=False,
+            retry_on_optimization_warning=False,
+        )
+        return _array(ends[:, 0])
+
+
+def _array(points: Tensor) -> Floats:
+    array: Floats = points.detach().numpy()
+    return array
+
+
+def _rows_of(chosen: Floats, choices: Floats) -> NDArray[np.intp]:
+    """Rows of `choices` that equal those of `chosen`, each row once even where two are alike."""
+    rows: list[int] = []
+    for point in chosen:
+        alike = np.flatnonzero((choices == point).all(axis=1))
+        rows.append(next(int(row) for row in alike if row not in rows))
+    return np.array(rows, dtype=np.intp)
