@@ -69,6 +69,7 @@ def optimize(
     start: Sequence[str] = (),
     config: OptimizeConfig | None = None,
     on_iteration: Callable[[Iteration], None] | None = None,
+    leads: Sequence[str] = (),
 ) -> Result:
     """Search the latent space until the oracle's budget is spent.
 
@@ -81,18 +82,24 @@ def optimize(
         start: SMILES to draw the first molecules from, for instance a data set; may be empty.
         config: how to search.
         on_iteration: called at the end of each round.
+        leads: SMILES that are evaluated first, all that are admissible, in place of those drawn.
 
     Raises:
-        MolvaeError: the history belongs to other settings or another model, or every evaluation
-            failed.
+        MolvaeError: the history belongs to other settings or another model, no molecule to begin
+            with is admissible, or every evaluation failed.
     """
     history = oracle.history
-    rounds = _rounds(model, oracle, start, config)
+    rounds = _rounds(model, oracle, start, config, leads)
     stopped = "the budget is spent"
     while oracle.remaining:
         k = history.next_iteration
         names, z, iteration = rounds.candidates(k)
         if not names:
+            if not len(history):
+                raise MolvaeError(
+                    "no molecule to begin with is admissible: allow more sizes, loosen the "
+                    "constraints, or give some molecules that meet them"
+                )
             stopped = "several pools in a row held no new valid molecule"
             break
         history.add_iteration(iteration)
@@ -124,10 +131,11 @@ class Search:
         oracle: Oracle,
         start: Sequence[str] = (),
         config: OptimizeConfig | None = None,
+        leads: Sequence[str] = (),
     ) -> None:
         """Arguments and errors as of `optimize`."""
         self._model, self._oracle = model, oracle
-        self._rounds = _rounds(model, oracle, start, config)
+        self._rounds = _rounds(model, oracle, start, config, leads)
 
     def ask(self) -> list[str]:
         """Return the canonical SMILES of this round whose values are not told yet.
@@ -176,24 +184,32 @@ class Search:
 
 
 def _rounds(
-    model: LatentSpace, oracle: Oracle, start: Sequence[str], config: OptimizeConfig | None
+    model: LatentSpace,
+    oracle: Oracle,
+    start: Sequence[str],
+    config: OptimizeConfig | None,
+    leads: Sequence[str],
 ) -> LatentRounds | GeneticSearch:
     """What proposes, once the history agrees that it is the same search."""
     complete = (config or OptimizeConfig()).complete(oracle.budget, oracle.history.settings)
-    _agree(oracle, start, {**complete._asdict(), "latent": model.latent})
+    molecules = {"start": _digest(start), "leads": _digest(leads)}
+    _agree(oracle, {**complete._asdict(), **molecules, "latent": model.latent})
     if complete.strategy == GENETIC:
-        return GeneticSearch(oracle, start, complete.batch, complete.initial, complete.seed)
-    return LatentRounds(model, oracle, start, complete)
+        return GeneticSearch(oracle, start, leads, complete.batch, complete.initial, complete.seed)
+    return LatentRounds(model, oracle, start, leads, complete)
 
 
-def _agree(oracle: Oracle, start: Sequence[str], settings: dict[str, Any]) -> None:
+def _digest(smiles: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(smiles).encode()).hexdigest()[:16]
+
+
+def _agree(oracle: Oracle, settings: dict[str, Any]) -> None:
     """Save the settings of a new run; refuse to continue a run under other ones."""
     settings = {
         **settings,
         "objective": oracle.objective.name,
         "heavy_atoms": oracle.heavy_atoms and list(oracle.heavy_atoms),
         "constraints": [c.text for c in oracle.constraints],
-        "start": hashlib.sha256("\n".join(start).encode()).hexdigest()[:16],
     }
     stored = oracle.history.settings
     for name, value in settings.items():

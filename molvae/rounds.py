@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from molvae.chem.fingerprints import Fingerprints
 from molvae.chem.history import Iteration
+from molvae.chem.molecules import canonical
 from molvae.chem.oracle import Oracle
 from molvae.errors import MolvaeError
 from molvae.search.strategies import strategies
-from molvae.search.strategy import Features, Floats, Observations, Strategy
+from molvae.search.strategy import Features, Floats, Kind, Observations, Seed, Strategy, inside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 GENETIC = "ga"
 CHOICE = 10  # new molecules per candidate that a round wants to choose from
 ROUNDS = 5  # pools decoded in search of them before going on with fewer
+LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
+NEAR = (0.1, 1.0)  # least and greatest distance from the leads, in standard deviations of the prior
 MARGIN = 0.25  # the bounds reach beyond the encoded molecules by this share of their range
 
 
@@ -64,7 +67,8 @@ class OptimizeConfig:
             no use of the latent space and is there to compare with.
         batch: candidates per round, q; None for 1 % of the budget, at least 10, and for 5 of "ga".
         initial: molecules of the first round, two thirds from the data set, a third decoded prior
-            samples; None for 1 % of the budget, at least 30.
+            samples, or the leads, all of them, and some around them; None for 1 % of the budget, at
+            least 30.
         pool: latent points decoded together, p; several pools, where they hold little new.
         seed: of all randomness.
     """
@@ -107,9 +111,16 @@ class LatentRounds:
     """What stays the same from round to round: the model, the start molecules, the bounds."""
 
     def __init__(
-        self, model: LatentSpace, oracle: Oracle, start: Sequence[str], config: Complete
+        self,
+        model: LatentSpace,
+        oracle: Oracle,
+        start: Sequence[str],
+        leads: Sequence[str],
+        config: Complete,
     ) -> None:
         self.model, self.oracle, self.start, self.config = model, oracle, start, config
+        admitted = (oracle.admissible(lead) for lead in leads)
+        self.leads = dict.fromkeys(n for n in admitted if n is not None and model.encodable(n))
         self.make = strategies[config.strategy]
         placed = [(r.smiles, r.z) for r in oracle.history.records() if r.z is not None]
         if placed and not self._placed_alike(*placed[0]):
@@ -146,27 +157,39 @@ class LatentRounds:
     def _first(
         self, seen: set[str], seed: list[int]
     ) -> tuple[list[str], NDArray[np.float32], int, int]:
-        """Molecules to begin with: some of the data set, some decoded prior samples."""
+        """Molecules to begin with: the leads and some around them, or random ones.
+
+        The latter are drawn from the data set and decoded from prior samples.
+        """
         rng = np.random.default_rng(seed)
         wanted = round(self.config.initial * 2 / 3)
-        names = self._drawn(rng, wanted, seen)
+        leads = [name for name in self.leads if name not in seen]
+        names = leads or self._drawn(rng, wanted, seen, self.oracle.admissible)
         no_z = np.empty((0, self.model.latent))
         none = np.empty(0, dtype=np.intp)
         nothing = Observations(no_z, np.empty((0, 1)), self.bounds, no_z, none, self._predicted)
-        sampling = strategies["prior"](nothing, [*seed, 1])
-        q = self.config.initial - len(names)
+        sampling: Strategy = strategies["prior"](nothing, [*seed, 1])
+        if self.leads:
+            sampling = Around(self._encoded(list(self.leads)), self.bounds, [*seed, 1])
+        q = max(0, self.config.initial - len(names))
         sampled, z, decoded, valid = self._pool(sampling, seen | set(names), q)
         names += sampled[:q]
         z = np.concatenate([self._encoded(names[: len(names) - len(sampled[:q])]), z[:q]])
         return names, z, decoded, valid
 
-    def _drawn(self, rng: np.random.Generator, count: int, seen: set[str]) -> list[str]:
-        """Draw admissible, encodable, unseen molecules of the data set."""
+    def _drawn(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        seen: set[str],
+        admit: Callable[[str], str | None],
+    ) -> list[str]:
+        """Draw encodable, unseen molecules of the data set that are admitted."""
         names: dict[str, None] = {}
-        for row in rng.permutation(len(self.start)):
+        for row in rng.permutation(len(self.start))[:LOOKED_AT]:
             if len(names) == count:
                 break
-            name = self.oracle.admissible(self.start[row])
+            name = admit(self.start[row])
             if name is not None and name not in seen and self.model.encodable(name):
                 names[name] = None
         return list(names)
@@ -208,7 +231,7 @@ class LatentRounds:
     def _bounds(self) -> Floats:
         """The box (2, D) around data-set molecules and the bulk of the prior."""
         prior = np.full((2, self.model.latent), 4.0) * [[-1.0], [1.0]]
-        names = self._drawn(np.random.default_rng(self.config.seed), 200, set())
+        names = self._drawn(np.random.default_rng(self.config.seed), 200, set(), canonical)
         if not names:
             return prior
         z = self._encoded(names).astype(np.float64)
@@ -220,6 +243,27 @@ class LatentRounds:
         if not self.model.encodable(smiles):
             return False
         return bool(np.allclose(self._encoded([smiles])[0], z, atol=1e-2, rtol=1e-2))
+
+
+class Around:
+    """Points around the leads, before anything is known of them."""
+
+    sees: ClassVar[Kind] = "latents"
+
+    def __init__(self, leads: NDArray[np.float32], bounds: Floats, seed: Seed) -> None:
+        self._leads, self._bounds = leads, bounds
+        self._rng = np.random.default_rng(seed)
+
+    def propose(self, p: int) -> Floats:
+        """Return p points (p, D) at distances that differ by a factor of ten."""
+        near = self._leads[self._rng.integers(len(self._leads), size=p)].astype(np.float64)
+        low, high = np.log(NEAR)
+        length = np.exp(self._rng.uniform(low, high, (p, 1)))
+        return inside(near + length * self._rng.standard_normal(near.shape), self._bounds)
+
+    def choose(self, features: Features, q: int) -> NDArray[np.intp]:
+        """Return the first q rows."""
+        return np.arange(min(q, len(features)))
 
 
 def _array(z: ArrayLike) -> NDArray[np.float32]:

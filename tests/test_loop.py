@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
-from molvae.chem.datasets import DataSet
+from molvae.chem.datasets import DataSet, load
 from molvae.chem.history import History
 from molvae.chem.objectives import measured, objectives
 from molvae.chem.oracle import Oracle
@@ -121,6 +121,16 @@ def test_a_killed_and_resumed_run_equals_the_unbroken_one(tmp_path, after: int) 
     assert rest.calls == 40 - after
 
 
+@pytest.mark.parametrize("strategy", [*strategies, GENETIC])
+def test_every_strategy_goes_on_where_it_stopped(strategy: str) -> None:
+    history = History()
+    with pytest.raises(KeyboardInterrupt):
+        run(history, Interrupted(after=26), strategy=strategy, batch=5)
+    resumed = run(history, Interrupted(after=1000), strategy=strategy, batch=5)
+    whole = run(objective=Interrupted(after=1000), strategy=strategy, batch=5)
+    assert resumed.table["smiles"].tolist() == whole.table["smiles"].tolist()
+
+
 def test_a_larger_budget_continues_a_finished_run() -> None:
     history = History()
     run(history, budget=27)
@@ -168,7 +178,8 @@ def test_a_space_without_valid_molecules_stops_with_a_reason() -> None:
     result = optimize(barren, Oracle("logP", 40, heavy_atoms=(2, 14)), START, CONFIG)
     assert {r.smiles for r in result.records} == set(START)
     assert "no new valid molecule" in result.stopped
-    assert len(optimize(barren, Oracle("logP", 5), [], CONFIG).table) == 0
+    with pytest.raises(MolvaeError, match="no molecule to begin with is admissible"):
+        optimize(barren, Oracle("logP", 5), [], CONFIG)
 
 
 def test_a_space_that_runs_dry_stops() -> None:
@@ -189,6 +200,30 @@ def test_start_molecules_that_are_invalid_are_passed_over() -> None:
     assert "CCO" in set(result.table["smiles"])
 
 
+@pytest.mark.parametrize("strategy", ["ei", GENETIC])
+def test_leads_are_evaluated_first_all_of_them(strategy: str) -> None:
+    leads = ["OCCO", "NCCN", "OCCO", "C1CC1", "nonsense", "C" * 20]
+    oracle = Oracle("logP", 60, heavy_atoms=(2, 14))
+    config = OptimizeConfig(strategy, initial=8, batch=6, pool=64)
+    result = optimize(Chains(), oracle, START, config, leads=leads)
+    assert result.table["smiles"][:3].tolist() == ["OCCO", "NCCN", "C1CC1"]
+    first = result.table[result.table["iteration"] == 0]
+    assert len(first) == 8
+    if strategy == "ei":  # the others are found around them, not drawn
+        assert len(set(first["smiles"]) & set(START)) < 3
+    with pytest.raises(MolvaeError, match="leads"):
+        optimize(Chains(), oracle, START, config, leads=leads[:2])
+
+
+def test_one_lead_is_enough_under_a_constraint_that_no_start_molecule_meets() -> None:
+    constraints = ["similarity(CCCCCCCCOCCO)>=0.5"]
+    oracle = Oracle("logP", 12, heavy_atoms=(2, 14), constraints=constraints)
+    config = OptimizeConfig(initial=6, batch=3, pool=64)
+    result = optimize(Chains(), oracle, START, config, leads=["OCCOCCCCCCCC"])
+    assert len(result.table) >= 2
+    assert all(oracle.admissible(smiles) for smiles in result.table["smiles"])
+
+
 def test_wrong_settings_are_told() -> None:
     for settings in ({"batch": 0}, {"seed": -1}, {"strategy": "magic"}):
         with pytest.raises(MolvaeError):
@@ -202,7 +237,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr("molvae.model.MolVAE.load", lambda source: Chains())
     chains = DataSet("chains", START, 0, "chains")
-    monkeypatch.setattr("molvae.chem.datasets.load", lambda source, progress=False: chains)
+    monkeypatch.setattr(
+        "molvae.chem.datasets.load",
+        lambda source, progress=False: chains if source == "chains" else load(source),
+    )
     return tmp_path
 
 
@@ -267,6 +305,24 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert main(["optimize", "--out", "run", "--resume"]) == 0
     with History(folder / "run" / "history.sqlite") as history:
         assert len(history) == 50
+
+
+def test_the_command_begins_with_a_file_of_leads(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leads = tmp_path / "leads.smi"
+    leads.write_text("CCO first\nOCCO second\nC1CCCCC1CCCCCCCCCCC large\n")
+    words = ["optimize", "--budget", "16", "--out", str(folder), "--start", str(leads)]
+    assert main(words) == 0
+    with History(folder / "history.sqlite") as history:
+        assert [r.smiles for r in history.records()][:2] == ["CCO", "OCCO"]
+    assert "large" not in capsys.readouterr().out
+    leads.write_text("CCCO\n")
+    assert main([*words[:4], str(folder), "--resume", "--budget", "20"]) == 1
+    assert "leads" in capsys.readouterr().err
+    leads.write_text("C1CCCCC1CCCCCCCCCCC\n")
+    assert main([*words[:4], str(tmp_path / "other"), "--start", str(leads)]) == 1
+    assert "none of the molecules to begin with" in capsys.readouterr().err
 
 
 def test_wrong_words_leave_no_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

