@@ -15,6 +15,7 @@ from molvae.chem.history import Iteration, Record
 from molvae.chem.oracle import BudgetError, Oracle
 from molvae.errors import MolvaeError
 from molvae.rounds import GENETIC, LatentRounds, LatentSpace, OptimizeConfig
+from molvae.search.hypervolume import front, hypervolume, reference
 from molvae.search.strategy import Floats
 
 if TYPE_CHECKING:
@@ -25,31 +26,63 @@ ASKED = "asked"  # where the history keeps the round that is being evaluated els
 
 @dataclass(frozen=True)
 class Result:
-    """A finished search: its records in order, its rounds, and why it stopped."""
+    """A finished search: its records in order, its rounds, why it stopped, what it maximised."""
 
     records: list[Record]
     iterations: list[Iteration]
     stopped: str
+    labels: tuple[str, ...]
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per evaluation: number, iteration, smiles, y, error, seconds."""
+        """One row per evaluation: number, iteration, smiles, y, error, seconds.
+
+        Of several objectives each has a column, under its label.
+        """
         import pandas as pd
 
-        columns = ["number", "iteration", "smiles", "y", "error", "seconds"]
-        rows = [[getattr(record, name) for name in columns] for record in self.records]
+        rows = [
+            (r.number, r.iteration, r.smiles, *r.values, r.error, r.seconds) for r in self.records
+        ]
+        columns = ["number", "iteration", "smiles", *self._columns, "error", "seconds"]
         return pd.DataFrame(rows, columns=columns)
 
     def best(self, k: int = 10) -> pd.DataFrame:
-        """Return the k rows with the greatest y, best first; failures are left out."""
-        known = self.table.dropna(subset="y")
-        return known.sort_values("y", ascending=False, kind="stable").head(k).reset_index(drop=True)
+        """Return the k rows with the greatest y, best first; failures are left out.
+
+        Of several objectives those that no other row dominates, the best in the first one first.
+        """
+        rows = front(self._values) if len(self.labels) > 1 else slice(None)
+        known = self.table.iloc[rows].dropna(subset=self._columns[0])
+        ordered = known.sort_values(self._columns[0], ascending=False, kind="stable")
+        return ordered.head(k).reset_index(drop=True)
 
     @property
     def trace(self) -> Floats:
-        """Best y after each evaluation (n,), NaN before the first success."""
-        y = np.array([record.y for record in self.records], dtype=np.float64)
-        return np.fmax.accumulate(y) if len(y) else y
+        """Best y after each evaluation (n,), NaN before the first success.
+
+        Of several objectives the hypervolume of what was found, above `reference` of all of it.
+        """
+        y = self._values
+        if len(self.labels) == 1 or not len(self.best(1)):
+            return np.fmax.accumulate(y[:, 0]) if len(y) else y[:, 0]
+        below, best = reference(y), front(y[:0])
+        volumes = np.zeros(len(y))
+        for n in range(len(y)):
+            new = front(y[[*best, n]])
+            grown = len(best) in new  # the last of these rows
+            best = np.array([*best, n], dtype=np.intp)[new]
+            volumes[n] = hypervolume(y[best], below) if grown else volumes[max(n - 1, 0)]
+        return volumes
+
+    @cached_property
+    def _values(self) -> Floats:
+        rows = [record.values for record in self.records]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.labels))
+
+    @property
+    def _columns(self) -> list[str]:
+        return ["y"] if len(self.labels) == 1 else list(self.labels)
 
     @property
     def valid_fraction(self) -> float:
@@ -107,7 +140,7 @@ def optimize(
         oracle(names[:affordable], None if z is None else z[:affordable], iteration=k)
         if on_iteration is not None:
             on_iteration(iteration)
-    return Result(history.records(), history.iterations(), stopped)
+    return Result(history.records(), history.iterations(), stopped, tuple(oracle.labels))
 
 
 class Search:
@@ -158,22 +191,22 @@ class Search:
             history.save_settings({ASKED: asked})
         return [name for name in asked["names"] if name not in history]
 
-    def tell(self, values: Mapping[str, float]) -> None:
+    def tell(self, values: Mapping[str, float | Sequence[float]]) -> None:
         """Store values by SMILES, NaN for a measurement that failed; not only of what was asked.
 
         Raises:
             MolvaeError: a molecule that is not admissible, or has a value already; more of them
-                than the budget has left. None is stored then.
+                than the budget has left; not one value for each objective. None is stored then.
         """
         oracle, asked = self._oracle, self._oracle.history.settings.get(ASKED, {})
-        told: dict[str, float] = {}
+        told: dict[str, float | Sequence[float]] = {}
         for smiles, value in values.items():
             name = oracle.admissible(smiles)
             if name is None:
                 raise MolvaeError(f"{smiles!r} is no molecule that this search admits")
             if name in told or name in oracle.history:
                 raise MolvaeError(f"{smiles!r} has a value already")
-            told[name] = value
+            told[name] = oracle.values(value)
         if len(told) > oracle.remaining:
             raise BudgetError(f"{len(told)} values, but {oracle.remaining} evaluations are left")
         for name, value in told.items():
@@ -195,6 +228,8 @@ def _rounds(
     molecules = {"start": _digest(start), "leads": _digest(leads)}
     _agree(oracle, {**complete._asdict(), **molecules, "latent": model.latent})
     if complete.strategy == GENETIC:
+        if len(oracle.objectives) > 1:
+            raise MolvaeError(f"strategy {GENETIC} has one objective: join them in a file of goals")
         return GeneticSearch(oracle, start, leads, complete.batch, complete.initial, complete.seed)
     return LatentRounds(model, oracle, start, leads, complete)
 
@@ -207,7 +242,7 @@ def _agree(oracle: Oracle, settings: dict[str, Any]) -> None:
     """Save the settings of a new run; refuse to continue a run under other ones."""
     settings = {
         **settings,
-        "objective": oracle.objective.name,
+        "objective": ", ".join(objective.name for objective in oracle.objectives),
         "heavy_atoms": oracle.heavy_atoms and list(oracle.heavy_atoms),
         "constraints": [c.text for c in oracle.constraints],
     }

@@ -15,6 +15,7 @@ from molvae.chem.history import Iteration
 from molvae.chem.molecules import canonical
 from molvae.chem.oracle import Oracle
 from molvae.errors import MolvaeError
+from molvae.search.hypervolume import as_one
 from molvae.search.strategies import strategies
 from molvae.search.strategy import Features, Floats, Kind, Observations, Seed, Strategy, inside
 
@@ -138,9 +139,10 @@ class LatentRounds:
             names, z, decoded, valid = self._first(seen, seed)
         else:
             points = np.array([r.z for r in known], dtype=np.float64)
+            y = np.array([r.values for r in known], dtype=np.float64)
             observed = Observations(
                 z=points,
-                y=np.array([[r.y] for r in known], dtype=np.float64),
+                y=y if self.make.several else as_one(y, np.random.default_rng([*seed, 1])),
                 bounds=self.bounds,
                 features=self._features([r.smiles for r in known], points),
                 rounds=np.array([r.iteration for r in known]),
@@ -249,6 +251,7 @@ class Around:
     """Points around the leads, before anything is known of them."""
 
     sees: ClassVar[Kind] = "latents"
+    several: ClassVar[bool] = True
 
     def __init__(self, leads: NDArray[np.float32], bounds: Floats, seed: Seed) -> None:
         self._leads, self._bounds = leads, bounds

@@ -47,8 +47,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(objective: str, effort: Effort) -> dict[str, tuple[float, str | None]]:
-    outcomes = evaluations(as_objective(objective), SMILES, effort)
-    return {o.smiles: (o.value, o.error) for o in outcomes}
+    outcomes = evaluations([as_objective(objective)], SMILES, effort)
+    return {o.smiles: (o.values[0], o.error) for o in outcomes}
 
 
 def test_one_that_hangs_and_one_that_crashes_are_failures_and_the_others_are_not(lab: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_program_gets_the_molecule_as_one_word_and_no_shell(tmp_path: Path) ->
 
 def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
     command = script(tmp_path, f"sleep 300 & echo $! > {tmp_path}/child; wait")
-    outcome = next(iter(evaluations(as_objective(command), ["CCO"], Effort(seconds=2))))
+    outcome = next(iter(evaluations([as_objective(command)], ["CCO"], Effort(seconds=2))))
     assert outcome.error == "TimeoutError: no answer after 2 s"
     child = int((tmp_path / "child").read_text())
     for _ in range(50):
@@ -152,7 +152,7 @@ def test_efforts_that_make_no_sense() -> None:
         with pytest.raises(MolvaeError):
             Effort(**wrong)
     with pytest.raises(MolvaeError, match="must be importable from other processes"):
-        list(evaluations(as_objective(lambda mol: 1.0), ["CCO"], Effort(seconds=5)))
+        list(evaluations([as_objective(lambda mol: 1.0)], ["CCO"], Effort(seconds=5)))
 
 
 def test_optimize_with_a_program_from_the_command_line(tmp_path: Path) -> None:

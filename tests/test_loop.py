@@ -419,3 +419,74 @@ def test_a_measured_quantity_is_not_computed() -> None:
     assert "has to be told" in str(oracle.history["CCO"].error)
     oracle.tell("CCN", 2.0)
     assert oracle.history["CCN"].y == -2.0
+
+
+@pytest.mark.parametrize("strategy", ["ehvi", "ei", "neighbourhood"])
+def test_several_objectives_have_a_front_that_no_evaluation_dominates(strategy: str) -> None:
+    history = History()
+    oracle = Oracle(["QED", "logP", "SAS"], 40, history, heavy_atoms=(2, 14))
+    config = OptimizeConfig(strategy, batch=6, initial=12, pool=64)
+    result = optimize(Chains(), oracle, START, config)
+    columns = ["QED", "logP", "-SAS"]
+    assert list(result.table)[3:6] == columns
+    y = result.table[columns].to_numpy()
+    best = result.best(100)
+    rows = best[columns].to_numpy()
+    assert best["QED"].is_monotonic_decreasing
+    for row in rows:
+        assert not ((y >= row).all(axis=1) & (y > row).any(axis=1)).any()
+    others = result.table[~result.table["smiles"].isin(best["smiles"])][columns].to_numpy()
+    assert all((rows >= other).all(axis=1).any() for other in others)
+    assert (np.diff(result.trace) >= 0).all()
+    assert result.trace[-1] > result.trace[20] > 0
+    mol = Chem.MolFromSmiles(best["smiles"][0])
+    assert best["-SAS"][0] == -objectives["SAS"].function(mol)
+
+
+def test_several_objectives_are_kept_and_go_on(tmp_path: Path) -> None:
+    config = OptimizeConfig("ehvi", batch=6, initial=12, pool=64)
+
+    def table(history: History, budget: int) -> pd.DataFrame:
+        oracle = Oracle(["QED", "logP"], budget, history, heavy_atoms=(2, 14))
+        result = optimize(Chains(), oracle, START, config)
+        return result.table.drop(columns="seconds")
+
+    with History(tmp_path / "h.sqlite") as history:
+        table(history, 21)
+    with History(tmp_path / "h.sqlite") as history:
+        resumed = table(history, 30)
+    pd.testing.assert_frame_equal(resumed, table(History(), 30))
+    with History(tmp_path / "h.sqlite") as history, pytest.raises(MolvaeError, match="QED, logP"):
+        optimize(Chains(), Oracle("QED", 40, history, (2, 14)), START, config)
+
+
+def test_one_of_several_objectives_that_fails_fails_the_molecule() -> None:
+    def moody(mol: Chem.Mol) -> float:
+        return math.nan if mol.GetNumAtoms() % 2 else 1.0
+
+    oracle = Oracle(["logP", moody], 5)
+    y = oracle(["CCO", "CCCO", "nothing"])
+    assert y.shape == (3, 2)
+    assert np.isnan(y[[0, 2]]).all()
+    assert y[1, 1] == 1.0
+    assert "returned nan" in str(oracle.history["CCO"].error)
+    with pytest.raises(MolvaeError, match="a value for each of logP, moody"):
+        oracle.tell("CCCCO", 3.0)
+    oracle.tell("CCCCO", (3.0, 4.0))
+    assert oracle.history["CCCCO"].values == (3.0, 4.0)
+
+
+def test_the_command_draws_the_front_of_several_objectives(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["optimize", "--objective", "QED", "SAS", "--strategy", "ehvi", "--budget", "40"]
+    assert main([*words, "--out", "run"]) == 0
+    assert "no other one exceeds in everything" in capsys.readouterr().out
+    best = pd.read_csv(folder / "run" / "best.csv")
+    assert list(best)[:3] == ["QED", "-SAS", "smiles"]
+    assert best["-SAS"].is_monotonic_increasing  # along the front one grows as the other falls
+    for name in ("best.png", "trace.png", "front.png"):
+        assert (folder / "run" / name).read_bytes().startswith(b"\x89PNG")
+    assert main(["optimize", "--out", "run", "--resume", "--budget", "42"]) == 0
+    assert main([*words, "--strategy", "ga", "--out", "other"]) == 1
+    assert "one objective" in capsys.readouterr().err

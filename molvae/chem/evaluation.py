@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import joblib
 from rdkit.Chem import Mol
@@ -20,6 +20,8 @@ from rdkit.Chem import Mol
 from molvae.chem.molecules import parse, quiet
 from molvae.chem.objectives import Objective
 from molvae.errors import MolvaeError
+
+Attempt: TypeAlias = tuple[tuple[float, ...], str | None]  # values, or NaN and the reason
 
 KNOWN_METHODS = multiprocessing.get_all_start_methods()
 
@@ -50,20 +52,22 @@ class Effort:
 
 
 class Outcome(NamedTuple):
-    """What an evaluation gave: the property, not yet turned, or NaN and the reason."""
+    """What an evaluation gave: the M properties, not yet turned, or NaN and the reason."""
 
     smiles: str
-    value: float
+    values: tuple[float, ...]
     error: str | None
     seconds: float
 
 
-def evaluations(objective: Objective, smiles: Sequence[str], effort: Effort) -> Iterator[Outcome]:
-    """Canonical SMILES -> their outcomes, in the order in which they are known."""
+def evaluations(
+    objectives: Sequence[Objective], smiles: Sequence[str], effort: Effort
+) -> Iterator[Outcome]:
+    """M objectives, canonical SMILES -> their outcomes, in the order in which they are known."""
     if effort.jobs == 1:
-        yield from (_evaluated(objective, name, effort) for name in smiles)
+        yield from (_evaluated(objectives, name, effort) for name in smiles)
     else:
-        tasks = (joblib.delayed(_evaluated)(objective, name, effort) for name in smiles)
+        tasks = (joblib.delayed(_evaluated)(objectives, name, effort) for name in smiles)
         outcomes = unordered(effort.jobs)(tasks)
         try:
             yield from outcomes
@@ -88,27 +92,32 @@ def unordered(jobs: int | None) -> joblib.Parallel:
         return joblib.Parallel(**how)
 
 
-def _evaluated(objective: Objective, name: str, effort: Effort) -> Outcome:
+def _evaluated(objectives: Sequence[Objective], name: str, effort: Effort) -> Outcome:
     started = time.perf_counter()
     for _ in range(effort.retries + 1):
         if effort.seconds is None:
-            value, error = _attempt(objective, name)
+            values, error = _attempt(objectives, name)
         else:
-            value, error = _limited(objective, name, effort.seconds)
+            values, error = _limited(objectives, name, effort.seconds)
         if error is None:
             break
-    return Outcome(name, value, error, time.perf_counter() - started)
+    return Outcome(name, values, error, time.perf_counter() - started)
 
 
-def _attempt(objective: Objective, name: str) -> tuple[float, str | None]:
+def _attempt(objectives: Sequence[Objective], name: str) -> Attempt:
     try:
         with quiet():
-            return _number(objective.function(_molecule(name))), None
+            mol = _molecule(name)
+            return tuple(_number(objective.function(mol)) for objective in objectives), None
     except Exception as failure:  # whatever a user's function raises is a failed evaluation
-        return math.nan, f"{type(failure).__name__}: {failure}"
+        return _failed(objectives), f"{type(failure).__name__}: {failure}"
 
 
-def _limited(objective: Objective, name: str, seconds: float) -> tuple[float, str | None]:
+def _failed(objectives: Sequence[Objective]) -> tuple[float, ...]:
+    return (math.nan,) * len(objectives)
+
+
+def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Attempt:
     """An attempt in a process of its own, killed when the time is over."""
     method = "forkserver" if "forkserver" in KNOWN_METHODS else "spawn"
     if multiprocessing.get_start_method(allow_none=True) not in (None, *KNOWN_METHODS):
@@ -116,7 +125,7 @@ def _limited(objective: Objective, name: str, seconds: float) -> tuple[float, st
     context: Any = multiprocessing.get_context(method)
     context.set_forkserver_preload([__name__])  # imported once, not for each evaluation
     answer, ask = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(ask, objective, name))
+    process = context.Process(target=_answer, args=(ask, objectives, name))
     try:
         process.start()
     except Exception as error:  # there are many ways of not being picklable
@@ -126,20 +135,20 @@ def _limited(objective: Objective, name: str, seconds: float) -> tuple[float, st
     ask.close()
     try:
         if not answer.poll(seconds):
-            return math.nan, f"TimeoutError: no answer after {seconds:g} s"
-        found: tuple[float, str | None] = answer.recv()
+            return _failed(objectives), f"TimeoutError: no answer after {seconds:g} s"
+        found: Attempt = answer.recv()
         return found
     except EOFError:
         process.join()
-        return math.nan, f"its process died, exit code {process.exitcode}"
+        return _failed(objectives), f"its process died, exit code {process.exitcode}"
     finally:
         _kill(process)
 
 
-def _answer(ask: Connection, objective: Objective, name: str) -> None:
+def _answer(ask: Connection, objectives: Sequence[Objective], name: str) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # what the objective starts can then be killed with it
-    ask.send(_attempt(objective, name))
+    ask.send(_attempt(objectives, name))
 
 
 def _kill(process: Any) -> None:

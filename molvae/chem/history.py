@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ PRAGMA application_id = {_APPLICATION_ID};
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE evaluations (
     number INTEGER PRIMARY KEY, iteration INTEGER NOT NULL, smiles TEXT NOT NULL UNIQUE,
-    y REAL, error TEXT, seconds REAL NOT NULL, z BLOB);
+    y REAL, error TEXT, seconds REAL NOT NULL, z BLOB, several TEXT);
 CREATE TABLE iterations (
     iteration INTEGER PRIMARY KEY, decoded INTEGER NOT NULL, valid INTEGER NOT NULL,
     candidates INTEGER NOT NULL, seconds REAL NOT NULL);
@@ -33,15 +33,23 @@ _DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", 
 
 @dataclass(frozen=True)
 class Record:
-    """One evaluated molecule. `y` is NaN where the objective failed; `error` then says why."""
+    """One evaluated molecule.
+
+    `values` are the M maximised objectives, all NaN where one failed; `error` then says why.
+    """
 
     number: int
     iteration: int
     smiles: str
-    y: float
+    values: tuple[float, ...]
     error: str | None
     seconds: float
     z: NDArray[np.float32] | None  # (D,), the molecule's own re-encoded posterior mean
+
+    @property
+    def y(self) -> float:
+        """The objective; of several their sum, which is NaN where they are."""
+        return sum(self.values)
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,9 @@ class History:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION_ID:
             raise MolvaeError(f"{self._where} is a database, but not a history of molvae")
+        columns = [row[1] for row in self._db.execute("PRAGMA table_info(evaluations)")]
+        if "several" not in columns:  # begun when there was one objective only
+            self._db.execute("ALTER TABLE evaluations ADD COLUMN several TEXT")
 
     def _rows(self, table: str, order: str) -> list[Any]:
         return self._db.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
@@ -129,7 +140,7 @@ class History:
     def add(
         self,
         smiles: str,
-        y: float,
+        y: float | Sequence[float],
         *,
         seconds: float,
         iteration: int = -1,
@@ -140,7 +151,7 @@ class History:
 
         Args:
             smiles: canonical SMILES, not stored before.
-            y: the maximised value, NaN where the objective failed.
+            y: the maximised value, NaN where the objective failed; or those of M objectives.
             seconds: what the evaluation took.
             iteration: the round of the search; -1 for an evaluation outside one.
             error: why it failed.
@@ -152,13 +163,15 @@ class History:
         if error is not None:
             error = error.encode(errors="replace").decode()  # lone surrogates cannot be stored
         latent = None if z is None else np.asarray(z, dtype="<f4").ravel()
-        record = Record(len(self._records), iteration, smiles, float(y), error, seconds, latent)
-        stored_y = None if np.isnan(y) else float(y)
+        values = tuple(map(float, y)) if isinstance(y, Sequence) else (float(y),)
+        record = Record(len(self._records), iteration, smiles, values, error, seconds, latent)
+        stored_y = None if np.isnan(record.y) else record.y
+        several = json.dumps(values) if len(values) > 1 else None
         blob = None if latent is None else latent.tobytes()
         with self._explained():
             self._db.execute(
-                "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (record.number, iteration, smiles, stored_y, error, seconds, blob),
+                "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (record.number, iteration, smiles, stored_y, error, seconds, blob, several),
             )
         self._records.append(record)
         self._by_smiles[smiles] = record
@@ -212,9 +225,10 @@ class History:
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    number, iteration, smiles, y, error, seconds, blob = row
+    number, iteration, smiles, y, error, seconds, blob, several = row
     z = None if blob is None else np.frombuffer(blob, dtype="<f4")
-    return Record(number, iteration, smiles, np.nan if y is None else y, error, seconds, z)
+    values = (np.nan if y is None else y,) if several is None else tuple(json.loads(several))
+    return Record(number, iteration, smiles, values, error, seconds, z)
 
 
 def _reason(error: Exception) -> str:

@@ -58,7 +58,10 @@ def objective(name: str, *, maximise: bool = True) -> Callable[[Property], Prope
     return store
 
 
-def as_objective(given: str | Property | Objective) -> Objective:
+Given: TypeAlias = str | Property | Objective
+
+
+def as_objective(given: Given) -> Objective:
     """A registered name, `package.module:function`, `cmd:program {smiles}` or a function of a
     molecule -> `Objective`.
 

@@ -1,4 +1,4 @@
-"""The oracle: an objective with a budget; repeats come from the history, a failure is NaN."""
+"""The oracle: objectives with a budget; repeats come from the history, a failure is NaN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from molvae.chem.constraints import constraint
 from molvae.chem.evaluation import Effort, Outcome, evaluations
 from molvae.chem.history import History, Record
 from molvae.chem.molecules import parse
-from molvae.chem.objectives import Objective, Property, as_objective
+from molvae.chem.objectives import Given, as_objective
 from molvae.errors import MolvaeError
 
 GIVE_UP_AFTER = 20  # failures with no success at all: the objective is broken, not the molecules
@@ -36,7 +36,7 @@ class Oracle:
 
     def __init__(
         self,
-        objective: str | Property | Objective,
+        objective: Given | list[Given] | tuple[Given, ...],
         budget: int,
         history: History | None = None,
         heavy_atoms: Sequence[int] | None = None,
@@ -47,8 +47,9 @@ class Oracle:
         """Join an objective, a budget and a history.
 
         Args:
-            objective: a registered name, `package.module:function`, `cmd:program {smiles}`, or a
-                function of a molecule.
+            objective: a registered name, `package.module:function`, `cmd:program {smiles}`, a JSON
+                file of `molvae.chem.goals`, or a function of a molecule; or M of them, which are
+                searched for at once.
             budget: how many molecules may be evaluated, at least 1.
             history: where evaluations are kept; None keeps them in memory.
             heavy_atoms: least and greatest size of an admissible molecule, None for any.
@@ -66,7 +67,8 @@ class Oracle:
         if heavy_atoms is not None and not 0 < heavy_atoms[0] <= heavy_atoms[1]:
             low, high = heavy_atoms
             raise MolvaeError(f"no molecule has between {low} and {high} heavy atoms")
-        self.objective = as_objective(objective)
+        given: Sequence[Given] = objective if isinstance(objective, (list, tuple)) else [objective]
+        self.objectives = tuple(as_objective(one) for one in given)
         self.budget = budget
         self.history = History() if history is None else history
         self.heavy_atoms = heavy_atoms
@@ -95,6 +97,8 @@ class Oracle:
     ) -> NDArray[np.float64]:
         """SMILES (B) -> the maximised objective (B,), NaN where invalid, inadmissible or failed.
 
+        Of M > 1 objectives (B, M).
+
         Args:
             smiles: any strings.
             z: their latent points (B, D), stored beside them.
@@ -113,28 +117,56 @@ class Oracle:
             raise BudgetError(
                 f"{len(new)} new molecules, but {self.remaining} of {self.budget} evaluations left"
             )
-        for outcome in evaluations(self.objective, list(new), self.effort):
+        for outcome in evaluations(self.objectives, list(new), self.effort):
             self._store(outcome, iteration, None if z is None else z[new[outcome.smiles]])
-        values = [math.nan if name is None else self.history[name].y for name in names]
-        return np.array(values, dtype=np.float64)
+        unknown = (math.nan,) * len(self.objectives)
+        rows = [unknown if name is None else self.history[name].values for name in names]
+        values = np.array(rows, dtype=np.float64).reshape(len(rows), len(unknown))
+        return values[:, 0] if len(self.objectives) == 1 else values
 
     def tell(
-        self, name: str, value: float, iteration: int = -1, z: NDArray[np.floating] | None = None
+        self,
+        name: str,
+        value: float | Sequence[float],
+        iteration: int = -1,
+        z: NDArray[np.floating] | None = None,
     ) -> None:
         """Store the property of a canonical SMILES that was evaluated elsewhere, NaN for a failure.
 
+        Of M > 1 objectives M values.
+
         Raises:
             BudgetError: none of the budget is left.
-            MolvaeError: it has a value already.
+            MolvaeError: it has a value already, or these are not M values.
         """
         if not self.remaining:
             raise BudgetError(f"all {self.budget} evaluations are spent")
-        error = None if math.isfinite(value) else f"told {value}"
-        self._store(Outcome(name, value if error is None else math.nan, error, 0.0), iteration, z)
+        values = self.values(value)
+        failed = not all(map(math.isfinite, values))
+        error = f"told {', '.join(map(str, values))}" if failed else None
+        values = (math.nan,) * len(values) if failed else values
+        self._store(Outcome(name, values, error, 0.0), iteration, z)
+
+    def values(self, value: float | Sequence[float]) -> tuple[float, ...]:
+        """What was told of one molecule -> its M values.
+
+        Raises:
+            MolvaeError: these are not M values.
+        """
+        values = tuple(value) if isinstance(value, Sequence) else (value,)
+        if len(values) != len(self.objectives):
+            raise MolvaeError(f"{value} is not a value for each of {', '.join(self.labels)}")
+        return values
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the maximised quantities."""
+        return [objective.label for objective in self.objectives]
 
     def _store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
-        name, value, error, seconds = outcome
-        y = value if self.objective.maximise else -value  # the one place where a sign is turned
+        name, values, error, seconds = outcome
+        pairs = zip(self.objectives, values, strict=True)
+        y = [value if o.maximise else -value for o, value in pairs]  # signs are turned here only
         record = self.history.add(name, y, seconds=seconds, iteration=iteration, error=error, z=z)
         if self.on_evaluation is not None:
             self.on_evaluation(record)
@@ -148,6 +180,6 @@ class Oracle:
             return
         if all(math.isnan(record.y) for record in records):
             raise MolvaeError(
-                f"the objective {self.objective.name!r} failed for all {len(records)} molecules "
+                f"the objective {', '.join(self.labels)} failed for all {len(records)} molecules "
                 f"so far, last for {records[-1].smiles} with: {records[-1].error}"
             )

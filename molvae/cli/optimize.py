@@ -1,7 +1,7 @@
 """`molvae optimize`: search the latent space for molecules with a better property.
 
 The run folder holds history.sqlite (every evaluation, the moment it is known), config.json, and at
-the end best.csv, best.png and trace.png.
+the end best.csv, best.png and trace.png, and of several objectives front.png.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tqdm import tqdm
-
 from molvae.cli import options
+from molvae.cli.watch import Evaluations
 from molvae.errors import MolvaeError
 
 if TYPE_CHECKING:
-    from molvae.chem.history import History, Iteration, Record
-    from molvae.chem.objectives import Objective
+    from molvae.chem.history import History
     from molvae.chem.oracle import Oracle
     from molvae.loop import Result
     from molvae.model import MolVAE
 
 DEFAULTS: dict[str, Any] = {
-    "objective": "logP",
+    "objective": ["logP"],
     "model": "zinc",
     "strategy": "ei",
     "budget": 250,
@@ -48,12 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.HelpFormatter
     names = ", ".join(name for name in objectives if ":" not in name)
     for name, text in (
-        (
-            "objective",
-            f"{names}, a task of GuacaMol or PMO (see 'molvae list objectives') or "
-            "package.module:function, which gets an RDKit molecule, or 'cmd:./dock.sh {smiles}', a "
-            "program that prints a number",
-        ),
         ("model", "a shipped model or a .safetensors file"),
         ("strategy", f"{', '.join(strategies)} or, to compare with, ga: a genetic algorithm"),
         ("budget", "unique molecules to evaluate"),
@@ -61,6 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         default = DEFAULTS[name]
         parser.add_argument(f"--{name}", type=type(default), help=f"{text} (default: {default})")
+    parser.add_argument(
+        "--objective",
+        nargs="+",
+        metavar="NAME",
+        help=f"{names}, a task of GuacaMol or PMO (see 'molvae list objectives'), goals.json (a "
+        "weighted sum or desirabilities, see README), package.module:function, which gets an RDKit "
+        "molecule, or 'cmd:./dock.sh {smiles}', a program that prints a number; several are "
+        "searched for at once (default: logP)",
+    )
     parser.add_argument(
         "--batch",
         type=int,
@@ -114,12 +115,10 @@ def run(args: argparse.Namespace) -> int:
     sys.path.insert(0, os.getcwd())  # so that the user's own module is found
     folder, chosen = _options(args)
     from molvae.chem.evaluation import Effort
-    from molvae.chem.objectives import as_objective
     from molvae.chem.oracle import Oracle
     from molvae.loop import optimize
     from molvae.rounds import OptimizeConfig
 
-    objective = as_objective(chosen["objective"])
     config = OptimizeConfig(chosen["strategy"], chosen["batch"], seed=chosen["seed"])
     history = None
     try:
@@ -128,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
             low, high = chosen["heavy_atoms"]
             effort = Effort(args.jobs, args.time_limit, args.retries)
             oracle = Oracle(
-                objective,
+                chosen["objective"],
                 chosen["budget"],
                 heavy_atoms=(low, high),
                 effort=effort,
@@ -137,10 +136,11 @@ def run(args: argparse.Namespace) -> int:
             _check(leads, oracle, model)
             oracle.history = history = _opened(folder, chosen)  # once all else is in order
             print(
-                f"maximise {objective.label} with {config.strategy}: {oracle.budget} evaluations, "
+                f"maximise {', '.join(oracle.labels)} with {config.strategy}: "
+                f"{oracle.budget} evaluations, "
                 f"molecules of {low} to {high} heavy atoms; writing to {folder}"
             )
-            with _Progress(oracle) as progress:
+            with Evaluations(oracle) as progress:
                 oracle.on_evaluation = progress.evaluated
                 result = optimize(model, oracle, start, config, progress.finished, leads)
     except KeyboardInterrupt as stop:
@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
         way = f"; continue with: molvae optimize --resume --out {folder}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    _report(result, objective, folder)
+    _report(result, folder)
     return 0
 
 
@@ -165,7 +165,7 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     names = [*DEFAULTS, "data", "heavy_atoms"]
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     new = DEFAULTS | given
-    objective = re.sub(r"[^\w.-]+", ".", str(new["objective"]))[:60]
+    objective = re.sub(r"[^\w.-]+", ".", "+".join(new["objective"]))[:60]
     folder = args.out or Path("runs") / f"{objective}-{new['strategy']}-seed{new['seed']}"
     begun = (folder / "history.sqlite").exists()
     if not args.resume:
@@ -175,11 +175,10 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     if not begun:
         raise MolvaeError(f"{folder} holds no run to resume")
     try:
-        stored = {
-            "constraint": [],
-            "start": None,
-            **json.loads((folder / "config.json").read_text()),
-        }
+        stored: dict[str, Any] = {"constraint": [], "start": None}
+        stored |= json.loads((folder / "config.json").read_text())
+        if isinstance(stored["objective"], str):  # of a run begun when there was one only
+            stored["objective"] = [stored["objective"]]
         changed = [k for k in names if given.get(k, stored[k]) != stored[k] and k != "budget"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MolvaeError(f"{folder / 'config.json'} is damaged: {error!r}") from error
@@ -234,41 +233,7 @@ class _Terminable:
         raise KeyboardInterrupt(number)
 
 
-class _Progress:
-    """A bar over the budget, with the best so far and what the last round was like."""
-
-    def __init__(self, oracle: Oracle) -> None:
-        past = oracle.history.records()
-        self._label = oracle.objective.label
-        self._best = max((record.y for record in past if record.error is None), default=None)
-        self._round = ""
-        self._bar = tqdm(total=oracle.budget, initial=len(past), unit="mol", dynamic_ncols=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def evaluated(self, record: Record) -> None:
-        """Count one evaluation."""
-        if record.error is None and (self._best is None or record.y > self._best):
-            self._best = record.y
-        self._show()
-        self._bar.update()
-
-    def finished(self, iteration: Iteration) -> None:
-        """Note how a round went."""
-        valid = iteration.valid / max(iteration.decoded, 1)
-        self._round = f" | {valid:.0%} valid | {iteration.seconds:.1f} s a round"
-        self._show()
-
-    def _show(self) -> None:
-        best = "none yet" if self._best is None else f"{self._best:.3f}"
-        self._bar.set_postfix_str(f"best {self._label} {best}{self._round}", refresh=False)
-
-
-def _report(result: Result, objective: Objective, folder: Path) -> None:
+def _report(result: Result, folder: Path) -> None:
     failed = result.table["error"].dropna()
     rounds = max(len(result.iterations), 1)
     print(
@@ -280,7 +245,10 @@ def _report(result: Result, objective: Objective, folder: Path) -> None:
         print(f"first failure: {failed.iloc[0]}")
     from molvae.results import kept
 
-    best = kept(result, objective, folder)
+    best = kept(result, folder)
+    if len(result.labels) > 1:
+        print(f"{len(best)} molecules that no other one exceeds in everything:")
     shown = best.head(SHOWN).drop(columns=["iteration", "number"])
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    print(f"best.csv, best.png, trace.png and history.sqlite are in {folder}")
+    front = "front.png, " if len(result.labels) > 1 else ""
+    print(f"best.csv, best.png, {front}trace.png and history.sqlite are in {folder}")

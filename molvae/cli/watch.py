@@ -1,4 +1,4 @@
-"""A training as the user sees it: a progress bar, and a way to stop."""
+"""Long work as the user sees it: progress bars, and a way to stop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 from tqdm import tqdm
 
 if TYPE_CHECKING:
+    from molvae.chem.history import Iteration, Record
+    from molvae.chem.oracle import Oracle
     from molvae.latent.training import Progress
 
 
@@ -57,3 +59,51 @@ class Watch:
             )
             self.bar.refresh()
         return self.signal != 0
+
+
+class Evaluations:
+    """A bar over the budget of a search: the best so far, and what the last round was like."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._labels, self._best, self._round = oracle.labels, list[tuple[float, ...]](), ""
+        past = oracle.history.records()
+        self._bar = tqdm(total=oracle.budget, initial=len(past), unit="mol", dynamic_ncols=True)
+        for record in past:
+            self._add(record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def evaluated(self, record: Record) -> None:
+        """Count one evaluation."""
+        self._add(record)
+        self._show()
+        self._bar.update()
+
+    def finished(self, iteration: Iteration) -> None:
+        """Note how a round went."""
+        valid = iteration.valid / max(iteration.decoded, 1)
+        self._round = f" | {valid:.0%} valid | {iteration.seconds:.1f} s a round"
+        self._show()
+
+    def _add(self, record: Record) -> None:
+        """Keep the values that no others dominate; of one objective the greatest."""
+        new = record.values
+        if record.error is None and not any(_dominates(old, new) for old in self._best):
+            self._best = [new, *(old for old in self._best if not _dominates(new, old))]
+
+    def _show(self) -> None:
+        if len(self._labels) > 1:
+            text = f"{len(self._best)} on the front"
+        elif self._best:
+            text = f"best {self._labels[0]} {self._best[0][0]:.3f}"
+        else:
+            text = f"best {self._labels[0]} none yet"
+        self._bar.set_postfix_str(f"{text}{self._round}", refresh=False)
+
+
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(a >= b for a, b in zip(one, other, strict=True))

@@ -36,6 +36,7 @@ class ExpectedImprovement:
     """
 
     sees: ClassVar[Kind] = "latents"
+    several: ClassVar[bool] = False
     steps = (0.15, 0.3, 0.5, 0.8)  # lengths of a step, in standard deviations of the observed z
     rank_weight = 0.02  # share of the observations that carry most of the weight
     ascents = 8  # how many of the best observations are moved up the acquisition

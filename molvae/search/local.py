@@ -33,6 +33,7 @@ class TrustRegion:
     """
 
     sees: ClassVar[Kind] = "latents"
+    several: ClassVar[bool] = False
     sides = (0.4 * 0.5**5, 0.4, 0.8)  # least, first and greatest, as shares of the bounds
     successes = 3  # rounds in a row that double it
     better = 1e-3  # of |best|: what counts as an improvement
@@ -108,6 +109,7 @@ class Gradient:
     """
 
     sees: ClassVar[Kind] = "latents"
+    several: ClassVar[bool] = False
     rank_weight = 0.02  # share of the observations that most ascents start from
     steps, stride = 10, 0.15  # at most, and the length of each in standard deviations of z
     noise = 0.1  # of where they start, in the same unit

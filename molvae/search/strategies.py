@@ -7,10 +7,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.search import expected_improvement, local, neighbourhood
+from molvae.search import expected_improvement, hypervolume, local, neighbourhood
 from molvae.search.strategy import Floats, Kind, Observations, Seed, prior_samples, strategies
 
-__all__ = ["PriorSampling", "expected_improvement", "local", "neighbourhood", "strategies"]
+__all__ = [
+    "PriorSampling",
+    "expected_improvement",
+    "hypervolume",
+    "local",
+    "neighbourhood",
+    "strategies",
+]
 
 
 @strategies.register("prior")
@@ -18,6 +25,7 @@ class PriorSampling:
     """Samples of the standard normal prior, in the order they come: the baseline of any search."""
 
     sees: ClassVar[Kind] = "latents"
+    several: ClassVar[bool] = False
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
         self._bounds = seen.bounds

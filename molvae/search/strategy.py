@@ -26,7 +26,7 @@ Predict: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
 
 @dataclass(frozen=True)
 class Observations:
-    """What a strategy may know: z (n, D), y (n, 1), NaN where it failed, and bounds (2, D).
+    """What a strategy may know: z (n, D), y (n, M), NaN where it failed, and bounds (2, D).
 
     `features` (n, F) are what a surrogate sees of the molecules: the latents again, or
     fingerprints of 0 and 1. `rounds` (n,) says in which round each was evaluated.
@@ -40,7 +40,7 @@ class Observations:
     predict: Predict
 
     def known(self) -> tuple[Floats, Floats]:
-        """Return z (m, D) and y (m,) of the m evaluations that succeeded, best first."""
+        """Return z (m, D) and y (m,) of the m evaluations that succeeded, best first, if M = 1."""
         order = np.argsort(-self.y[:, 0], kind="stable")  # NaN last
         order = order[~np.isnan(self.y[order, 0])]
         return self.z[order], self.y[order, 0]
@@ -50,6 +50,7 @@ class Strategy(Protocol):
     """One round of a search."""
 
     sees: ClassVar[Kind]  # the features that it is given
+    several: ClassVar[bool]  # whether it takes M > 1 objectives; otherwise they come as one
 
     def __init__(self, seen: Observations, seed: Seed) -> None: ...
 

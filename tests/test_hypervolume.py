@@ -1,0 +1,110 @@
+"""The front and its hypervolume against brute force; expected growth against Monte Carlo."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from molvae.search.hypervolume import (
+    as_one,
+    cells,
+    expected_growth,
+    front,
+    hypervolume,
+    reference,
+)
+from molvae.search.strategies import strategies
+from molvae.search.strategy import Observations
+
+VALUES = st.integers(1, 3).flatmap(
+    lambda m: arrays(
+        np.float64,
+        st.tuples(st.integers(0, 25), st.just(m)),
+        elements=st.integers(-3, 3).map(float) | st.just(np.nan),
+    )
+)
+
+
+def brute_force_front(y: np.ndarray) -> list[int]:
+    rows = [i for i in range(len(y)) if not np.isnan(y[i]).any()]
+    return [
+        i
+        for i in rows
+        if not any((y[j] >= y[i]).all() and ((y[j] > y[i]).any() or j < i) for j in rows if j != i)
+    ]
+
+
+@given(VALUES)
+@settings(max_examples=200, deadline=None)
+def test_the_front_is_what_no_row_dominates(y: np.ndarray) -> None:
+    assert front(y).tolist() == brute_force_front(y)
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_hypervolume_and_free_boxes_share_the_space(m: int) -> None:
+    y = np.random.default_rng(m).random((12, m))
+    below = np.zeros(m)
+    points = np.random.default_rng(7).random((100_000, m))
+    dominated = (y[:, None] >= points).all(axis=2).any(axis=0)
+    assert hypervolume(y, below) == pytest.approx(dominated.mean(), abs=0.005)
+    low, high = cells(y[front(y)], below)
+    free = ((points[:, None] > low) & (points[:, None] < high)).all(axis=2).sum(axis=1)
+    np.testing.assert_array_equal(free, ~dominated)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_expected_growth_is_the_mean_of_what_draws_add(m: int) -> None:
+    rng = np.random.default_rng(m)
+    y = rng.random((6, m))
+    below = reference(y)
+    low, high = cells(y[front(y)], below)
+    mean, deviation = rng.random((2, m)) + 0.3, np.full((2, m), 0.4)
+    draws = mean + deviation * rng.standard_normal((4_000, 2, m))
+    sizes = [
+        (np.minimum(draws, h) - b).clip(0).prod(axis=2) for b, h in zip(low, high, strict=True)
+    ]
+    added = np.sum(sizes, axis=0)
+    if m > 1:  # the boxes measure hypervolume
+        before = hypervolume(y, below)
+        for draw, size in zip(draws[:20, 0], added[:20, 0], strict=True):
+            grown = hypervolume(np.vstack([y, draw]), below) - before
+            assert size == pytest.approx(grown, abs=1e-9)
+    error = added.std(axis=0) / np.sqrt(len(draws))
+    found = expected_growth(mean, deviation, low, high)
+    assert (np.abs(found - added.mean(axis=0)) < 4 * error).all()
+
+
+def test_one_value_follows_dominance_and_leaves_a_single_objective_alone() -> None:
+    y = np.array([[0.0, 5.0], [1.0, 9.0], [np.nan, np.nan], [3.0, 6.0]])
+    for seed in range(20):
+        one = as_one(y, np.random.default_rng(seed))
+        assert one.shape == (4, 1)
+        assert one[1] > one[0]
+        assert one[3] > one[0]
+        assert np.isnan(one[2])
+    np.testing.assert_array_equal(as_one(y[:, :1], np.random.default_rng(0)), y[:, :1])
+
+
+def test_its_choices_spread_along_the_front() -> None:
+    marks = np.linspace(-3, 3, 41)
+
+    def features(z: np.ndarray) -> np.ndarray:
+        return (z[:, :, None] >= marks).astype(np.uint8).reshape(len(z), -1)
+
+    rng = np.random.default_rng(0)
+    z = rng.uniform(-2, 2, (60, 3))
+    centre = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])  # two peaks: between them is the front
+    y = -((z[:, None] - centre) ** 2).sum(axis=2)
+    bounds = np.array([[-3.0] * 3, [3.0] * 3])
+    seen = Observations(z, y, bounds, features(z), np.zeros(60, int), lambda z: (z, z))
+    strategy = strategies["ehvi"](seen, 0)
+    pool = strategy.propose(400)
+    rows = strategy.choose(features(pool), 12)
+    assert len(set(rows.tolist())) == 12
+    found = -((pool[rows][:, None] - centre) ** 2).sum(axis=2)
+    random = -((pool[:12][:, None] - centre) ** 2).sum(axis=2)
+    below = reference(y)
+    assert hypervolume(np.vstack([y, found]), below) > hypervolume(np.vstack([y, random]), below)
+    assert (found.argmax(axis=1) == 0).any()
+    assert (found.argmax(axis=1) == 1).any()
