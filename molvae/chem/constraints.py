@@ -14,12 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rdkit import Chem
-from rdkit.Chem import Descriptors, FilterCatalog, Mol
-from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
-from rdkit.DataStructs import TanimotoSimilarity
+from rdkit.Chem import FilterCatalog, Mol
 
-from molvae.chem.molecules import parse, quiet
-from molvae.chem.objectives import PROPERTIES, Property, objectives
+from molvae.chem.molecules import quiet
+from molvae.chem.objectives import quantity
 from molvae.errors import MolvaeError
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -68,32 +66,8 @@ def constraint(text: str) -> Constraint:
             f"constraint {text!r} is not understood: write, for instance, 'SAS<4', "
             "'similarity(CCO)>=0.4', 'has:c1ccncc1', 'lacks:[N+](=O)[O-]' or 'alerts:PAINS'"
         ) from None
-    value, compare = _quantity(name, text), COMPARISONS[sign]
+    try:
+        value, compare = quantity(name), COMPARISONS[sign]
+    except MolvaeError as error:
+        raise MolvaeError(f"constraint {text!r}: {error}") from None
     return Constraint(text, lambda mol: compare(value(mol), limit))
-
-
-def _quantity(name: str, text: str) -> Property:
-    """The left side of a comparison -> the function of a molecule."""
-    target = re.fullmatch(r"similarity\((.+)\)", name)
-    if target is not None:
-        return _similarity(target[1], text)
-    if name in PROPERTIES:
-        return PROPERTIES[name]
-    if name in objectives:
-        return objectives[name].function
-    descriptors: dict[str, Property] = dict(Descriptors.descList)
-    if name not in descriptors:
-        raise MolvaeError(
-            f"constraint {text!r}: {name!r} is no property, no objective and none of RDKit's "
-            "descriptors"
-        )
-    return descriptors[name]
-
-
-def _similarity(smiles: str, text: str) -> Property:
-    target = parse(smiles)
-    if target is None:
-        raise MolvaeError(f"constraint {text!r}: {smiles!r} is not a valid SMILES")
-    generator = GetMorganGenerator(radius=2, fpSize=2_048)
-    reference = generator.GetFingerprint(target)
-    return lambda mol: float(TanimotoSimilarity(generator.GetFingerprint(mol), reference))

@@ -7,15 +7,20 @@ like those below and is maximised.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from rdkit.Chem import QED, Mol
+from rdkit.Chem import QED, Descriptors, Mol
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from rdkit.Contrib.SA_Score import sascorer
+from rdkit.DataStructs import TanimotoSimilarity
 
 from molvae.chem.external import Command
+from molvae.chem.molecules import parse
 from molvae.chem.suites import SUITES
 from molvae.errors import MolvaeError
 from molvae.registry import Registry
@@ -62,11 +67,14 @@ Given: TypeAlias = str | Property | Objective
 
 
 def as_objective(given: Given) -> Objective:
-    """A registered name, `package.module:function`, `cmd:program {smiles}` or a function of a
-    molecule -> `Objective`.
+    """What a user may name as an objective, or a function of a molecule -> `Objective`.
+
+    A name is a registered one, `package.module:function`, `cmd:program {smiles}`, or a JSON file of
+    `molvae.chem.goals`.
 
     Raises:
-        MolvaeError: the name is unknown, its module fails to import, or it cannot be called.
+        MolvaeError: the name is unknown, its module fails to import, the file is not understood, or
+            it cannot be called.
     """
     if isinstance(given, Objective):
         return given
@@ -94,6 +102,11 @@ def _not_computed(mol: Mol) -> float:
 def _look_up(name: str) -> Objective | Property:
     if name.startswith("cmd:"):
         return Command.parse(name.removeprefix("cmd:"))
+    if name.endswith(".json"):
+        from molvae.chem.goals import Goals  # which is made of objectives
+
+        goals = Goals.read(name)
+        return Objective(f"{Path(name).stem}-{goals.digest}", goals)
     try:
         return objectives[name]
     except MolvaeError:
@@ -158,6 +171,36 @@ for _suite, _tasks in SUITES.items():
 def heavy_atoms(mol: Mol) -> float:
     """Number of atoms other than hydrogen."""
     return float(mol.GetNumHeavyAtoms())
+
+
+def quantity(name: str) -> Property:
+    """A property, an objective, one of RDKit's descriptors, or similarity(SMILES) -> its function.
+
+    The latter is the Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits).
+
+    Raises:
+        MolvaeError: there is no such thing.
+    """
+    target = re.fullmatch(r"similarity\((.+)\)", name)
+    if target is not None:
+        return _similarity(target[1])
+    if name in PROPERTIES:
+        return PROPERTIES[name]
+    if name in objectives:
+        return objectives[name].function
+    descriptors: dict[str, Property] = dict(Descriptors.descList)
+    if name not in descriptors:
+        raise MolvaeError(f"{name!r} is no property, no objective and none of RDKit's descriptors")
+    return descriptors[name]
+
+
+def _similarity(smiles: str) -> Property:
+    target = parse(smiles)
+    if target is None:
+        raise MolvaeError(f"{smiles!r} is not a valid SMILES")
+    generator = GetMorganGenerator(radius=2, fpSize=2_048)
+    reference = generator.GetFingerprint(target)
+    return lambda mol: float(TanimotoSimilarity(generator.GetFingerprint(mol), reference))
 
 
 PROPERTIES: dict[str, Property] = {
