@@ -75,7 +75,7 @@ def test_two_writers_are_noticed(tmp_path) -> None:
     path = tmp_path / "history.sqlite"
     with History(path) as one, History(path) as two:
         one.add("CCO", 1.0, seconds=0.0)
-        with pytest.raises(MolvaeError, match="another run writes"):
+        with pytest.raises(MolvaeError, match="another process goes on"):
             two.add("CCN", 1.0, seconds=0.0)
 
 
@@ -135,3 +135,38 @@ def test_next_iteration_is_the_first_unfinished_one() -> None:
         assert history.next_iteration == 0
         history.add("CC", 1.0, seconds=0.0, iteration=0)
         assert history.next_iteration == 1
+
+
+def test_runs_of_one_file_see_their_own_evaluations_and_all_scores(tmp_path) -> None:
+    path = tmp_path / "shared.sqlite"
+    with History(path, "one") as one, History(path, "two") as two:
+        one.add("CCO", 1.5, seconds=0.5, objective="logP 1")
+        one.add("CCN", math.nan, seconds=0.5, error="no", objective="logP 1")
+        one.add("CCC", (1.0, -2.0), seconds=0.5, objective="both")
+        one.save_settings({"seed": 1})
+        one.add_iteration(Iteration(0, 5, 4, 3, 0.1))
+        assert len(two) == 0
+        assert two.settings == {}
+        assert two.iterations() == []
+        assert two.score("CCO", "logP 1") == (1.5,)
+        assert two.score("CCC", "both") == (1.0, -2.0)
+        assert two.score("CCO", "logP 2") is two.score("CCN", "logP 1") is None
+        assert two.add("CCO", 1.5, seconds=0.0).number == 0
+    with History(path, "one") as again:
+        assert [r.smiles for r in again.records()] == ["CCO", "CCN", "CCC"]
+        assert again.settings == {"seed": 1}
+
+
+def test_many_processes_write_into_one_file(tmp_path) -> None:
+    path = tmp_path / "shared.sqlite"
+    code = (
+        "import sys\nfrom molvae.chem.history import History\n"
+        f"with History({str(path)!r}, sys.argv[1]) as history:\n"
+        "    for i in range(50):\n"
+        "        history.add('C' * (i + 1), float(i), seconds=0.0, objective='x')"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(i)]) for i in range(4)]
+    assert [process.wait() for process in running] == [0] * 4
+    for i in range(4):
+        with History(path, str(i)) as history:
+            assert [record.y for record in history.records()] == list(range(50))

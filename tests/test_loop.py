@@ -2,6 +2,7 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -305,6 +306,19 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert main(["optimize", "--out", "run", "--resume"]) == 0
     with History(folder / "run" / "history.sqlite") as history:
         assert len(history) == 50
+
+
+def test_two_runs_share_a_history_and_pay_once(folder: Path) -> None:
+    words = ["optimize", "--budget", "30", "--history", "shared.sqlite", "--strategy"]
+    assert main([*words, "prior", "--out", "one"]) == 0
+    assert main([*words, "neighbourhood", "--out", "two"]) == 0
+    assert main(["optimize", "--resume", "--budget", "33", "--out", "one"]) == 0
+    with sqlite3.connect(folder / "shared.sqlite") as file:
+        rows = file.execute("SELECT run, smiles, y, seconds FROM evaluations").fetchall()
+        sizes = file.execute("SELECT count(*) FROM evaluations GROUP BY run").fetchall()
+    assert sizes == [(33,), (30,)]
+    paid = [smiles for _, smiles, _, seconds in rows if seconds > 0]
+    assert len(paid) == len(set(paid)) == len({smiles for _, smiles, _, _ in rows}) < 63
 
 
 def test_the_command_begins_with_a_file_of_leads(

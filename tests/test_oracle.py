@@ -1,4 +1,5 @@
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molvae.chem.history import History
-from molvae.chem.objectives import objectives
+from molvae.chem.objectives import as_objective, measured, objectives
 from molvae.chem.oracle import GIVE_UP_AFTER, BudgetError, Oracle
 from molvae.errors import MolvaeError
 
@@ -157,3 +158,44 @@ def test_every_objective_is_finite_on_druglike_molecules(name: str) -> None:
     oracle = Oracle(name, budget=len(smiles))
     assert np.isfinite(oracle(smiles)).all()
     assert math.isnan(oracle(["C1CC"])[0])
+
+
+def test_another_run_of_the_same_file_pays_for_no_molecule_again_but_counts_it(tmp_path) -> None:
+    calls = tmp_path / "calls"
+    calls.touch()
+    module = tmp_path / "costly_lab.py"
+    module.write_text(
+        f"def assay(mol):\n    with open({str(calls)!r}, 'a') as file:\n"
+        "        file.write('x')\n    return -float(mol.GetNumAtoms())\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with History(tmp_path / "shared.sqlite", "one") as history:
+            one = Oracle("costly_lab:assay", 3, history)(["CCO", "CCCO"])
+        with History(tmp_path / "shared.sqlite", "two") as history:
+            oracle = Oracle("costly_lab:assay", 3, history)
+            two = oracle(["OCC", "CCCO", "CCCCO"])
+            assert two[:2].tolist() == one.tolist() == [-3.0, -4.0]
+            assert oracle.remaining == 0
+            assert len(calls.read_text()) == 3
+        module.write_text(module.read_text() + "\n# another version\n")
+        with History(tmp_path / "shared.sqlite", "three") as history:
+            Oracle("costly_lab:assay", 3, history)(["CCO"])
+            assert len(calls.read_text()) == 4
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_scores_of_a_minimised_property_keep_their_sign(tmp_path) -> None:
+    values = []
+    for run in ("one", "two"):
+        with History(tmp_path / "shared.sqlite", run) as history:
+            values += Oracle("SAS", 3, history)(["CCO"]).tolist()
+            assert (history["CCO"].seconds == 0) == (run == "two")
+    assert values[0] == values[1] < 0
+
+
+def test_what_may_differ_under_one_name_is_not_shared() -> None:
+    assert as_objective("QED").version is not None
+    for objective in (lambda mol: 1.0, measured("activity")):
+        assert as_objective(objective).version is None

@@ -37,6 +37,11 @@ class Command:
             raise MolvaeError(f"there is no program {words[0]!r} that could be run")
         return cls(tuple(words))
 
+    @property
+    def file(self) -> str | None:
+        """Where the program is."""
+        return shutil.which(self.words[0])
+
     def __call__(self, mol: Mol) -> float:
         """A molecule -> the number that is printed.
 

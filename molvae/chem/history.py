@@ -15,17 +15,24 @@ from numpy.typing import NDArray
 
 from molvae.errors import MolvaeError
 
-_APPLICATION_ID = 0x6D6F6C76  # "molv", so that another program's file is told apart
+_APPLICATION_ID = 0x6D6F6C77  # "molw", so that another program's file is told apart
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE runs (run INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE settings (
+    run INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, name));
 CREATE TABLE evaluations (
-    number INTEGER PRIMARY KEY, iteration INTEGER NOT NULL, smiles TEXT NOT NULL UNIQUE,
-    y REAL, error TEXT, seconds REAL NOT NULL, z BLOB, several TEXT);
+    run INTEGER NOT NULL, number INTEGER NOT NULL, iteration INTEGER NOT NULL, smiles TEXT NOT NULL,
+    y REAL, several TEXT, error TEXT, seconds REAL NOT NULL, z BLOB, objective TEXT,
+    PRIMARY KEY (run, number), UNIQUE (smiles, run));
 CREATE TABLE iterations (
-    iteration INTEGER PRIMARY KEY, decoded INTEGER NOT NULL, valid INTEGER NOT NULL,
-    candidates INTEGER NOT NULL, seconds REAL NOT NULL);
+    run INTEGER NOT NULL, iteration INTEGER NOT NULL, decoded INTEGER NOT NULL,
+    valid INTEGER NOT NULL, candidates INTEGER NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (run, iteration));
 """
+_RECORD = "number, iteration, smiles, y, several, error, seconds, z"
+_ITERATION = "iteration, decoded, valid, candidates, seconds"
+_PATIENCE = 60.0  # seconds to wait while another process writes
 
 
 _DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", "Expecting")
@@ -70,6 +77,8 @@ class Iteration:
 class History:
     """The evaluations of one run, in the order they were made, in a file or (None) in memory.
 
+    A file may hold several runs, of several processes at once; each sees its own, but for scores.
+
     >>> history = History()
     >>> history.add("CCO", -0.0014, seconds=0.1).number
     0
@@ -77,8 +86,8 @@ class History:
     (True, 1)
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
-        """Open or create the file.
+    def __init__(self, path: str | Path | None = None, run: str = "run") -> None:
+        """Open or create the file, and the run in it of that name.
 
         Raises:
             MolvaeError: the file is damaged, no history, in use, or cannot be written.
@@ -87,28 +96,32 @@ class History:
         self._where = "in memory" if path is None else str(path)
         with self._explained():
             self._db = sqlite3.connect(
-                ":memory:" if path is None else path, isolation_level=None, timeout=10.0
+                ":memory:" if path is None else path, isolation_level=None, timeout=_PATIENCE
             )
             self._open()
-            self._records = [_record(row) for row in self._rows("evaluations", "number")]
+            self._db.execute("INSERT OR IGNORE INTO runs (name) VALUES (?)", (run,))
+            find = "SELECT run FROM runs WHERE name = ?"
+            (self._run,) = self._db.execute(find, (run,)).fetchone()
+            self._records = [_record(row) for row in self._rows("evaluations", _RECORD)]
         self._by_smiles = {record.smiles: record for record in self._records}
 
     def _open(self) -> None:
         self._db.execute("PRAGMA synchronous = FULL")  # a record outlives a power cut
+        self._db.execute("BEGIN IMMEDIATE")  # another process may open it too
         if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._db.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
-            self._db.execute("COMMIT")
+        self._db.execute("COMMIT")
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION_ID:
-            raise MolvaeError(f"{self._where} is a database, but not a history of molvae")
-        columns = [row[1] for row in self._db.execute("PRAGMA table_info(evaluations)")]
-        if "several" not in columns:  # begun when there was one objective only
-            self._db.execute("ALTER TABLE evaluations ADD COLUMN several TEXT")
+            raise MolvaeError(
+                f"{self._where} is a database, but not a history of molvae, or of an older one"
+            )
 
-    def _rows(self, table: str, order: str) -> list[Any]:
-        return self._db.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+    def _rows(self, table: str, columns: str) -> list[Any]:
+        """What a table holds of this run, ordered by the first of the columns."""
+        query = f"SELECT {columns} FROM {table} WHERE run = ? ORDER BY {columns.partition(',')[0]}"
+        return self._db.execute(query, (self._run,)).fetchall()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -146,6 +159,7 @@ class History:
         iteration: int = -1,
         error: str | None = None,
         z: NDArray[Any] | None = None,
+        objective: str | None = None,
     ) -> Record:
         """Store one evaluation, committed to disk before this returns.
 
@@ -156,10 +170,14 @@ class History:
             iteration: the round of the search; -1 for an evaluation outside one.
             error: why it failed.
             z: its latent point (D,), stored as float32.
+            objective: what was evaluated, as `score` asks for it; None for nothing that another run
+                could use.
 
         Raises:
             MolvaeError: the molecule is stored already, or the disk refuses.
         """
+        if smiles in self:
+            raise MolvaeError(f"history {self._where}: {smiles} is stored already")
         if error is not None:
             error = error.encode(errors="replace").decode()  # lone surrogates cannot be stored
         latent = None if z is None else np.asarray(z, dtype="<f4").ravel()
@@ -167,28 +185,43 @@ class History:
         record = Record(len(self._records), iteration, smiles, values, error, seconds, latent)
         stored_y = None if np.isnan(record.y) else record.y
         several = json.dumps(values) if len(values) > 1 else None
+        row = (record.number, iteration, smiles, stored_y, several, error, seconds)
         blob = None if latent is None else latent.tobytes()
         with self._explained():
             self._db.execute(
-                "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (record.number, iteration, smiles, stored_y, error, seconds, blob, several),
+                f"INSERT INTO evaluations (run, {_RECORD}, objective) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (self._run, *row, blob, objective),
             )
         self._records.append(record)
         self._by_smiles[smiles] = record
         return record
 
+    def score(self, smiles: str, objective: str) -> tuple[float, ...] | None:
+        """Return the values that any run of this file found for a molecule, None if there are none.
+
+        Failures do not count.
+        """
+        with self._explained():
+            row = self._db.execute(
+                "SELECT y, several FROM evaluations "
+                "WHERE smiles = ? AND objective = ? AND error IS NULL",
+                (smiles, objective),
+            ).fetchone()
+        return None if row is None else _values(*row)
+
     def add_iteration(self, iteration: Iteration) -> None:
         """Store what a round proposed; a round that is repeated after a resume replaces itself."""
         with self._explained():
             self._db.execute(
-                "INSERT OR REPLACE INTO iterations VALUES (?, ?, ?, ?, ?)",
-                tuple(vars(iteration).values()),
+                f"INSERT OR REPLACE INTO iterations (run, {_ITERATION}) VALUES (?, ?, ?, ?, ?, ?)",
+                (self._run, *vars(iteration).values()),
             )
 
     def iterations(self) -> list[Iteration]:
         """All rounds in order."""
         with self._explained():
-            return [Iteration(*row) for row in self._rows("iterations", "iteration")]
+            return [Iteration(*row) for row in self._rows("iterations", _ITERATION)]
 
     @property
     def next_iteration(self) -> int:
@@ -203,14 +236,15 @@ class History:
     def settings(self) -> dict[str, Any]:
         """The settings of the run, empty before they are first saved."""
         with self._explained():
-            return {name: json.loads(value) for name, value in self._rows("settings", "name")}
+            rows = self._rows("settings", "name, value")
+            return {name: json.loads(value) for name, value in rows}
 
     def save_settings(self, settings: Mapping[str, Any]) -> None:
         """Store settings (JSON values), each replacing an earlier one of its name."""
-        rows = [(name, json.dumps(value)) for name, value in settings.items()]
+        rows = [(self._run, name, json.dumps(value)) for name, value in settings.items()]
         with self._explained():
             self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", rows)
             self._db.execute("COMMIT")
 
     def close(self) -> None:
@@ -225,10 +259,15 @@ class History:
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    number, iteration, smiles, y, error, seconds, blob, several = row
+    number, iteration, smiles, y, several, error, seconds, blob = row
     z = None if blob is None else np.frombuffer(blob, dtype="<f4")
-    values = (np.nan if y is None else y,) if several is None else tuple(json.loads(several))
-    return Record(number, iteration, smiles, values, error, seconds, z)
+    return Record(number, iteration, smiles, _values(y, several), error, seconds, z)
+
+
+def _values(y: float | None, several: str | None) -> tuple[float, ...]:
+    if several is not None:
+        return tuple(json.loads(several))
+    return (np.nan if y is None else y,)
 
 
 def _reason(error: Exception) -> str:
@@ -237,8 +276,6 @@ def _reason(error: Exception) -> str:
         return f"the file is damaged or no history of molvae ({text})"
     if "full" in text:
         return "the disk is full; all evaluations before this one are saved"
-    if "evaluations.number" in text:  # two writers number their records alike
-        return "another run writes to this file"
-    if "evaluations.smiles" in text:
-        return "this molecule is stored already"
+    if "UNIQUE" in text:
+        return "another process goes on with the same run"
     return text

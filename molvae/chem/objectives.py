@@ -7,12 +7,16 @@ like those below and is maximised.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import rdkit
 from rdkit.Chem import QED, Descriptors, Mol
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
@@ -41,6 +45,25 @@ class Objective:
     def label(self) -> str:
         """The name of the maximised quantity."""
         return self.name if self.maximise else f"-{self.name}"
+
+    @property
+    def version(self) -> str | None:
+        """What its values depend on beside the molecule: RDKit and molvae, or the user's own file.
+
+        None where that cannot be told.
+        """
+        if self.function is _not_computed:
+            return None
+        source = self.function.file if isinstance(self.function, Command) else None
+        if source is None and not self.function.__module__.startswith("molvae."):
+            name = getattr(self.function, "__qualname__", "<")
+            if "<" in name or "." in name:  # a lambda, or made by another function
+                return None
+            source = inspect.getsourcefile(self.function)
+            if source is None:
+                return None
+        own = f"molvae {metadata.version('molvae')}, RDKit {rdkit.__version__}"
+        return own if source is None else hashlib.sha256(Path(source).read_bytes()).hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process looks a registered one up by its name."""

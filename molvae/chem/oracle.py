@@ -26,8 +26,9 @@ class BudgetError(MolvaeError):
 class Oracle:
     """Evaluates molecules, each unique canonical one once, until the budget is spent.
 
-    The budget counts the molecules really evaluated, those found in the history included;
-    invalid strings, molecules outside `heavy_atoms` and repeats are free.
+    The budget counts the molecules of this run, also those whose score another run in the same file
+    has found, which are not evaluated again: what a run does depends on no other. Invalid strings,
+    molecules outside `heavy_atoms` and repeats are free.
 
     >>> oracle = Oracle("logP", budget=2)
     >>> oracle(["CCO", "OCC", "not a molecule"]).round(4).tolist(), oracle.remaining
@@ -74,6 +75,8 @@ class Oracle:
         self.heavy_atoms = heavy_atoms
         self.on_evaluation = on_evaluation
         self.effort = effort or Effort()
+        versions = [f"{o.label} {o.version}" if o.version else "" for o in self.objectives]
+        self.version = "; ".join(versions) if all(versions) else None
         self.constraints = [constraint(text) for text in constraints]
 
     @property
@@ -117,11 +120,19 @@ class Oracle:
             raise BudgetError(
                 f"{len(new)} new molecules, but {self.remaining} of {self.budget} evaluations left"
             )
-        for outcome in evaluations(self.objectives, list(new), self.effort):
-            self._store(outcome, iteration, None if z is None else z[new[outcome.smiles]])
-        unknown = (math.nan,) * len(self.objectives)
-        rows = [unknown if name is None else self.history[name].values for name in names]
-        values = np.array(rows, dtype=np.float64).reshape(len(rows), len(unknown))
+        places = {name: None if z is None else z[row] for name, row in new.items()}
+        unknown = []
+        for name, place in places.items():
+            found = self.history.score(name, self.version) if self.version else None
+            if found is None:
+                unknown.append(name)
+            else:
+                self._keep(Outcome(name, found, None, 0.0), iteration, place)
+        for outcome in evaluations(self.objectives, unknown, self.effort):
+            self._store(outcome, iteration, places[outcome.smiles])
+        failed = (math.nan,) * len(self.objectives)
+        rows = [failed if name is None else self.history[name].values for name in names]
+        values = np.array(rows, dtype=np.float64).reshape(len(rows), len(failed))
         return values[:, 0] if len(self.objectives) == 1 else values
 
     def tell(
@@ -164,10 +175,21 @@ class Oracle:
         return [objective.label for objective in self.objectives]
 
     def _store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
+        pairs = zip(self.objectives, outcome.values, strict=True)
+        turned = tuple(v if o.maximise else -v for o, v in pairs)  # signs are turned here only
+        self._keep(outcome._replace(values=turned), iteration, z)
+
+    def _keep(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
         name, values, error, seconds = outcome
-        pairs = zip(self.objectives, values, strict=True)
-        y = [value if o.maximise else -value for o, value in pairs]  # signs are turned here only
-        record = self.history.add(name, y, seconds=seconds, iteration=iteration, error=error, z=z)
+        record = self.history.add(
+            name,
+            values,
+            seconds=seconds,
+            iteration=iteration,
+            error=error,
+            z=z,
+            objective=self.version,
+        )
         if self.on_evaluation is not None:
             self.on_evaluation(record)
         if error is not None:

@@ -14,6 +14,7 @@ import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 from molvae.cli import options
 from molvae.cli.watch import Evaluations
@@ -33,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "batch": None,
     "constraint": [],
     "start": None,
+    "history": None,
     "seed": 0,
 }
 SHOWN = 10  # best molecules in the terminal
@@ -92,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out", type=Path, help="run folder (default: runs/OBJECTIVE-STRATEGY-seedSEED)"
+    )
+    parser.add_argument(
+        "--history",
+        metavar="FILE",
+        help="an SQLite file that several runs may write to at once: what one of them has "
+        "evaluated no other evaluates again (default: a file in the run folder)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out; only --budget may change"
@@ -157,7 +165,7 @@ def _opened(folder: Path, chosen: dict[str, Any]) -> History:
     from molvae.files import write
 
     write(folder / "config.json", json.dumps(chosen, indent=1) + "\n")
-    return History(folder / "history.sqlite")
+    return History(chosen["history"] or folder / "history.sqlite", chosen["run"])
 
 
 def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
@@ -167,18 +175,15 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     new = DEFAULTS | given
     objective = re.sub(r"[^\w.-]+", ".", "+".join(new["objective"]))[:60]
     folder = args.out or Path("runs") / f"{objective}-{new['strategy']}-seed{new['seed']}"
-    begun = (folder / "history.sqlite").exists()
+    begun = (folder / "config.json").exists()
     if not args.resume:
         if begun:
             raise MolvaeError(f"{folder} holds a run already: add --resume, or another --out")
-        return folder, new
+        return folder, new | {"run": f"{folder.name} {uuid4()}" if new["history"] else "run"}
     if not begun:
         raise MolvaeError(f"{folder} holds no run to resume")
     try:
-        stored: dict[str, Any] = {"constraint": [], "start": None}
-        stored |= json.loads((folder / "config.json").read_text())
-        if isinstance(stored["objective"], str):  # of a run begun when there was one only
-            stored["objective"] = [stored["objective"]]
+        stored = json.loads((folder / "config.json").read_text())
         changed = [k for k in names if given.get(k, stored[k]) != stored[k] and k != "budget"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MolvaeError(f"{folder / 'config.json'} is damaged: {error!r}") from error
