@@ -1,4 +1,4 @@
-"""Does the search pay? Expected improvement, prior samples and random molecules, side by side.
+"""Does the search pay? Strategies, a genetic algorithm and random molecules, side by side.
 
 Each spends the same budget on the same objective under the same size bound. A study that was
 stopped goes on where it was when the same command is given again.
@@ -19,7 +19,7 @@ from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
 from molvae.chem.metrics import top_mean
 
-METHODS = {"ei": "search (ei)", "prior": "prior samples", "random": "random molecules"}
+METHODS = ("neighbourhood", "ei", "ga", "prior", "random")  # the last one draws from the data set
 
 
 def main() -> None:
@@ -31,14 +31,14 @@ def main() -> None:
     rows = []
     for objective in args.objectives:
         for seed in range(args.seeds):
-            for method in METHODS:
+            for method in args.methods:
                 path = args.out / f"{objective}-{method}-{args.budget}-seed{seed}.sqlite"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with History(path) as history:
                     oracle = Oracle(objective, args.budget, history, bound)
-                    spend(oracle, method, seed, model, data.split("train"))
+                    spend(oracle, method, seed, args.initial, model, data.split("train"))
                     y = np.array([record.y for record in history.records()])
-                rows.append((objective, METHODS[method], seed, np.nanmax(y), top_mean(y)))
+                rows.append((objective, method, seed, np.nanmax(y), top_mean(y)))
                 print("{:<12} {:<17} seed {}: best {:.3f}, top 10 {:.3f}".format(*rows[-1]))
     table = pd.DataFrame(rows, columns=["objective", "method", "seed", "best", "top_10"])
     table.to_csv(args.out / "search_vs_random.csv", index=False)
@@ -51,7 +51,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="zinc")
     parser.add_argument("--objectives", nargs="+", default=["logP", "drug", "plogp_zinc"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--budget", type=int, default=500)
+    parser.add_argument("--initial", type=int, help="as of OptimizeConfig")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--heavy-atoms", type=int, nargs=2, metavar=("LOW", "HIGH"))
     parser.add_argument("--out", type=Path, default=Path("runs/search-vs-random"))
@@ -59,14 +61,22 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.quick:
         args.objectives, args.budget, args.seeds = args.objectives[:1], 40, 1
+        args.methods = ["neighbourhood", "ga", "random"]
     return args
 
 
-def spend(oracle: Oracle, method: str, seed: int, model: MolVAE, molecules: list[str]) -> None:
+def spend(
+    oracle: Oracle,
+    method: str,
+    seed: int,
+    initial: int | None,
+    model: MolVAE,
+    molecules: list[str],
+) -> None:
     """Spend the oracle's budget by one method."""
     if method != "random":
         start = [] if method == "prior" else molecules  # nothing but samples in the baseline
-        optimize(model, oracle, start, OptimizeConfig(method, seed=seed))
+        optimize(model, oracle, start, OptimizeConfig(method, initial=initial, seed=seed))
         return
     for row in np.random.default_rng(seed).permutation(len(molecules)):
         if not oracle.remaining:

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
 from molvae.chem.tokenizers import Tokenizer
+from molvae.cli.watch import is_worker
 from molvae.decoding import BEAM
 from molvae.latent.batches import Table
 from molvae.latent.training import FitConfig, Progress
@@ -38,6 +39,9 @@ def main() -> None:
     args = parser.parse_args()
     model = MolVAE.load(args.model)
     smiles = load(model.summary["data"], progress=True).split("test")
+    rate = train_rate(smiles, args.devices, quick=args.quick)
+    if is_worker():  # the second process of the training has begun here too, and is done
+        return
     molecules, observations = (512, 60) if args.quick else (5_120, 500)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
@@ -54,7 +58,6 @@ def main() -> None:
         f"optimize: {np.median(last):7.2f} s a batch of 10 beside the oracle, "
         f"median of the last 10 before {observations} observations"
     )
-    rate = train_rate(smiles, args.devices, quick=args.quick)
     work, peak = flops(smiles, quick=args.quick), args.devices * matrix_rate()
     print(
         f"train:    {rate:7.0f} molecules/s, default model, {args.devices} processes: "
@@ -97,15 +100,12 @@ def flops(smiles: list[str], quick: bool) -> float:
 
 
 def matrix_rate() -> float:
-    """Operations a second of one thread, in bfloat16 where training uses it."""
+    """Operations a second of a process, in bfloat16 where training uses it."""
     bfloat16 = torch.cpu._is_avx512_bf16_supported()
     a, b = torch.randn(2_048, 512), torch.randn(512, 1_536)
     a, b = (a.bfloat16(), b.bfloat16()) if bfloat16 else (a, b)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     a @ b
     _, seconds = timed(lambda: [a @ b for _ in range(100)])
-    torch.set_num_threads(threads)
     return 100 * 2 * 2_048 * 512 * 1_536 / seconds
 
 

@@ -43,6 +43,8 @@ def test_each_command_of_the_table_runs(
     (tmp_path / "my.smi").write_text("CCO\nc1ccccc1\n")
     (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(load("zinc").smiles[:200]))
     shutil.copy(shipped()["zinc"], tmp_path / "my.safetensors")
+    (goals,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "goals.json").write_text(goals)
     (tmp_path / "dock.sh").write_text("#!/bin/sh\necho ${#1}\n")
     (tmp_path / "dock.sh").chmod(0o755)
     words = shlex.split(command)[1:]

@@ -1,0 +1,125 @@
+"""Strategies that differ from `neighbourhood` in one part, each under the name of that part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from molvae.search.neighbourhood import Neighbourhood, nearby
+from molvae.search.strategy import (
+    Features,
+    Floats,
+    Kind,
+    Observations,
+    Seed,
+    by_rank,
+    inside,
+    prior_samples,
+    strategies,
+)
+from molvae.search.surrogate import fit_surrogate, kept
+
+Propose = Callable[[Neighbourhood, Observations, int], Floats]
+Choose = Callable[[Neighbourhood, Observations, Features, int], NDArray[np.intp]]
+
+
+def near(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
+    """Propose as usual."""
+    return usual.propose(p)
+
+
+def steps(length: float) -> Propose:
+    """Steps of one length around the best, in eighths of the bounds."""
+
+    def propose(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
+        z = by_rank(seen.known()[0][:100], p, 0.1, usual.rng)
+        scale = (seen.bounds[1] - seen.bounds[0]) / 8
+        return inside(z + length * scale * usual.rng.standard_normal(z.shape), seen.bounds)
+
+    return propose
+
+
+def prior(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
+    """Samples of the prior."""
+    return prior_samples(seen.bounds, p, usual.rng)
+
+
+def above(deviations: float) -> Choose:
+    """Rank by mean + so many standard deviations."""
+
+    def choose(
+        usual: Neighbourhood, seen: Observations, features: Features, q: int
+    ) -> NDArray[np.intp]:
+        mean, deviation = usual.surrogate.predict(features)
+        order: NDArray[np.intp] = np.argsort(-(mean + deviations * deviation), kind="stable")
+        return order[:q]
+
+    return choose
+
+
+def at_random(
+    usual: Neighbourhood, seen: Observations, features: Features, q: int
+) -> NDArray[np.intp]:
+    """Choose without a surrogate."""
+    return usual.rng.permutation(len(features))[:q]
+
+
+UPPER = above(1.0)  # as usual
+
+
+def variant(propose: Propose = near, choose: Choose = UPPER) -> type:
+    """Make a strategy of a way to propose and a way to choose."""
+
+    class Variant:
+        sees: Kind = "fingerprints"
+        several = False
+
+        def __init__(self, seen: Observations, seed: Seed) -> None:
+            self.usual, self.seen = Neighbourhood(seen, seed), seen
+
+        def propose(self, p: int) -> Floats:
+            return propose(self.usual, self.seen, p)
+
+        def choose(self, features: Features, q: int) -> NDArray[np.intp]:
+            return choose(self.usual, self.seen, features, q)
+
+    return Variant
+
+
+class OnLatents:
+    """The usual proposals, ranked by a Gaussian process on the latents."""
+
+    sees: Kind = "latents"
+    several = False
+
+    def __init__(self, seen: Observations, seed: Seed) -> None:
+        self.bounds, self.z, self.rng = seen.bounds, seen.known()[0], np.random.default_rng(seed)
+        rows = np.sort(kept(seen.y[:, 0], self.rng))
+        self.surrogate = fit_surrogate(seen.z[rows], seen.y[rows])
+
+    def propose(self, p: int) -> Floats:
+        """Propose as usual."""
+        return nearby(self.z, self.bounds, p, self.rng)
+
+    def choose(self, features: Features, q: int) -> NDArray[np.intp]:
+        """Rank by mean + standard deviation."""
+        with torch.no_grad():
+            posterior = self.surrogate.posterior(torch.as_tensor(features, dtype=torch.float64))
+            value = posterior.mean + posterior.variance.sqrt()
+        return np.argsort(-value[:, 0].numpy(), kind="stable")[:q]
+
+
+VARIANTS = {
+    "proposal-short": variant(propose=steps(0.2)),
+    "proposal-long": variant(propose=steps(0.8)),
+    "proposal-prior": variant(propose=prior),
+    "surrogate-none": variant(choose=at_random),
+    "surrogate-latents": OnLatents,
+    "acquisition-mean": variant(choose=above(0.0)),
+    "acquisition-2sd": variant(choose=above(2.0)),
+}
+for _name, _entry in VARIANTS.items():
+    strategies.register(_name)(_entry)

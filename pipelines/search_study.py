@@ -1,0 +1,88 @@
+"""Which part of the search buys what? One part changed at a time, on a few tasks of PMO.
+
+Rows: the default, `neighbourhood`; with another way to propose, another surrogate, another
+acquisition; other strategies; other models. Every run has the same budget and starts from the
+same molecules. Histories are kept in --out: a study that was stopped goes on when the same command
+is given again.
+
+    python pipelines/search_study.py                        # 1,000 evaluations, one seed
+    python pipelines/search_study.py --models a.safetensors # rows for other models of ZINC, too
+    python pipelines/search_study.py --quick                # seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from _search_variants import VARIANTS
+
+from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
+from molvae.chem.datasets import load
+from molvae.chem.metrics import top_auc
+from molvae.errors import MolvaeError
+
+DEFAULT = "neighbourhood"
+OTHERS = ("thompson", "trust-region", "gradient", "ei", "ga")
+TASKS = ("celecoxib_rediscovery", "median2", "osimertinib_mpo", "sitagliptin_mpo", "zaleplon_mpo")
+
+
+def main() -> None:
+    """Run what is missing; print the table and write it as CSV."""
+    args = arguments()
+    models = {"zinc": "zinc", "zinc-selfies": "zinc-selfies"}
+    models |= {Path(name).stem: name for name in args.models}
+    rows = {strategy: (strategy, "zinc") for strategy in (DEFAULT, *VARIANTS, *OTHERS)}
+    rows |= {f"model-{name}": (DEFAULT, name) for name in models if name != "zinc"}
+    wanted = args.only or list(rows)
+    if unknown := set(wanted) - set(rows):
+        raise MolvaeError(f"no row {min(unknown)!r}: there are {', '.join(rows)}")
+    start = load("zinc", progress=True).split("train")
+    args.out.mkdir(parents=True, exist_ok=True)
+    found = []
+    for name in wanted:
+        strategy, place = rows[name]
+        model = MolVAE.load(models[place])
+        for task in args.tasks:
+            for seed in range(args.seeds):
+                path = args.out / f"{name}-{task}-{args.budget}-{seed}.sqlite"
+                with History(path) as history:
+                    oracle = Oracle(f"pmo:{task}", args.budget, history)
+                    result = optimize(model, oracle, start, OptimizeConfig(strategy, seed=seed))
+                y = result.table["y"].to_numpy()
+                row = (name, task, seed, top_auc(y, args.budget, 10), np.nanmax(y))
+                found.append((*row, result.valid_fraction, result.seconds))
+                print("{:<20} {:<22} seed {}: AUC top-10 {:.3f}, best {:.3f}".format(*row))
+    columns = ["part", "task", "seed", "auc_top_10", "best", "valid", "search_seconds"]
+    table = pd.DataFrame(found, columns=columns)
+    table.to_csv(args.out / "search_study.csv", index=False)
+    print(f"\nAUC top-10, {args.budget} evaluations, mean over {args.seeds} seeds")
+    means = table.pivot_table("auc_top_10", "part", "task", sort=False)
+    means["sum"] = means.sum(axis=1)
+    print(means.rename_axis(columns=None).to_string(float_format="{:.3f}".format))
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="some rows (default: all)")
+    parser.add_argument("--models", nargs="+", metavar="FILE", default=[])
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser.add_argument("--budget", type=int, default=1_000)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/search-study"))
+    parser.add_argument("--quick", action="store_true", help="three rows, one task, few calls")
+    args = parser.parse_args()
+    if args.quick:
+        args.only = [DEFAULT, "proposal-prior", "surrogate-latents"]
+        args.tasks, args.budget = ["median2"], 45
+    return args
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MolvaeError as error:
+        raise SystemExit(f"error: {error}") from None
