@@ -14,7 +14,7 @@ from molvae.chem.baseline import GeneticSearch
 from molvae.chem.history import Iteration, Record
 from molvae.chem.oracle import BudgetError, Oracle
 from molvae.errors import MolvaeError
-from molvae.rounds import GENETIC, LatentRounds, LatentSpace, OptimizeConfig
+from molvae.rounds import GENETIC, Adapt, LatentRounds, LatentSpace, OptimizeConfig
 from molvae.search.hypervolume import front, hypervolume, reference
 from molvae.search.strategy import Floats
 
@@ -103,6 +103,7 @@ def optimize(
     config: OptimizeConfig | None = None,
     on_iteration: Callable[[Iteration], None] | None = None,
     leads: Sequence[str] = (),
+    adapt: Adapt | None = None,
 ) -> Result:
     """Search the latent space until the oracle's budget is spent.
 
@@ -116,13 +117,15 @@ def optimize(
         config: how to search.
         on_iteration: called at the end of each round.
         leads: SMILES that are evaluated first, all that are admissible, in place of those drawn.
+        adapt: trains the model on with the best that was found, ten times in a run, for instance
+            `molvae.adapt.adapted`; None leaves it as it is.
 
     Raises:
         MolvaeError: the history belongs to other settings or another model, no molecule to begin
             with is admissible, or every evaluation failed.
     """
     history = oracle.history
-    rounds = _rounds(model, oracle, start, config, leads)
+    rounds = _rounds(model, oracle, start, config, leads, adapt)
     stopped = "the budget is spent"
     while oracle.remaining:
         k = history.next_iteration
@@ -222,16 +225,18 @@ def _rounds(
     start: Sequence[str],
     config: OptimizeConfig | None,
     leads: Sequence[str],
+    adapt: Adapt | None = None,
 ) -> LatentRounds | GeneticSearch:
     """What proposes, once the history agrees that it is the same search."""
     complete = (config or OptimizeConfig()).complete(oracle.budget, oracle.history.settings)
     molecules = {"start": _digest(start), "leads": _digest(leads)}
-    _agree(oracle, {**complete._asdict(), **molecules, "latent": model.latent})
+    others = {"latent": model.latent, "adapt": adapt is not None}
+    _agree(oracle, {**complete._asdict(), **molecules, **others})
     if complete.strategy == GENETIC:
         if len(oracle.objectives) > 1:
             raise MolvaeError(f"strategy {GENETIC} has one objective: join them in a file of goals")
         return GeneticSearch(oracle, start, leads, complete.batch, complete.initial, complete.seed)
-    return LatentRounds(model, oracle, start, leads, complete)
+    return LatentRounds(model, oracle, start, leads, complete, adapt)
 
 
 def _digest(smiles: Sequence[str]) -> str:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from molvae.chem.fingerprints import Fingerprints
-from molvae.chem.history import Iteration
+from molvae.chem.history import Iteration, Record
 from molvae.chem.molecules import canonical
 from molvae.chem.oracle import Oracle
 from molvae.errors import MolvaeError
 from molvae.search.hypervolume import as_one
-from molvae.search.strategies import strategies
-from molvae.search.strategy import Features, Floats, Kind, Observations, Seed, Strategy, inside
+from molvae.search.strategies import Around, strategies
+from molvae.search.strategy import Features, Floats, Observations, Strategy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,8 @@ GENETIC = "ga"
 CHOICE = 10  # new molecules per candidate that a round wants to choose from
 ROUNDS = 5  # pools decoded in search of them before going on with fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
-NEAR = (0.1, 1.0)  # least and greatest distance from the leads, in standard deviations of the prior
+STAGES = 10  # how often a model is adapted in a run
+BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set that it is adapted to
 MARGIN = 0.25  # the bounds reach beyond the encoded molecules by this share of their range
 
 
@@ -95,7 +96,8 @@ class OptimizeConfig:
         least = 5 if self.strategy == GENETIC else max(10, budget // 100)
         batch = self.batch or begun.get("batch") or least
         initial = self.initial or begun.get("initial") or max(30, budget // 100)
-        return Complete(self.strategy, batch, initial, self.pool, self.seed)
+        stage = begun.get("stage") or max(batch, budget // STAGES)
+        return Complete(self.strategy, batch, initial, self.pool, self.seed, stage)
 
 
 class Complete(NamedTuple):
@@ -106,6 +108,11 @@ class Complete(NamedTuple):
     initial: int
     pool: int
     seed: int
+    stage: int  # evaluations after which the model is adapted again
+
+
+# the model, the best molecules found, others, a seed -> the model adapted to them
+Adapt: TypeAlias = Callable[[Any, Sequence[str], Sequence[str], int], LatentSpace]
 
 
 class LatentRounds:
@@ -118,8 +125,11 @@ class LatentRounds:
         start: Sequence[str],
         leads: Sequence[str],
         config: Complete,
+        adapt: Adapt | None = None,
     ) -> None:
         self.model, self.oracle, self.start, self.config = model, oracle, start, config
+        self.adapt, self.stage, self.space = adapt, 0, model
+        self.places: dict[str, NDArray[np.float32]] = {}
         admitted = (oracle.admissible(lead) for lead in leads)
         self.leads = dict.fromkeys(n for n in admitted if n is not None and model.encodable(n))
         self.make = strategies[config.strategy]
@@ -133,12 +143,13 @@ class LatentRounds:
         """Return round k: candidates (<= q), their latent points, and how they came about."""
         started = time.perf_counter()
         past = self.oracle.history.records(before=k)
+        self._adapt(past)
         seen = {record.smiles for record in past}
         known, seed = [r for r in past if r.z is not None], [self.config.seed, k]
         if sum(not np.isnan(r.y) for r in known) < 2:
             names, z, decoded, valid = self._first(seen, seed)
         else:
-            points = np.array([r.z for r in known], dtype=np.float64)
+            points = np.array(self._placed(known), dtype=np.float64)
             y = np.array([r.values for r in known], dtype=np.float64)
             observed = Observations(
                 z=points,
@@ -152,7 +163,8 @@ class LatentRounds:
             names, z, decoded, valid = self._pool(strategy, seen, CHOICE * self.config.batch)
             features = self._features(names, z.astype(np.float64))
             rows = strategy.choose(features, self.config.batch)
-            names, z = [names[row] for row in rows], z[rows]
+            names = [names[row] for row in rows]
+            z = z[rows] if self.space is self.model else _array(self.model.encode(names))
         spent = time.perf_counter() - started
         return names, z, Iteration(k, decoded, valid, len(names), spent)
 
@@ -178,6 +190,30 @@ class LatentRounds:
         names += sampled[:q]
         z = np.concatenate([self._encoded(names[: len(names) - len(sampled[:q])]), z[:q]])
         return names, z, decoded, valid
+
+    def _adapt(self, past: list[Record]) -> None:
+        """Have the model adapted to what was found, once more each time a stage is over.
+
+        The same whether the run was stopped in between or not: a stage begins with a round.
+        """
+        stage = len(past) // self.config.stage
+        if self.adapt is None or stage == self.stage:
+            return
+        last = past[stage * self.config.stage - 1].iteration  # of the stage before
+        found = [r for r in past if r.iteration <= last and not np.isnan(r.y) and r.z is not None]
+        best = sorted(found, key=lambda r: -r.y)[:BEST]
+        seed = self.config.seed + stage
+        others = self._drawn(np.random.default_rng([seed, 2]), OTHERS, set(), canonical)
+        self.space = self.adapt(self.model, [r.smiles for r in best], others, seed)
+        self.stage, self.places = stage, {}
+
+    def _placed(self, records: list[Record]) -> list[NDArray[np.float32]]:
+        """The latent points of evaluated molecules in the space as it is now."""
+        if self.space is self.model:
+            return [r.z for r in records if r.z is not None]
+        new = [r.smiles for r in records if r.smiles not in self.places]
+        self.places |= zip(new, self._encoded(new), strict=True)
+        return [self.places[r.smiles] for r in records]
 
     def _drawn(
         self,
@@ -205,7 +241,7 @@ class LatentRounds:
         for _ in range(ROUNDS):
             points = strategy.propose(max(self.config.pool, q)).astype(np.float32)
             # greedily: eight times as many points give more new molecules than a beam would
-            found = [self.oracle.admissible(text) for text in self.model.decode(points, beam=1)]
+            found = [self.oracle.admissible(text) for text in self.space.decode(points, beam=1)]
             decoded += len(found)
             valid += sum(name is not None for name in found)
             for name in found:
@@ -221,14 +257,14 @@ class LatentRounds:
 
     def _predicted(self, z: Floats) -> tuple[Floats, Floats]:
         """Latent points (n, D) -> what the model predicts there (n, P), its slopes (n, P, D)."""
-        table = self.model.properties(z)
-        slopes = [np.asarray(self.model.gradient(z, name), np.float64) for name in map(str, table)]
+        table = self.space.properties(z)
+        slopes = [np.asarray(self.space.gradient(z, name), np.float64) for name in map(str, table)]
         return table.to_numpy(np.float64), np.stack(slopes, axis=1)
 
     def _encoded(self, names: list[str]) -> NDArray[np.float32]:
         if not names:
             return np.empty((0, self.model.latent), dtype=np.float32)
-        return _array(self.model.encode(names))
+        return _array(self.space.encode(names))
 
     def _bounds(self) -> Floats:
         """The box (2, D) around data-set molecules and the bulk of the prior."""
@@ -245,28 +281,6 @@ class LatentRounds:
         if not self.model.encodable(smiles):
             return False
         return bool(np.allclose(self._encoded([smiles])[0], z, atol=1e-2, rtol=1e-2))
-
-
-class Around:
-    """Points around the leads, before anything is known of them."""
-
-    sees: ClassVar[Kind] = "latents"
-    several: ClassVar[bool] = True
-
-    def __init__(self, leads: NDArray[np.float32], bounds: Floats, seed: Seed) -> None:
-        self._leads, self._bounds = leads, bounds
-        self._rng = np.random.default_rng(seed)
-
-    def propose(self, p: int) -> Floats:
-        """Return p points (p, D) at distances that differ by a factor of ten."""
-        near = self._leads[self._rng.integers(len(self._leads), size=p)].astype(np.float64)
-        low, high = np.log(NEAR)
-        length = np.exp(self._rng.uniform(low, high, (p, 1)))
-        return inside(near + length * self._rng.standard_normal(near.shape), self._bounds)
-
-    def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Return the first q rows."""
-        return np.arange(min(q, len(features)))
 
 
 def _array(z: ArrayLike) -> NDArray[np.float32]:

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "batch": None,
     "constraint": [],
     "start": None,
+    "adapt": False,
     "history": None,
     "seed": 0,
 }
@@ -96,6 +97,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, help="run folder (default: runs/OBJECTIVE-STRATEGY-seedSEED)"
     )
     parser.add_argument(
+        "--adapt",
+        action="store_true",
+        default=None,
+        help="train the model on with the best that was found, ten times in a run",
+    )
+    parser.add_argument(
         "--history",
         metavar="FILE",
         help="an SQLite file that several runs may write to at once: what one of them has "
@@ -122,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
     """Search, then show and draw the best molecules; return the exit code."""
     sys.path.insert(0, os.getcwd())  # so that the user's own module is found
     folder, chosen = _options(args)
+    from molvae.adapt import adapted
     from molvae.chem.evaluation import Effort
     from molvae.chem.oracle import Oracle
     from molvae.loop import optimize
@@ -150,7 +158,8 @@ def run(args: argparse.Namespace) -> int:
             )
             with Evaluations(oracle) as progress:
                 oracle.on_evaluation = progress.evaluated
-                result = optimize(model, oracle, start, config, progress.finished, leads)
+                adapt = adapted if chosen["adapt"] else None
+                result = optimize(model, oracle, start, config, progress.finished, leads, adapt)
     except KeyboardInterrupt as stop:
         saved = 0 if history is None else len(history)
         way = f"; continue with: molvae optimize --resume --out {folder}" if saved else ""

@@ -1,0 +1,87 @@
+"""Adapting a model during a search: to what it is adapted, when, and what the history keeps."""
+
+import contextlib
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from test_loop import START, Chains, Interrupted
+
+from molvae import MolVAE, OptimizeConfig, Oracle, optimize
+from molvae.adapt import adapted
+from molvae.chem.history import History
+from molvae.errors import MolvaeError
+
+CONFIG = OptimizeConfig("neighbourhood", initial=12, batch=6, pool=64, seed=1)
+
+
+class Shifted(Chains):
+    """Chains in other places."""
+
+    def __init__(self, shift: float) -> None:
+        self.shift = shift
+
+    def encode(self, smiles: list[str]) -> np.ndarray:
+        return super().encode(smiles) + self.shift
+
+    def decode(self, z: np.ndarray, beam: int = 1) -> list[str]:
+        return super().decode(np.asarray(z) - self.shift)
+
+
+Call = tuple[tuple[str, ...], tuple[str, ...], int]
+
+
+def run(history: History, calls: list[Call], objective=None, **settings):
+    def adapt(model: Chains, best: Sequence[str], others: Sequence[str], seed: int) -> Shifted:
+        assert type(model) is Chains  # always from the model itself, so that a run can go on
+        calls.append((tuple(best), tuple(others), seed))
+        return Shifted(0.1 * len(calls))
+
+    oracle = Oracle(objective or "logP", 60, history, heavy_atoms=(2, 14))
+    config = OptimizeConfig(**{**vars(CONFIG), **settings})
+    return optimize(Chains(), oracle, START, config, adapt=adapt)
+
+
+@pytest.mark.parametrize("strategy", ["neighbourhood", "ei", "trust-region"])
+def test_it_is_adapted_to_the_best_so_far_each_time_a_stage_is_over(strategy: str) -> None:
+    calls: list[Call] = []
+    result = run(History(), calls, strategy=strategy)
+    assert len(result.table) == 60
+    assert len(calls) == len({seed for _, _, seed in calls}) >= 5
+    table = result.table
+    for best, others, _ in calls:
+        assert set(others) <= set(START)
+        values = table.set_index("smiles")["y"][list(best)]
+        assert values.is_monotonic_decreasing
+        assert set(best) <= set(table["smiles"])
+    for record in result.records:  # the history knows nothing of other spaces
+        np.testing.assert_array_equal(record.z, Chains().encode([record.smiles])[0])
+
+
+def test_a_run_that_was_stopped_is_adapted_to_the_same_molecules() -> None:
+    whole: list[Call] = []
+    expected = run(History(), whole, Interrupted(after=1000))
+    history, parts = History(), list[Call]()
+    for after in (20, 15, 1000):
+        with contextlib.suppress(KeyboardInterrupt):
+            resumed = run(history, parts, Interrupted(after))
+    known = {seed: (best, others) for best, others, seed in whole}
+    for best, others, seed in parts:
+        assert known[seed] == (best, others)
+    assert len(resumed.table) == len(expected.table)
+
+
+def test_with_or_without_is_a_setting_of_the_run() -> None:
+    history = History()
+    optimize(Chains(), Oracle("logP", 20, history, (2, 14)), START, CONFIG)
+    with pytest.raises(MolvaeError, match="adapt"):
+        run(history, [])
+
+
+def test_a_model_moves_towards_what_it_is_adapted_to(small_model: MolVAE, zinc: list[str]) -> None:
+    best, others = zinc[:200], zinc[200:500]
+    new = adapted(small_model, best, others, seed=0)
+    before, after = (m.evaluate(best)["elbo_nats"] for m in (small_model, new))
+    assert after > before
+    assert new.ids("CCO") == small_model.ids("CCO")
+    assert small_model.evaluate(best)["elbo_nats"] == before  # a copy was trained
