@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from molvae.errors import MolvaeError
+from molvae.search.local import TrustRegion
 from molvae.search.strategies import strategies
 from molvae.search.strategy import Observations
 
@@ -117,3 +118,34 @@ def test_the_names_are_known_without_torch() -> None:
         "assert not {'torch', 'botorch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def region(tops: list[float], each: int = 8) -> tuple[TrustRegion, np.ndarray]:
+    """The region after rounds of so many observations, of which the best had these values."""
+    rng = np.random.default_rng(0)
+    n = each * len(tops)
+    rounds = np.arange(n) // each
+    z = rng.uniform(-1, 1, (n, DIMENSION))
+    y = np.array(tops)[rounds] - rng.random(n)
+    y[::each] = tops
+    seen = Observations(z, y[:, None], BOUNDS, z, rounds, predict)
+    strategy = TrustRegion(seen, 0)
+    return strategy, strategy.propose(200)
+
+
+def test_a_trust_region_grows_with_success_shrinks_without_and_starts_anew() -> None:
+    calm, points = region([0.0, 0.0, 0.0])
+    centre = np.median(points, axis=0)
+    usual = np.abs(points - centre).max()
+    _, grown = region([0.0, 0.0, 0.0, 1.0, 2.0, 3.0])
+    _, shrunk = region([0.0, 0.0, 0.0, -1.0, -1.0])
+    sizes = [np.ptp(p, axis=0).mean() for p in (shrunk, points, grown)]
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert usual > 0
+    fresh, samples = region([0.0, 0.0, 0.0] + [-1.0] * 4)  # halved until it was left
+    assert samples.std() == pytest.approx(1.0, abs=0.1)
+    assert fresh.choose(samples, 3).tolist() == [0, 1, 2]
+    later, points = region([5.0, 5.0, 5.0] + [-1.0] * 4 + [0.0] * 3)  # what it was left for
+    assert np.ptp(points, axis=0).mean() < np.ptp(samples, axis=0).mean()
+    assert calm.choose(points, 3).shape == (3,)
+    assert later.choose(points, 3).shape == (3,)

@@ -34,24 +34,27 @@ class TrustRegion:
 
     sees: ClassVar[Kind] = "latents"
     several: ClassVar[bool] = False
-    sides = (0.4 * 0.5**5, 0.4, 0.8)  # least, first and greatest, as shares of the bounds
+    sides = (0.05, 0.4, 0.8)  # least, first and greatest, as shares of the bounds
     successes = 3  # rounds in a row that double it
     better = 1e-3  # of |best|: what counts as an improvement
     initial = 20  # observations that a region begins with
     changed = 20  # coordinates that a proposal changes on average
+    wider = 1.5  # each further pool of a round, where one held too few new molecules
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
         from molvae.search.surrogate import fit_surrogate, kept
 
         self._rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
-        known = np.sort(kept(seen.y[:, 0], self._rng))
+        y = seen.y[:, 0]
+        enough = min(self.initial, len(kept(y, self._rng)))
         side, since = self._replayed(seen)
-        inner = known[seen.rounds[known] >= since]
+        inner = np.flatnonzero(~np.isnan(y) & (seen.rounds >= since))
         self._surrogate = None
-        if len(inner) >= min(self.initial, len(known)):
-            self._surrogate = fit_surrogate(seen.z[inner], seen.y[inner])
-            self._centre = seen.z[inner[seen.y[inner, 0].argmax()]]
+        if len(inner) >= enough:
+            rows = inner[np.sort(kept(y[inner], self._rng))]
+            self._surrogate = fit_surrogate(seen.z[rows], seen.y[rows])
+            self._centre = seen.z[rows[y[rows].argmax()]]
             lengths = self._surrogate.covar_module.lengthscale.detach().numpy()[0]
             relative = lengths / np.exp(np.log(lengths).mean())
             self._reach = side / 2 * relative * (seen.bounds[1] - seen.bounds[0])
@@ -64,6 +67,7 @@ class TrustRegion:
         kept = self._rng.random(shape) >= self.changed / len(self._centre)
         kept[np.arange(p), self._rng.integers(shape[1], size=p)] = False
         step = self._rng.uniform(-self._reach, self._reach, shape)
+        self._reach = self.wider * self._reach
         return inside(self._centre + np.where(kept, 0.0, step), self._bounds)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
