@@ -493,8 +493,9 @@ def test_one_of_several_objectives_that_fails_fails_the_molecule() -> None:
 def test_the_command_draws_the_front_of_several_objectives(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["optimize", "--objective", "QED", "SAS", "--strategy", "ehvi", "--budget", "40"]
+    words = ["optimize", "--objective", "QED", "SAS", "--budget", "40"]
     assert main([*words, "--out", "run"]) == 0
+    assert json.loads((folder / "run" / "config.json").read_text())["strategy"] == "ehvi"
     assert "no other one exceeds in everything" in capsys.readouterr().out
     best = pd.read_csv(folder / "run" / "best.csv")
     assert list(best)[:3] == ["QED", "-SAS", "smiles"]

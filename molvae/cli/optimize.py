@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "objective": ["logP"],
     "model": "zinc",
-    "strategy": "ei",
+    "strategy": None,
     "budget": 250,
     "batch": None,
     "constraint": [],
@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "history": None,
     "seed": 0,
 }
+ONE, SEVERAL = "ei", "ehvi"  # the strategy for one objective, and for more
 SHOWN = 10  # best molecules in the terminal
 
 
@@ -50,12 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(name for name in objectives if ":" not in name)
     for name, text in (
         ("model", "a shipped model or a .safetensors file"),
-        ("strategy", f"{', '.join(strategies)} or, to compare with, ga: a genetic algorithm"),
         ("budget", "unique molecules to evaluate"),
         ("seed", "of all randomness"),
     ):
         default = DEFAULTS[name]
         parser.add_argument(f"--{name}", type=type(default), help=f"{text} (default: {default})")
+    parser.add_argument(
+        "--strategy",
+        help=f"{', '.join(strategies)} or, to compare with, ga: a genetic algorithm (default: "
+        f"{ONE}, and {SEVERAL} for several objectives)",
+    )
     parser.add_argument(
         "--objective",
         nargs="+",
@@ -182,6 +187,7 @@ def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     names = [*DEFAULTS, "data", "heavy_atoms"]
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     new = DEFAULTS | given
+    new["strategy"] = new["strategy"] or (SEVERAL if len(new["objective"]) > 1 else ONE)
     objective = re.sub(r"[^\w.-]+", ".", "+".join(new["objective"]))[:60]
     folder = args.out or Path("runs") / f"{objective}-{new['strategy']}-seed{new['seed']}"
     begun = (folder / "config.json").exists()
