@@ -178,8 +178,10 @@ def _opened(folder: Path, chosen: dict[str, Any]) -> History:
     from molvae.chem.history import History
     from molvae.files import write
 
+    folder.mkdir(parents=True, exist_ok=True)
+    history = History(chosen["history"] or folder / "history.sqlite", chosen["run"])
     write(folder / "config.json", json.dumps(chosen, indent=1) + "\n")
-    return History(chosen["history"] or folder / "history.sqlite", chosen["run"])
+    return history
 
 
 def _options(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
