@@ -24,7 +24,7 @@ from molvae.chem.suites import SUITES
 from molvae.errors import MolvaeError
 from molvae.files import write
 from molvae.loop import optimize
-from molvae.rounds import LatentSpace, OptimizeConfig
+from molvae.rounds import Adapt, LatentSpace, OptimizeConfig
 
 RESULTS = "results.csv"
 
@@ -40,6 +40,7 @@ class BenchmarkConfig:
         seeds: how many, from 0 on.
         budget: evaluations of each run.
         shard: (i, n), for every n-th run from the i-th on.
+        heavy_atoms: least and greatest size of an admissible molecule, None for any, as in PMO.
     """
 
     suite: str = "pmo"
@@ -48,6 +49,7 @@ class BenchmarkConfig:
     seeds: int = 1
     budget: int = 10_000
     shard: tuple[int, int] = (1, 1)
+    heavy_atoms: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -62,7 +64,9 @@ class BenchmarkConfig:
     def runs(self) -> list[Run]:
         """All runs of this shard, seed by seed."""
         every = [
-            Run(self.suite, task, OptimizeConfig(strategy, seed=seed), self.budget)
+            Run(
+                self.suite, task, OptimizeConfig(strategy, seed=seed), self.budget, self.heavy_atoms
+            )
             for seed in range(self.seeds)
             for task in self.tasks or SUITES[self.suite]
             for strategy in self.strategies
@@ -79,6 +83,7 @@ class Run:
     task: str
     config: OptimizeConfig
     budget: int
+    heavy_atoms: tuple[int, int] | None
 
     @property
     def name(self) -> str:
@@ -93,6 +98,7 @@ def benchmark(
     config: BenchmarkConfig,
     effort: Effort | None = None,
     on_run: Callable[[dict[str, Any]], None] = lambda row: None,
+    adapt: Adapt | None = None,
 ) -> pd.DataFrame:
     """Carry out what is missing; returns a row for every finished run that the folder holds.
 
@@ -103,6 +109,7 @@ def benchmark(
         config: the runs.
         effort: how the tasks are evaluated.
         on_run: called with the row of each finished run.
+        adapt: as of `optimize`.
 
     Raises:
         MolvaeError: as `optimize`; or the shard has no run.
@@ -115,7 +122,7 @@ def benchmark(
     for run in runs:
         path = folder / f"{run.name}.json"
         if not path.exists():
-            write(path, json.dumps(_carried_out(run, model, start, folder, effort)))
+            write(path, json.dumps(_carried_out(run, model, start, folder, effort, adapt)))
         on_run(json.loads(path.read_text()))
     paths = sorted(folder.glob(f"{config.suite}-*.json"))
     rows = pd.DataFrame([json.loads(path.read_text()) for path in paths])
@@ -124,13 +131,19 @@ def benchmark(
 
 
 def _carried_out(
-    run: Run, model: LatentSpace, start: Sequence[str], folder: Path, effort: Effort | None
+    run: Run,
+    model: LatentSpace,
+    start: Sequence[str],
+    folder: Path,
+    effort: Effort | None,
+    adapt: Adapt | None,
 ) -> dict[str, Any]:
     """Search, or go on with it; returns the row of the run."""
     began = time.perf_counter()
     with History(folder / f"{run.name}.sqlite") as history:
-        oracle = Oracle(f"{run.suite}:{run.task}", run.budget, history, effort=effort)
-        result = optimize(model, oracle, start, run.config)
+        task = f"{run.suite}:{run.task}"
+        oracle = Oracle(task, run.budget, history, run.heavy_atoms, effort=effort)
+        result = optimize(model, oracle, start, run.config, adapt=adapt)
     y = result.table["y"].to_numpy()
     return {
         "suite": run.suite,

@@ -7,6 +7,7 @@ from molvae.benchmark import BenchmarkConfig, benchmark, comparison
 from molvae.chem.history import History
 from molvae.chem.leaderboard import PMO, SOURCES
 from molvae.chem.metrics import top_auc
+from molvae.chem.molecules import heavy_atoms
 from molvae.chem.suites import SUITES
 from molvae.cli import main
 from molvae.errors import MolvaeError
@@ -87,8 +88,12 @@ def test_the_verb_prints_the_table_and_refuses_another_model(
     assert "qed" in shown
     assert "sum" in shown
     assert len(pd.read_csv(tmp_path / "results.csv")) == 1
-    assert main([*words, "--model", "qm9", "--out", str(tmp_path)]) == 1
-    assert "choose another --out" in capsys.readouterr().err
+    for other in (["--model", "qm9"], ["--heavy-atoms", "6", "20"], ["--adapt"]):
+        assert main([*words, *other, "--out", str(tmp_path)]) == 1
+        assert "choose another --out" in capsys.readouterr().err
+    assert main([*words, "--heavy-atoms", "6", "12", "--out", str(tmp_path / "small")]) == 0
+    with History(tmp_path / "small" / "pmo-qed-ga-20-0.sqlite") as history:
+        assert all(6 <= heavy_atoms(record.smiles) <= 12 for record in history.records())
 
 
 def test_wrong_names_are_told(tmp_path: Path) -> None:

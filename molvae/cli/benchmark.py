@@ -47,12 +47,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", type=options.shard, default="1/1", metavar="i/n", help="every n-th run only"
     )
+    parser.add_argument(
+        "--heavy-atoms",
+        type=int,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        default=argparse.SUPPRESS,
+        help="size of admissible molecules (default: any, as the published results have it)",
+    )
+    parser.add_argument("--adapt", action="store_true", help="as of 'molvae optimize'")
     parser.add_argument("--jobs", type=options.whole_number, default=1, help="evaluations at once")
     options.add_backend(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run what is missing, print a line for each run and the table."""
+    from molvae.adapt import adapted
     from molvae.benchmark import BenchmarkConfig, benchmark, comparison
     from molvae.bulk import identified
     from molvae.chem.datasets import load
@@ -60,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
     from molvae.model import MolVAE
     from molvae.stream import agree
 
+    sizes = getattr(args, "heavy_atoms", None)
     config = BenchmarkConfig(
         args.suite,
         tuple(getattr(args, "tasks", ())),
@@ -67,10 +78,12 @@ def run(args: argparse.Namespace) -> None:
         args.seeds,
         args.budget,
         args.shard,
+        sizes and (sizes[0], sizes[1]),
     )
     model = MolVAE.load(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
-    agree(args.out / "settings.json", {"model": identified(args.model)[1]})
+    settings = {"model": identified(args.model)[1], "adapt": args.adapt, "heavy_atoms": sizes}
+    agree(args.out / "settings.json", settings)
     start = load(model.summary["data"], progress=options.progress()).split("train")
 
     with (
@@ -82,7 +95,8 @@ def run(args: argparse.Namespace) -> None:
             tqdm.write(LINE.format(**row, minutes=row["search_seconds"] / 60))
             bar.update()
 
-        rows = benchmark(model, start, args.out, config, Effort(jobs=args.jobs), finished)
+        effort, adapt = Effort(jobs=args.jobs), adapted if args.adapt else None
+        rows = benchmark(model, start, args.out, config, effort, finished, adapt)
     print(f"\nAUC top-10, {args.budget} evaluations, mean over seeds")
     table = comparison(rows, args.suite, args.budget)
     print(table.to_string(float_format="{:.3f}".format, na_rep="-"))
