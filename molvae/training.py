@@ -22,7 +22,12 @@ from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE, VAEConfig
 
 # where the default of VAEConfig is not best for molecules
-SHAPE: dict[str, Any] = {"posterior": "isotropic", "blur": 0.5}
+SHAPE: dict[str, Any] = {
+    "posterior": "isotropic",
+    "blur": 0.5,
+    "encoder_hidden": 256,
+    "decoder_hidden": 256,
+}
 EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
 
 

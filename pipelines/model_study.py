@@ -1,7 +1,7 @@
 """Which parts make a good molecule model? One training a configuration, one row of figures each.
 
-Each configuration changes one thing of the default, and all train equally long with the same seed.
-Everything is scored on held-out molecules and on samples of the prior; for the default and the
+Each configuration changes one thing of the first, the base, and all train equally long with the
+same seed. Everything is scored on held-out molecules and on samples of the prior; for the base and the
 other KL weights, other priors are then fitted to the trained model and its samples scored again.
 
 A trained model is kept in --out as NAME.safetensors, its row as NAME.json, its priors as
@@ -10,7 +10,7 @@ given again. To repeat a row, delete its files and its folder. Training takes as
 torch finds, so `minutes` compare on one machine only, with nothing else running on it.
 
     python pipelines/model_study.py                             # 30 minutes a configuration
-    python pipelines/model_study.py --only default kl-0.02      # these two; all rows are printed
+    python pipelines/model_study.py --only base kl-0.02         # these two; all rows are printed
     python pipelines/model_study.py --score zinc                # no training: that model's figures
     python pipelines/model_study.py --priors zinc               # nor here: other priors for it
     python pipelines/model_study.py --quick                     # seconds
@@ -41,9 +41,9 @@ from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
 
 # fields of FitConfig and VAEConfig, arguments of MolVAE.fit, and `recombine`, the number of new
-# molecules to train on; written out, so that a row goes on meaning the same when a default of the
-# package changes
-DEFAULT: dict[str, Any] = {
+# molecules to train on; written out, since a row has to mean the same when a default of the package
+# changes, as the hidden sizes have by this study
+BASE: dict[str, Any] = {
     "tokenizer": "pairs",
     "properties": ["logP", "SAS", "QED"],
     "encoder": "gru",
@@ -58,7 +58,7 @@ DEFAULT: dict[str, Any] = {
 }
 # what differs from it
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "default": {},
+    "base": {},
     "kl-0.02": {"kl_weight": 0.02},
     "kl-0.04": {"kl_weight": 0.04},
     "kl-0.16": {"kl_weight": 0.16},
@@ -79,8 +79,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "hidden-256": {"encoder_hidden": 256, "decoder_hidden": 256},
     "hidden-1024": {"encoder_hidden": 1024, "decoder_hidden": 1024},
 }
-WITH_PRIORS = ("default", "kl-0.02", "kl-0.04", "kl-0.16")
-QUICK = ("default", "kl-0.02")
+WITH_PRIORS = ("base", "kl-0.02", "kl-0.04", "kl-0.16")
+QUICK = ("base", "kl-0.02")
 # with SELFIES every sample is a molecule, even of a model that has learned nothing
 QUICK_SETTINGS = {"latent": 8, "encoder_hidden": 32, "decoder_hidden": 32, "tokenizer": "selfies"}
 
@@ -141,7 +141,7 @@ def trained(name: str, data: DataSet, args: argparse.Namespace) -> MolVAE:
     """The model of a configuration: as it was stored, or trained now and stored."""
     path = args.out / f"{name}.safetensors"
     if not path.is_file():
-        settings = {"minutes": args.minutes, "seed": args.seed, **DEFAULT, **CONFIGURATIONS[name]}
+        settings = {"minutes": args.minutes, "seed": args.seed, **BASE, **CONFIGURATIONS[name]}
         model = newly_trained(name, settings, data, args)
         model.summary["data"] = data.name
         model.save(path)
@@ -225,7 +225,7 @@ def trade_off(table: pd.DataFrame, priors: pd.DataFrame) -> Figure:
     flat = priors.reset_index()
     flat["x"] = flat["configuration"].map(table["exact_reconstruction"])
     flat["kl_weight"] = [
-        {**DEFAULT, **CONFIGURATIONS[name]}["kl_weight"] for name in flat["configuration"]
+        {**BASE, **CONFIGURATIONS[name]}["kl_weight"] for name in flat["configuration"]
     ]
     for prior, line in flat.groupby("prior", sort=False):
         line = line.sort_values("kl_weight")

@@ -14,7 +14,7 @@ from torch.distributions import Normal
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
 
 import _model_scores as scores
-from model_study import CONFIGURATIONS, DEFAULT, fit_arguments
+from model_study import BASE, CONFIGURATIONS, fit_arguments
 
 from molvae.chem.datasets import DataSet
 from molvae.chem.metrics import STATISTICS
@@ -167,7 +167,7 @@ def test_each_prior_has_a_row_and_the_model_keeps_its_own(small_model, zinc):
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_each_configuration_of_the_study_can_be_trained(name):
-    given = fit_arguments({**DEFAULT, **CONFIGURATIONS[name]})
+    given = fit_arguments({**BASE, **CONFIGURATIONS[name]})
     inspect.signature(MolVAE.fit).bind([], [], **given)
     VAEConfig(vocabulary=30, max_length=80, **given["shape"]).check_parts()
     assert given["tokenizer"] in tokenizers
