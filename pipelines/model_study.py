@@ -1,8 +1,8 @@
 """Which parts make a good molecule model? One training a configuration, one row of figures each.
 
 Each configuration changes one thing of the first, the base, and all train equally long with the
-same seed. Everything is scored on held-out molecules and on samples of the prior; for the base and the
-other KL weights, other priors are then fitted to the trained model and its samples scored again.
+same seed. Everything is scored on held-out molecules and on samples of the prior; for the base and
+the other KL weights, other priors are then fitted and samples of these scored, too.
 
 A trained model is kept in --out as NAME.safetensors, its row as NAME.json, its priors as
 NAME-priors.csv, and none is made again: a study that was stopped goes on when the same command is
