@@ -33,8 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, save, and say what the new prior is worth; return the exit code."""
-    import logging
-
     from molvae.chem.datasets import load
     from molvae.errors import MolvaeError
     from molvae.latent.training import FitConfig
@@ -45,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if out in shipped():
         raise MolvaeError(f"{out} is a shipped model: say with --out where the new one goes")
     options.suffix(out, ".safetensors")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    options.no_greeting()
     model = MolVAE.load(args.model)
     source = getattr(args, "data", None) or model.summary.get("data")
     if not source:

@@ -163,6 +163,7 @@ def run(args: argparse.Namespace) -> int:
             )
             with Evaluations(oracle) as progress:
                 oracle.on_evaluation = progress.evaluated
+                options.no_greeting()
                 adapt = adapted if chosen["adapt"] else None
                 result = optimize(model, oracle, start, config, progress.finished, leads, adapt)
     except KeyboardInterrupt as stop:

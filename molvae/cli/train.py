@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from molvae.cli.options import no_greeting
 from molvae.cli.watch import Watch, is_worker
 
 # options that set a field of FitConfig or VAEConfig: (flag, type, help)
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from molvae.model import MolVAE
     from molvae.plots import learning_curve
 
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
+    no_greeting()
     folder = args.out or Path("runs") / f"train-{Path(args.data or 'zinc').name.partition('.')[0]}"
     options = _options(args, folder)
     data = load(options.pop("data"), progress=not is_worker())
