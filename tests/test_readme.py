@@ -40,7 +40,7 @@ def test_each_command_of_the_table_runs(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my.smi").write_text("CCO\nc1ccccc1\n")
+    (tmp_path / "my.smi").write_text("CC(=O)Oc1ccccc1C(=O)O\nCC(=O)Nc1ccc(O)cc1\n")
     (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(load("zinc").smiles[:200]))
     shutil.copy(shipped()["zinc"], tmp_path / "my.safetensors")
     (goals,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
