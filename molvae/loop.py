@@ -118,7 +118,7 @@ def optimize(
         on_iteration: called at the end of each round.
         leads: SMILES that are evaluated first, all that are admissible, in place of those drawn.
         adapt: trains the model on with the best that was found, ten times in a run, for instance
-            `molvae.adapt.adapted`; None leaves it as it is.
+            `molvae.adapt.adapted`; None leaves it as it is. A genetic algorithm has no model.
 
     Raises:
         MolvaeError: the history belongs to other settings or another model, no molecule to begin
@@ -232,6 +232,8 @@ def _rounds(
     molecules = {"start": _digest(start), "leads": _digest(leads)}
     others = {"latent": model.latent, "adapt": adapt is not None}
     _agree(oracle, {**complete._asdict(), **molecules, **others})
+    if adapt is not None and complete.strategy == "gradient":
+        raise MolvaeError("strategy gradient needs the property head, which an adapted model lacks")
     if complete.strategy == GENETIC:
         if len(oracle.objectives) > 1:
             raise MolvaeError(f"strategy {GENETIC} has one objective: join them in a file of goals")

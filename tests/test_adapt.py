@@ -76,6 +76,8 @@ def test_with_or_without_is_a_setting_of_the_run() -> None:
     optimize(Chains(), Oracle("logP", 20, history, (2, 14)), START, CONFIG)
     with pytest.raises(MolvaeError, match="adapt"):
         run(history, [])
+    with pytest.raises(MolvaeError, match="gradient needs the property head"):
+        run(History(), [], strategy="gradient")
 
 
 def test_a_model_moves_towards_what_it_is_adapted_to(small_model: MolVAE, zinc: list[str]) -> None:

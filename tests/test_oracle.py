@@ -197,5 +197,5 @@ def test_scores_of_a_minimised_property_keep_their_sign(tmp_path) -> None:
 
 def test_what_may_differ_under_one_name_is_not_shared() -> None:
     assert as_objective("QED").version is not None
-    for objective in (lambda mol: 1.0, measured("activity")):
+    for objective in (lambda mol: 1.0, measured("activity"), math.sqrt, Counting()):
         assert as_objective(objective).version is None

@@ -54,16 +54,13 @@ class Objective:
         """
         if self.function is _not_computed:
             return None
-        source = self.function.file if isinstance(self.function, Command) else None
-        if source is None and not self.function.__module__.startswith("molvae."):
-            name = getattr(self.function, "__qualname__", "<")
-            if "<" in name or "." in name:  # a lambda, or made by another function
-                return None
-            source = inspect.getsourcefile(self.function)
-            if source is None:
-                return None
-        own = f"molvae {metadata.version('molvae')}, RDKit {rdkit.__version__}"
-        return own if source is None else hashlib.sha256(Path(source).read_bytes()).hexdigest()
+        if str(getattr(self.function, "__module__", "")).startswith("molvae.chem."):
+            file = self.function.file if isinstance(self.function, Command) else None
+            own = f"molvae {metadata.version('molvae')}, RDKit {rdkit.__version__}"
+            return own if file is None else _digest(file)
+        named = inspect.isfunction(self.function) and self.function.__qualname__.isidentifier()
+        file = inspect.getsourcefile(self.function) if named else None
+        return None if file is None else _digest(file)  # others may be different under one name
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process looks a registered one up by its name."""
@@ -120,6 +117,10 @@ def measured(name: str, *, maximise: bool = True) -> Objective:
 
 def _not_computed(mol: Mol) -> float:
     raise RuntimeError("this quantity is measured elsewhere, and has to be told")
+
+
+def _digest(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _look_up(name: str) -> Objective | Property:
