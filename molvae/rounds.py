@@ -67,7 +67,8 @@ class OptimizeConfig:
     Attributes:
         strategy: a name from `molvae.search.strategies`, or "ga": a genetic algorithm, which makes
             no use of the latent space and is there to compare with.
-        batch: candidates per round, q; None for 1 % of the budget, at least 10, and for 5 of "ga".
+        batch: candidates per round, q; None for a 400th of the budget, at least 10, and for 5 of
+            "ga".
         initial: molecules of the first round, two thirds from the data set, a third decoded prior
             samples, or the leads, all of them, and some around them; None for 1 % of the budget, at
             least 30.
@@ -75,7 +76,7 @@ class OptimizeConfig:
         seed: of all randomness.
     """
 
-    strategy: str = "ei"
+    strategy: str = "neighbourhood"
     batch: int | None = None
     initial: int | None = None
     pool: int = 256
@@ -93,7 +94,7 @@ class OptimizeConfig:
 
     def complete(self, budget: int, begun: Mapping[str, Any]) -> Complete:
         """Fill in what follows from the budget, or what a run was begun with."""
-        least = 5 if self.strategy == GENETIC else max(10, budget // 100)
+        least = 5 if self.strategy == GENETIC else max(10, budget // 400)
         batch = self.batch or begun.get("batch") or least
         initial = self.initial or begun.get("initial") or max(30, budget // 100)
         stage = begun.get("stage") or max(batch, budget // STAGES)
@@ -239,7 +240,8 @@ class LatentRounds:
         names: dict[str, None] = {}
         decoded = valid = 0
         for _ in range(ROUNDS):
-            points = strategy.propose(max(self.config.pool, q)).astype(np.float32)
+            p = max(self.config.pool, q - len(names))
+            points = strategy.propose(p).astype(np.float32)
             # greedily: eight times as many points give more new molecules than a beam would
             found = [self.oracle.admissible(text) for text in self.space.decode(points, beam=1)]
             decoded += len(found)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molvae.search.neighbourhood import Neighbourhood, nearby
+from molvae.search.neighbourhood import Neighbourhood, highest, nearby
 from molvae.search.strategy import (
     Features,
     Floats,
@@ -67,10 +67,14 @@ def at_random(
     return usual.rng.permutation(len(features))[:q]
 
 
-UPPER = above(1.0)  # as usual
+def usual_choice(
+    usual: Neighbourhood, seen: Observations, features: Features, q: int
+) -> NDArray[np.intp]:
+    """Choose as usual."""
+    return usual.choose(features, q)
 
 
-def variant(propose: Propose = near, choose: Choose = UPPER) -> type:
+def variant(propose: Propose = near, choose: Choose = usual_choice) -> type:
     """Make a strategy of a way to propose and a way to choose."""
 
     class Variant:
@@ -105,11 +109,11 @@ class OnLatents:
         return nearby(self.z, self.bounds, p, self.rng)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Rank by mean + standard deviation."""
+        """Choose as usual, by that process."""
         with torch.no_grad():
             posterior = self.surrogate.posterior(torch.as_tensor(features, dtype=torch.float64))
-            value = posterior.mean + posterior.variance.sqrt()
-        return np.argsort(-value[:, 0].numpy(), kind="stable")[:q]
+        mean, variance = posterior.mean[:, 0].numpy(), posterior.variance[:, 0].numpy()
+        return highest(mean, np.sqrt(variance), q, self.rng)
 
 
 VARIANTS = {
@@ -119,6 +123,7 @@ VARIANTS = {
     "surrogate-none": variant(choose=at_random),
     "surrogate-latents": OnLatents,
     "acquisition-mean": variant(choose=above(0.0)),
+    "acquisition-1sd": variant(choose=above(1.0)),
     "acquisition-2sd": variant(choose=above(2.0)),
 }
 for _name, _entry in VARIANTS.items():

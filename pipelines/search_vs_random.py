@@ -18,6 +18,7 @@ import pandas as pd
 from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
 from molvae.chem.metrics import top_mean
+from molvae.errors import MolvaeError
 
 METHODS = ("neighbourhood", "ei", "ga", "prior", "random")  # the last one draws from the data set
 
@@ -93,4 +94,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MolvaeError as error:
+        raise SystemExit(f"error: {error}") from None

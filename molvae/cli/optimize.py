@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "history": None,
     "seed": 0,
 }
-ONE, SEVERAL = "ei", "ehvi"  # the strategy for one objective, and for more
+ONE, SEVERAL = "neighbourhood", "ehvi"  # the strategy for one objective, and for more
 SHOWN = 10  # best molecules in the terminal
 
 

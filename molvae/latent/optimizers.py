@@ -15,11 +15,12 @@ RMS = 0.33  # of the entries of an update, in units of the learning rate
 
 
 def optimizers(model: nn.Module, name: str) -> list[Optimizer]:
-    """Adam; with "muon", `Muon` for the matrices of GRUs and of the posterior head on top of them.
+    """Adam; with "muon", `Muon` for the matrices of a GRU encoder and of the posterior head on it.
 
-    Models without a GRU are trained by Adam alone.
+    Models whose encoder has no GRU are trained by Adam alone.
     """
-    layers = [m for m in model.modules() if isinstance(m, nn.GRU) and name == "muon"]
+    encoder = getattr(model, "encoder", model)
+    layers = [m for m in encoder.modules() if isinstance(m, nn.GRU) and name == "muon"]
     gates = [p for layer in layers for p in layer.parameters() if p.ndim == 2]
     head = getattr(model, "head", None) if layers else None
     matrices = [p for p in head.parameters() if p.ndim == 2] if head is not None else []

@@ -23,6 +23,7 @@ BEST = 100  # observations that proposals are made of
 RANK_WEIGHT = 0.1  # share of them that carry most of the weight
 STEPS = (0.1, 1.2)  # least and greatest length in each direction, in eighths of the bounds
 JITTER = 0.1  # of the points that are made of two
+BETAS = (0.1, 3.0)  # standard deviations that a candidate may be given above its mean
 
 
 def nearby(z: Floats, bounds: Floats, p: int, rng: np.random.Generator) -> Floats:
@@ -46,12 +47,24 @@ def nearby(z: Floats, bounds: Floats, p: int, rng: np.random.Generator) -> Float
     return inside(np.where(np.arange(p)[:, None] % 4 < 2, moved, joined), bounds)
 
 
+def highest(mean: Floats, deviation: Floats, q: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Mean and deviation (m,) of a pool -> q distinct rows, each the highest for its own beta."""
+    rows: list[int] = []
+    low, high = np.log(BETAS)
+    for beta in np.exp(rng.uniform(low, high, min(q, len(mean)))):
+        bound = mean + beta * deviation
+        bound[rows] = -np.inf
+        rows.append(int(bound.argmax()))
+    return np.array(rows, dtype=np.intp)
+
+
 @strategies.register("neighbourhood")
 class Neighbourhood:
     """Points around and between the best molecules, ranked by a surrogate of the molecules.
 
-    Candidates have the greatest mean + standard deviation under a Gaussian process on fingerprints,
-    which on its own, with a genetic algorithm for proposals, is a strong baseline (Tripp, Simm &
+    Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
+    fingerprints; beta is drawn anew for each, so that a batch both exploits and explores. With a
+    genetic algorithm for proposals such a process is a strong baseline (Tripp, Simm &
     Hernández-Lobato 2021, "A fresh look at de novo molecular design benchmarks").
     """
 
@@ -71,10 +84,8 @@ class Neighbourhood:
         return nearby(self._z, self._bounds, p, self.rng)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Return up to q rows with the greatest mean + standard deviation."""
-        mean, deviation = self.surrogate.predict(features)
-        order: NDArray[np.intp] = np.argsort(-(mean + deviation), kind="stable")[:q]
-        return order
+        """Return up to q rows with the greatest mean + beta standard deviations."""
+        return highest(*self.surrogate.predict(features), q, self.rng)
 
 
 @strategies.register("thompson")
