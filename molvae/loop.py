@@ -21,7 +21,7 @@ from molvae.search.strategy import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-ASKED = "asked"  # where the history keeps the round that is being evaluated elsewhere
+ASKED = "asked for"  # where the history keeps what is evaluated elsewhere, and its rounds
 
 
 @dataclass(frozen=True)
@@ -173,26 +173,27 @@ class Search:
         self._model, self._oracle = model, oracle
         self._rounds = _rounds(model, oracle, start, config, leads)
 
-    def ask(self) -> list[str]:
-        """Return the canonical SMILES of this round whose values are not told yet.
+    def ask(self, ahead: bool = False) -> list[str]:
+        """Return the canonical SMILES that were asked for and whose values are not told yet.
 
-        The next round begins when all of them are. None are returned when the budget is spent, or
-        nothing new was found.
+        When all are told a new round begins. With `ahead` one begins at once, by what is known so
+        far, and only its molecules are returned: others are measured while some still are. None
+        are returned when the budget is spent or asked for, or nothing new was found.
         """
         history = self._oracle.history
-        if not self._oracle.remaining:
-            return []
-        k = history.next_iteration
         asked = history.settings.get(ASKED, {})
-        if asked.get("round") != k:
-            names, _, iteration = self._rounds.candidates(k)
-            if not names:
-                return []
-            names = names[: self._oracle.remaining]
+        pending = [name for name in asked if name not in history]
+        left = self._oracle.remaining - len(pending)
+        if (pending and not ahead) or left <= 0:
+            return [] if ahead else pending[: self._oracle.remaining]
+        k = 1 + max(asked.values()) if pending else history.next_iteration
+        names, _, iteration = self._rounds.candidates(k, pending)
+        names = names[:left]
+        if names:
             history.add_iteration(replace(iteration, candidates=len(names)))
-            asked = {"round": k, "names": names}
-            history.save_settings({ASKED: asked})
-        return [name for name in asked["names"] if name not in history]
+            rounds = {name: asked[name] for name in pending} | dict.fromkeys(names, k)
+            history.save_settings({ASKED: rounds})
+        return names
 
     def tell(self, values: Mapping[str, float | Sequence[float]]) -> None:
         """Store values by SMILES, NaN for a measurement that failed; not only of what was asked.
@@ -216,7 +217,7 @@ class Search:
             z = None
             if self._model.encodable(name):
                 z = np.asarray(self._model.encode([name]), dtype=np.float32)[0]
-            oracle.tell(name, value, asked["round"] if name in asked.get("names", ()) else -1, z)
+            oracle.tell(name, value, asked.get(name, -1), z)
 
 
 def _rounds(

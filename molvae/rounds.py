@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -140,12 +140,17 @@ class LatentRounds:
         self.bounds = self._bounds()
         self.fingerprints = Fingerprints()
 
-    def candidates(self, k: int) -> tuple[list[str], NDArray[np.float32], Iteration]:
-        """Return round k: candidates (<= q), their latent points, and how they came about."""
+    def candidates(
+        self, k: int, pending: Collection[str] = ()
+    ) -> tuple[list[str], NDArray[np.float32], Iteration]:
+        """Return round k: candidates (<= q), their latent points, and how they came about.
+
+        None of them is `pending`, that is, of an earlier round and not evaluated yet.
+        """
         started = time.perf_counter()
         past = self.oracle.history.records(before=k)
         self._adapt(past)
-        seen = {record.smiles for record in past}
+        seen = {record.smiles for record in past}.union(pending)
         known, seed = [r for r in past if r.z is not None], [self.config.seed, k]
         if sum(not np.isnan(r.y) for r in known) < 2:
             names, z, decoded, valid = self._first(seen, seed)

@@ -427,6 +427,37 @@ def test_what_is_told_must_be_new_and_admissible() -> None:
     search.tell({"CCCC": 2.0, "CCCN": 3.0})  # none of them was stored before
 
 
+@pytest.mark.parametrize("strategy", ["neighbourhood", GENETIC])
+def test_others_are_asked_for_while_some_are_still_measured(strategy: str, tmp_path: Path) -> None:
+    def today() -> Search:
+        oracle = Oracle(measured("grease"), 40, History(tmp_path / "lab.sqlite"), (2, 14))
+        return Search(Chains(), oracle, START, OptimizeConfig(strategy, 6, initial=12))
+
+    search = today()
+    first = search.ask()
+    search.tell({name: float(len(name)) for name in first[:-3]})
+    second = today().ask(ahead=True)
+    assert second
+    assert not set(second) & set(first)
+    assert today().ask() == [*first[-3:], *second]  # all that is pending
+    search = today()
+    search.tell({name: float(len(name)) for name in [*second, first[-1]]})
+    third = search.ask(ahead=True)
+    assert not set(third) & {*first, *second}
+    search.tell({name: float(len(name)) for name in [*third, *first[-3:-1]]})
+    pending: list[str] = []
+    while names := search.ask(ahead=True):
+        pending += names
+    assert len(pending) == len(set(pending)) == 40 - len([*first, *second, *third])
+    assert today().ask() == pending
+    search.tell(dict.fromkeys(pending, 1.0))
+    assert search.ask() == []
+    with History(tmp_path / "lab.sqlite") as history:
+        rounds = {record.smiles: record.iteration for record in history.records()}
+    assert {rounds[name] for name in first} == {0}
+    assert {rounds[name] for name in second} == {1}
+
+
 def test_a_measured_quantity_is_not_computed() -> None:
     oracle = Oracle(measured("affinity", maximise=False), 5)
     assert np.isnan(oracle(["CCO"])).all()

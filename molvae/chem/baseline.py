@@ -6,7 +6,7 @@ import heapq
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -92,11 +92,16 @@ class GeneticSearch:
     initial: int
     seed: int
 
-    def candidates(self, k: int) -> tuple[list[str], None, Iteration]:
-        """Return round k: molecules to evaluate, no latent points, and how they came about."""
+    def candidates(
+        self, k: int, pending: Collection[str] = ()
+    ) -> tuple[list[str], None, Iteration]:
+        """Return round k: molecules to evaluate, no latent points, and how they came about.
+
+        None of them is `pending`, that is, of an earlier round and not evaluated yet.
+        """
         began = time.perf_counter()
         past = self.oracle.history.records(before=k)
-        seen = {record.smiles for record in past}
+        seen = {record.smiles for record in past}.union(pending)
         known = [(record.y, record.smiles) for record in past if not math.isnan(record.y)]
         rng = random.Random(f"{self.seed} {k}")
         found: dict[str, None] = {}
