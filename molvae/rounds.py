@@ -166,11 +166,10 @@ class LatentRounds:
                 predict=self._predicted,
             )
             strategy = self.make(observed, seed)
-            names, z, decoded, valid = self._pool(strategy, seen, CHOICE * self.config.batch)
-            features = self._features(names, z.astype(np.float64))
-            rows = strategy.choose(features, self.config.batch)
-            names = [names[row] for row in rows]
-            z = z[rows] if self.space is self.model else _array(self.model.encode(names))
+            pool, decoded, valid = self._pool(strategy, seen, CHOICE * self.config.batch)
+            rows = strategy.choose(self._features(pool), self.config.batch)
+            names = [pool[row] for row in rows]
+            z = self._encoded(names, self.model)  # also where the space is adapted
         spent = time.perf_counter() - started
         return names, z, Iteration(k, decoded, valid, len(names), spent)
 
@@ -192,10 +191,9 @@ class LatentRounds:
         if self.leads:
             sampling = Around(self._encoded(list(self.leads)), self.bounds, [*seed, 1])
         q = max(0, self.config.initial - len(names))
-        sampled, z, decoded, valid = self._pool(sampling, seen | set(names), q)
+        sampled, decoded, valid = self._pool(sampling, seen | set(names), q)
         names += sampled[:q]
-        z = np.concatenate([self._encoded(names[: len(names) - len(sampled[:q])]), z[:q]])
-        return names, z, decoded, valid
+        return names, self._encoded(names), decoded, valid
 
     def _adapt(self, past: list[Record]) -> None:
         """Have the model adapted to what was found, once more each time a stage is over.
@@ -238,10 +236,8 @@ class LatentRounds:
                 names[name] = None
         return list(names)
 
-    def _pool(
-        self, strategy: Strategy, seen: set[str], q: int
-    ) -> tuple[list[str], NDArray[np.float32], int, int]:
-        """Decode proposals until there are q new molecules: names, their z, decoded, valid."""
+    def _pool(self, strategy: Strategy, seen: set[str], q: int) -> tuple[list[str], int, int]:
+        """Decode proposals until there are q new molecules: names, decoded, valid."""
         names: dict[str, None] = {}
         decoded = valid = 0
         for _ in range(ROUNDS):
@@ -256,11 +252,13 @@ class LatentRounds:
                     names[name] = None
             if len(names) >= q:
                 break
-        return list(names), self._encoded(list(names)), decoded, valid
+        return list(names), decoded, valid
 
-    def _features(self, names: list[str], z: Floats) -> Features:
-        """Molecules and their z (n, D) -> what the strategy sees of them."""
-        return self.fingerprints(names) if self.make.sees == "fingerprints" else z
+    def _features(self, names: list[str], z: Floats | None = None) -> Features:
+        """Molecules, and their z (n, D) where it is known -> what the strategy sees of them."""
+        if self.make.sees == "fingerprints":
+            return self.fingerprints(names)
+        return self._encoded(names).astype(np.float64) if z is None else z
 
     def _predicted(self, z: Floats) -> tuple[Floats, Floats]:
         """Latent points (n, D) -> what the model predicts there (n, P), its slopes (n, P, D)."""
@@ -268,10 +266,10 @@ class LatentRounds:
         slopes = [np.asarray(self.space.gradient(z, name), np.float64) for name in map(str, table)]
         return table.to_numpy(np.float64), np.stack(slopes, axis=1)
 
-    def _encoded(self, names: list[str]) -> NDArray[np.float32]:
+    def _encoded(self, names: list[str], space: LatentSpace | None = None) -> NDArray[np.float32]:
         if not names:
             return np.empty((0, self.model.latent), dtype=np.float32)
-        return _array(self.space.encode(names))
+        return _array((space or self.space).encode(names))
 
     def _bounds(self) -> Floats:
         """The box (2, D) around data-set molecules and the bulk of the prior."""
