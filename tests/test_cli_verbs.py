@@ -264,7 +264,7 @@ def test_predicted_properties_on_the_command_line(molvae, tmp_path):
 
 def test_a_wider_beam_finds_more_molecules(molvae):
     def found(*words):
-        return table(molvae("sample", "-n", "60", *words)[1])["valid"].sum()
+        return table(molvae("sample", "-n", "400", *words)[1])["valid"].sum()
 
     assert found("--beam", str(BEAM)) == found() > found("--beam", "1")
     assert found("--prior", "standard") == found()  # which is this model's own
