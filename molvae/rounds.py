@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from molvae.chem.fingerprints import Fingerprints
+from molvae.chem.features import MoleculeFeatures
 from molvae.chem.history import Iteration, Record
 from molvae.chem.molecules import canonical
 from molvae.chem.oracle import Oracle
@@ -138,7 +138,7 @@ class LatentRounds:
         if placed and not self._placed_alike(*placed[0]):
             raise MolvaeError("this history was begun with another model")
         self.bounds = self._bounds()
-        self.fingerprints = Fingerprints()
+        self.molecules = MoleculeFeatures()
 
     def candidates(
         self, k: int, pending: Collection[str] = ()
@@ -256,8 +256,8 @@ class LatentRounds:
 
     def _features(self, names: list[str], z: Floats | None = None) -> Features:
         """Molecules, and their z (n, D) where it is known -> what the strategy sees of them."""
-        if self.make.sees == "fingerprints":
-            return self.fingerprints(names)
+        if self.make.sees == "molecules":
+            return self.molecules(names)
         return self._encoded(names).astype(np.float64) if z is None else z
 
     def _predicted(self, z: Floats) -> tuple[Floats, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def variant(propose: Propose = near, choose: Choose = usual_choice) -> type:
     """Make a strategy of a way to propose and a way to choose."""
 
     class Variant:
-        sees: Kind = "fingerprints"
+        sees: Kind = "molecules"
         several = False
 
         def __init__(self, seen: Observations, seed: Seed) -> None:
@@ -91,6 +92,24 @@ def variant(propose: Propose = near, choose: Choose = usual_choice) -> type:
             return choose(self.usual, self.seen, features, q)
 
     return Variant
+
+
+class OnParts(Neighbourhood):
+    """The usual search, but its surrogate sees fingerprints only."""
+
+    def __init__(self, seen: Observations, seed: Seed) -> None:
+        super().__init__(replace(seen, features=without_numbers(seen.features)), seed)
+
+    def choose(self, features: Features, q: int) -> NDArray[np.intp]:
+        """Choose as usual, by that process."""
+        return super().choose(without_numbers(features), q)
+
+
+def without_numbers(features: Features) -> Features:
+    """Features (n,) -> the same with nothing but their parts."""
+    parts = features.copy()
+    parts["numbers"] = 0
+    return parts
 
 
 class OnLatents:
@@ -121,6 +140,7 @@ VARIANTS = {
     "proposal-long": variant(propose=steps(0.8)),
     "proposal-prior": variant(propose=prior),
     "surrogate-none": variant(choose=at_random),
+    "surrogate-parts": OnParts,
     "surrogate-latents": OnLatents,
     "acquisition-mean": variant(choose=above(0.0)),
     "acquisition-1sd": variant(choose=above(1.0)),

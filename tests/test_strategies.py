@@ -21,11 +21,14 @@ def quadratic(z: np.ndarray) -> np.ndarray:
 
 
 def features(name: str, z: np.ndarray) -> np.ndarray:
-    """What a strategy sees of points: themselves, or their coordinates as sets of marks passed."""
+    """What a strategy sees of points: themselves, or sets of marks passed and a number."""
     if strategies[name].sees == "latents":
         return z
-    marks = np.linspace(-3, 3, 41)
-    return (z[:, :, None] >= marks).astype(np.uint8).reshape(len(z), -1)
+    marks = (z[:, :, None] >= np.linspace(-3, 3, 41)).reshape(len(z), -1)
+    kind = [("parts", "u1", marks.shape[1]), ("numbers", "f4", 1)]
+    found = np.empty(len(z), dtype=kind)
+    found["parts"], found["numbers"] = marks, z[:, :1]
+    return found
 
 
 def predict(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from molvae.chem.fingerprints import Fingerprints
+from molvae.chem.features import DESCRIPTORS, ELEMENTS, MoleculeFeatures
 from molvae.chem.properties import properties
 from molvae.errors import MolvaeError
-from molvae.search.surrogate import TanimotoProcess, fit_surrogate
+from molvae.search.surrogate import MixedProcess, fit_surrogate
 
 
 def sample(n: int, dimension: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -54,68 +54,110 @@ def test_too_few_known_values_are_told() -> None:
         fit_surrogate(np.zeros((3, 2)), [[1.0], [np.nan], [np.nan]])
 
 
-def sets(n: int, rng: np.random.Generator) -> np.ndarray:
-    return (rng.random((n, 60)) < 0.2).astype(np.uint8)
+def things(n: int, rng: np.random.Generator) -> np.ndarray:
+    found = np.zeros(n, dtype=[("parts", "u1", 60), ("numbers", "f4", 3)])
+    found["parts"] = rng.random((n, 60)) < 0.2
+    found["numbers"] = rng.normal(size=(n, 3)) * [1, 20, 0] + [0, 300, 1]
+    return found
 
 
-def shares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a[:, None] & b[None]).sum(-1) / (a[:, None] | b[None]).sum(-1)
+def worth(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.normal(size=len(x))
+    return x["parts"] @ rng.normal(size=60) + 0.1 * x["numbers"][:, 1] + noise
 
 
-def test_a_process_on_sets_is_the_exact_posterior() -> None:
+def kernel(process: MixedProcess, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    p, q = a["parts"], b["parts"]
+    shares = (p[:, None] & q[None]).sum(-1) / (p[:, None] | q[None]).sum(-1)
+    apart = (a["numbers"][:, None].astype(float) - b["numbers"]) / process.lengthscales
+    return (1 - process.weight) * shares + process.weight * np.exp(-(apart**2).sum(-1) / 2)
+
+
+def test_a_process_on_sets_and_numbers_is_the_exact_posterior() -> None:
     rng = np.random.default_rng(0)
-    x, new = sets(50, rng), sets(8, rng)
-    y = x @ rng.normal(size=60) + rng.normal(size=50)
-    process = TanimotoProcess(x, y, rng)
-    inverse = np.linalg.inv(shares(x, x) + process.noise * np.eye(50))
-    standard, cross = (y - y.mean()) / y.std(), shares(new, x)
+    x, new = things(50, rng), things(8, rng)
+    y = worth(x, rng)
+    process = MixedProcess(x, y, rng)
+    inverse = np.linalg.inv(kernel(process, x, x) + process.noise * np.eye(50))
+    standard, cross = (y - y.mean()) / y.std(), kernel(process, new, x)
     mean, deviation = process.predict(new)
-    np.testing.assert_allclose(mean, y.mean() + y.std() * cross @ inverse @ standard, atol=1e-9)
-    unexplained = 1 - np.einsum("ij,jk,ik->i", cross, inverse, cross)
-    expected = y.std() * np.sqrt(process.amplitude * unexplained)
-    np.testing.assert_allclose(deviation, expected, atol=1e-9)
+    np.testing.assert_allclose(mean, y.mean() + y.std() * cross @ inverse @ standard, atol=1e-5)
+    covariance = kernel(process, new, new) - cross @ inverse @ cross.T
+    covariance *= y.std() ** 2 * process.amplitude
+    np.testing.assert_allclose(deviation, np.sqrt(covariance.diagonal()), rtol=1e-4)
+    np.testing.assert_allclose(process.joint(new)[1], covariance, rtol=1e-3, atol=1e-6)
 
 
-def test_its_noise_and_amplitude_are_the_likeliest() -> None:
+def test_what_it_has_learned_is_likelier_than_anything_near() -> None:
     rng = np.random.default_rng(1)
-    x = sets(60, rng)
-    y = x @ rng.normal(size=60) + 2 * rng.normal(size=60)
-    process, standard = TanimotoProcess(x, y, rng), (y - y.mean()) / y.std()
+    x = things(60, rng)
+    y = worth(x, rng)
+    process = MixedProcess(x, y, rng)
+    standard = (y - y.mean()) / y.std()
 
     def likelihood(noise: float, amplitude: float) -> float:
-        covariance = amplitude * (shares(x, x) + noise * np.eye(60))
+        covariance = amplitude * (kernel(process, x, x) + noise * np.eye(60))
         _, log_det = np.linalg.slogdet(covariance)
         return float(-0.5 * (standard @ np.linalg.solve(covariance, standard) + log_det))
 
     best = likelihood(process.noise, process.amplitude)
-    others = [likelihood(noise, process.amplitude) for noise in process.NOISE]
-    assert best == pytest.approx(max(others))
-    assert best > likelihood(process.noise, 1.1 * process.amplitude)
-    assert best > likelihood(process.noise, process.amplitude / 1.1)
+    for factor in (0.1, 0.9, 1.1, 10):
+        assert best > likelihood(process.noise, factor * process.amplitude)
+    assert best > likelihood(100 * process.noise, process.amplitude)
 
 
-def test_a_process_on_fingerprints_predicts_a_property_of_molecules(zinc: list[str]) -> None:
-    x, y = Fingerprints()(zinc[:800]), properties(zinc[:800])["logP"].to_numpy().copy()
-    y[5] = np.nan  # a failed evaluation
-    mean, deviation = TanimotoProcess(x[:600], y[:600], np.random.default_rng(0)).predict(x[600:])
-    assert np.corrcoef(mean, y[600:])[0, 1] > 0.7
-    errors = (mean - y[600:]) / deviation
-    assert 0.5 < errors.std() < 2
+def test_it_learns_which_numbers_matter() -> None:
+    rng = np.random.default_rng(1)
+    x, new = things(300, rng), things(100, rng)
+    y, truth = (np.sin(a["numbers"][:, 1] / 10) for a in (x, new))
+    process = MixedProcess(x, y, rng)
+    assert process.weight > 0.9
+    assert 2 * process.lengthscales[1] / 20 < process.lengthscales[0]  # 20 is their deviation
+    assert np.corrcoef(process.predict(new)[0], truth)[0, 1] > 0.95
+
+
+def test_a_process_on_molecules_predicts_a_property(zinc: list[str]) -> None:
+    x, known = MoleculeFeatures()(zinc[:800]), properties(zinc[:800])
+    for name, least in (("logP", 0.95), ("QED", 0.75)):
+        y = known[name].to_numpy().copy()
+        y[5] = np.nan  # a failed evaluation
+        process = MixedProcess(x[:600], y[:600], np.random.default_rng(0))
+        mean, deviation = process.predict(x[600:])
+        assert np.corrcoef(mean, y[600:])[0, 1] > least
+        errors = (mean - y[600:]) / np.sqrt(deviation**2 + process.noise_variance)
+        assert 0.3 < errors.std() < 2
 
 
 def test_many_observations_are_more_than_it_keeps() -> None:
     rng = np.random.default_rng(0)
-    x = sets(2_000, rng)
-    y = x.sum(axis=1).astype(float)
-    mean, deviation = TanimotoProcess(x, y, rng).predict(x[np.argsort(-y)[:5]])
+    x = things(2_000, rng)
+    y = x["parts"].sum(axis=1).astype(float)
+    mean, deviation = MixedProcess(x, y, rng).predict(x[np.argsort(-y)[:5]])
     np.testing.assert_allclose(mean, np.sort(y)[::-1][:5], atol=0.5)  # the best it has kept
     assert (deviation < y.std() / 5).all()
-    mean, _ = TanimotoProcess(x[:3], np.ones(3), rng).predict(x[:5])
+
+
+def test_where_all_are_alike_it_says_so() -> None:
+    rng = np.random.default_rng(0)
+    x = things(5, rng)
+    mean, deviation = MixedProcess(x[:3], np.ones(3), rng).predict(x)
     np.testing.assert_allclose(mean, 1)
+    assert np.isfinite(deviation).all()
+    same = x[[0, 0, 0]]
+    mean, _ = MixedProcess(same, np.array([1.0, 2.0, 3.0]), rng).predict(same[:1])
+    np.testing.assert_allclose(mean, 2, atol=1e-6)
+    with pytest.raises(MolvaeError, match="at least two"):
+        MixedProcess(x[:3], [1.0, np.nan, np.nan], rng)
 
 
-def test_fingerprints_count_what_a_molecule_has() -> None:
-    one, six, eight = Fingerprints()(["CCO", "C" * 6, "C" * 8]).astype(int)
+def test_features_count_what_a_molecule_has() -> None:
+    find = MoleculeFeatures()
+    one, six, eight = find(["CCO", "C" * 6, "C" * 8])["parts"].astype(int)
     assert one.shape == (4_096,)
     assert ((six > 0) <= (eight > 0)).all()
     assert six.sum() < eight.sum()
+    phenol = dict(zip([*DESCRIPTORS, *ELEMENTS], find(["Oc1ccccc1"])["numbers"][0], strict=True))
+    assert phenol["CrippenClogP"] == pytest.approx(1.3922)
+    assert phenol["tpsa"] == pytest.approx(20.23)
+    assert [phenol[number] for number in (1, 6, 7, 8)] == [6, 6, 0, 1]
+    assert find([]).shape == (0,)

@@ -107,20 +107,20 @@ class ExpectedHypervolume:
     """Expected hypervolume improvement over points around and between the best front.
 
     Proposals are those of `neighbourhood` around the front, the front behind it, and so on. Each
-    objective has a Gaussian process on fingerprints of its own; a candidate, once chosen, is taken
+    objective has a Gaussian process of its own; a candidate, once chosen, is taken
     to have its mean, so that the next one adds to it.
     """
 
-    sees: ClassVar[Kind] = "fingerprints"
+    sees: ClassVar[Kind] = "molecules"
     several: ClassVar[bool] = True
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        from molvae.search.surrogate import TanimotoProcess
+        from molvae.search.surrogate import MixedProcess
 
         self._rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
         columns = seen.y.T
-        self._surrogates = [TanimotoProcess(seen.features, y, self._rng) for y in columns]
+        self._surrogates = [MixedProcess(seen.features, y, self._rng) for y in columns]
         self._z = seen.z[self._best_first(seen.y)]
         self._front = seen.y[front(seen.y)]
         self._below = reference(seen.y)

@@ -21,7 +21,7 @@ from molvae.search.strategy import (
 
 BEST = 100  # observations that proposals are made of
 RANK_WEIGHT = 0.1  # share of them that carry most of the weight
-STEPS = (0.1, 1.2)  # least and greatest length in each direction, in eighths of the bounds
+STEPS = (0.15, 2.0)  # least and greatest length in each direction, in eighths of the bounds
 JITTER = 0.1  # of the points that are made of two
 BETAS = (0.1, 3.0)  # standard deviations that a candidate may be given above its mean
 
@@ -63,21 +63,22 @@ class Neighbourhood:
     """Points around and between the best molecules, ranked by a surrogate of the molecules.
 
     Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
-    fingerprints; beta is drawn anew for each, so that a batch both exploits and explores. With a
-    genetic algorithm for proposals such a process is a strong baseline (Tripp, Simm &
-    Hernández-Lobato 2021, "A fresh look at de novo molecular design benchmarks").
+    their parts and on numbers that describe them; beta is drawn anew for each, so that a batch both
+    exploits and explores. With a genetic algorithm for proposals and parts alone such a process is
+    a strong baseline (Tripp, Simm & Hernández-Lobato 2021, "A fresh look at de novo molecular
+    design benchmarks").
     """
 
-    sees: ClassVar[Kind] = "fingerprints"
+    sees: ClassVar[Kind] = "molecules"
     several: ClassVar[bool] = False
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        from molvae.search.surrogate import TanimotoProcess
+        from molvae.search.surrogate import MixedProcess
 
         self.rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
         self._z = seen.known()[0]
-        self.surrogate = TanimotoProcess(seen.features, seen.y[:, 0], self.rng)
+        self.surrogate = MixedProcess(seen.features, seen.y[:, 0], self.rng)
 
     def propose(self, p: int) -> Floats:
         """Return p latent points (p, D) as `nearby` does."""
@@ -92,7 +93,7 @@ class Neighbourhood:
 class Thompson:
     """The proposals of `neighbourhood`; each candidate is the best of one draw of the surrogate."""
 
-    sees: ClassVar[Kind] = "fingerprints"
+    sees: ClassVar[Kind] = "molecules"
     several: ClassVar[bool] = False
 
     def __init__(self, seen: Observations, seed: Seed) -> None:

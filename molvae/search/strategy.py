@@ -18,7 +18,7 @@ from molvae.registry import Registry
 
 Floats: TypeAlias = NDArray[np.float64]
 Features: TypeAlias = NDArray[Any]
-Kind: TypeAlias = Literal["latents", "fingerprints"]
+Kind: TypeAlias = Literal["latents", "molecules"]
 Seed: TypeAlias = int | Sequence[int]
 # z (n, D) -> properties (n, P) that the latent model predicts there, and their slopes (n, P, D)
 Predict: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
@@ -28,8 +28,9 @@ Predict: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
 class Observations:
     """What a strategy may know: z (n, D), y (n, M), NaN where it failed, and bounds (2, D).
 
-    `features` (n, F) are what a surrogate sees of the molecules: the latents again, or
-    fingerprints of 0 and 1. `rounds` (n,) says in which round each was evaluated.
+    `features` are what a surrogate sees of the molecules: the latents again (n, D), or (n,) with
+    the fields `parts` (n, F), sets as 0 and 1, and `numbers` (n, K). `rounds` (n,) says in which
+    round each was evaluated.
     """
 
     z: Floats
@@ -59,7 +60,7 @@ class Strategy(Protocol):
         ...
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Features (m, F) of a pool -> at most q distinct rows, the most wanted first."""
+        """Features of a pool of m -> at most q distinct rows, the most wanted first."""
         ...
 
 

@@ -1,0 +1,66 @@
+"""What a surrogate may see of a molecule itself: its parts, and numbers that describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit.Chem import Mol
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+from rdkit.Chem.rdMolDescriptors import Properties
+
+from molvae.chem.molecules import parse
+
+BITS = 4_096
+DESCRIPTORS = (
+    "CrippenClogP",
+    "CrippenMR",
+    "tpsa",
+    "NumHBD",
+    "NumHBA",
+    "NumRotatableBonds",
+    "NumRings",
+    "NumAromaticRings",
+    "NumAliphaticRings",
+    "NumBridgeheadAtoms",
+    "NumSpiroAtoms",
+    "NumAtomStereoCenters",
+    "FractionCSP3",
+)
+ELEMENTS = {number: i for i, number in enumerate((1, 6, 7, 8, 9, 15, 16, 17, 35, 53))}
+NUMBERS = len(DESCRIPTORS) + len(ELEMENTS)
+FEATURES = np.dtype([("parts", np.uint8, BITS), ("numbers", np.float32, NUMBERS)])
+
+
+class MoleculeFeatures:
+    """Circular fingerprints of radius 2, and numbers; each molecule's are computed once.
+
+    A part that occurs 2, 4 or 8 times sets further bits, so that Tanimoto similarity of the bits
+    is close to that of the counts. The numbers are RDKit's descriptors and the atoms of each
+    element: many objectives are functions of such, which a fingerprint tells only roughly.
+    """
+
+    def __init__(self) -> None:
+        self._generator = GetMorganGenerator(radius=2, fpSize=BITS, countSimulation=True)
+        self._descriptors = Properties(DESCRIPTORS)
+        self._known: dict[str, NDArray[Any]] = {}
+
+    def __call__(self, smiles: Sequence[str]) -> NDArray[Any]:
+        """Valid SMILES (n) -> features (n,): `parts` (n, BITS), 0 or 1, and `numbers` (n, K)."""
+        for name in smiles:
+            if name not in self._known and (mol := parse(name)) is not None:
+                self._known[name] = self._of(mol)
+        return np.array([self._known[name] for name in smiles], dtype=FEATURES)
+
+    def _of(self, mol: Mol) -> NDArray[Any]:
+        atoms = np.zeros(len(ELEMENTS))
+        for atom in mol.GetAtoms():
+            atoms[ELEMENTS[1]] += atom.GetTotalNumHs()
+            if atom.GetAtomicNum() in ELEMENTS:
+                atoms[ELEMENTS[atom.GetAtomicNum()]] += 1
+        numbers = np.nan_to_num([*self._descriptors.ComputeProperties(mol), *atoms])
+        found = np.empty((), dtype=FEATURES)
+        found["parts"], found["numbers"] = self._generator.GetFingerprintAsNumPy(mol), numbers
+        return found
