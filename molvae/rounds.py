@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -28,6 +29,7 @@ ROUNDS = 5  # pools decoded in search of them before going on with fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
 STAGES = 10  # how often a model is adapted in a run
 BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set that it is adapted to
+REMEMBERED = 100_000  # decoded strings
 MARGIN = 0.25  # the bounds reach beyond the encoded molecules by this share of their range
 
 
@@ -139,6 +141,9 @@ class LatentRounds:
             raise MolvaeError("this history was begun with another model")
         self.bounds = self._bounds()
         self.molecules = MoleculeFeatures()
+        # of what is decoded late in a search most has been seen before
+        self._admissible = lru_cache(REMEMBERED)(oracle.admissible)
+        self._encodable = lru_cache(REMEMBERED)(model.encodable)
 
     def candidates(
         self, k: int, pending: Collection[str] = ()
@@ -244,11 +249,11 @@ class LatentRounds:
             p = max(self.config.pool, q - len(names))
             points = strategy.propose(p).astype(np.float32)
             # greedily: eight times as many points give more new molecules than a beam would
-            found = [self.oracle.admissible(text) for text in self.space.decode(points, beam=1)]
+            found = [self._admissible(text) for text in self.space.decode(points, beam=1)]
             decoded += len(found)
             valid += sum(name is not None for name in found)
             for name in found:
-                if name is not None and name not in seen and self.model.encodable(name):
+                if name is not None and name not in seen and self._encodable(name):
                     names[name] = None
             if len(names) >= q:
                 break

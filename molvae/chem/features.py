@@ -45,22 +45,25 @@ class MoleculeFeatures:
     def __init__(self) -> None:
         self._generator = GetMorganGenerator(radius=2, fpSize=BITS, countSimulation=True)
         self._descriptors = Properties(DESCRIPTORS)
-        self._known: dict[str, NDArray[Any]] = {}
+        self._known: dict[str, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}  # packed bits
 
     def __call__(self, smiles: Sequence[str]) -> NDArray[Any]:
         """Valid SMILES (n) -> features (n,): `parts` (n, BITS), 0 or 1, and `numbers` (n, K)."""
         for name in smiles:
             if name not in self._known and (mol := parse(name)) is not None:
                 self._known[name] = self._of(mol)
-        return np.array([self._known[name] for name in smiles], dtype=FEATURES)
+        found = np.empty(len(smiles), dtype=FEATURES)
+        if smiles:
+            bits, numbers = zip(*(self._known[name] for name in smiles), strict=True)
+            found["parts"], found["numbers"] = np.unpackbits(bits, axis=1), numbers
+        return found
 
-    def _of(self, mol: Mol) -> NDArray[Any]:
+    def _of(self, mol: Mol) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         atoms = np.zeros(len(ELEMENTS))
         for atom in mol.GetAtoms():
             atoms[ELEMENTS[1]] += atom.GetTotalNumHs()
             if atom.GetAtomicNum() in ELEMENTS:
                 atoms[ELEMENTS[atom.GetAtomicNum()]] += 1
         numbers = np.nan_to_num([*self._descriptors.ComputeProperties(mol), *atoms])
-        found = np.empty((), dtype=FEATURES)
-        found["parts"], found["numbers"] = self._generator.GetFingerprintAsNumPy(mol), numbers
-        return found
+        bits = np.packbits(self._generator.GetFingerprintAsNumPy(mol))
+        return bits, numbers.astype(np.float32)
