@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from molvae.asking import Search
     from molvae.chem.history import History
     from molvae.chem.oracle import Oracle
     from molvae.errors import MolvaeError
-    from molvae.loop import Result, Search, optimize
+    from molvae.loop import Result, optimize
     from molvae.model import MolVAE
     from molvae.rounds import OptimizeConfig
 
@@ -23,7 +24,7 @@ _HOMES = {
     "OptimizeConfig": "molvae.rounds",
     "Oracle": "molvae.chem.oracle",
     "Result": "molvae.loop",
-    "Search": "molvae.loop",
+    "Search": "molvae.asking",
     "optimize": "molvae.loop",
 }
 __all__ = [

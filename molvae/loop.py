@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molvae.asking import Search, begun
 from molvae.chem.baseline import GeneticSearch
+from molvae.chem.evaluation import Outcome, workers
 from molvae.chem.history import Iteration, Record
-from molvae.chem.oracle import BudgetError, Oracle
+from molvae.chem.oracle import Oracle
 from molvae.errors import MolvaeError
-from molvae.rounds import GENETIC, Adapt, LatentRounds, LatentSpace, OptimizeConfig
+from molvae.rounds import Adapt, LatentRounds, LatentSpace, OptimizeConfig
 from molvae.search.hypervolume import front, hypervolume, reference
 from molvae.search.strategy import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ASKED = "asked for"  # where the history keeps what is evaluated elsewhere, and its rounds
+SPENT = "the budget is spent"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def optimize(
     on_iteration: Callable[[Iteration], None] | None = None,
     leads: Sequence[str] = (),
     adapt: Adapt | None = None,
+    asynchronous: bool = False,
 ) -> Result:
     """Search the latent space until the oracle's budget is spent.
 
@@ -119,148 +122,69 @@ def optimize(
         leads: SMILES that are evaluated first, all that are admissible, in place of those drawn.
         adapt: trains the model on with the best that was found, ten times in a run, for instance
             `molvae.adapt.adapted`; None leaves it as it is. A genetic algorithm has no model.
+        asynchronous: a round does not wait for the one before, but begins as soon as fewer
+            molecules are left than `oracle.effort.jobs`, so that no process idles while another
+            takes long. What is found then depends on which evaluation ends first.
 
     Raises:
         MolvaeError: the history belongs to other settings or another model, no molecule to begin
             with is admissible, or every evaluation failed.
     """
+    on_iteration = on_iteration or (lambda iteration: None)
+    if asynchronous:
+        search = Search(model, oracle, start, config, leads, adapt)
+        stopped = _without_waiting(search, on_iteration)
+    else:
+        rounds = begun(model, oracle, start, config, leads, adapt)
+        stopped = _in_rounds(rounds, oracle, on_iteration)
     history = oracle.history
-    rounds = _rounds(model, oracle, start, config, leads, adapt)
-    stopped = "the budget is spent"
+    return Result(history.records(), history.iterations(), stopped, tuple(oracle.labels))
+
+
+def _in_rounds(
+    rounds: LatentRounds | GeneticSearch,
+    oracle: Oracle,
+    on_iteration: Callable[[Iteration], None],
+) -> str:
+    """Evaluate round by round; return why it stopped."""
+    history = oracle.history
     while oracle.remaining:
         k = history.next_iteration
         names, z, iteration = rounds.candidates(k)
         if not names:
-            if not len(history):
-                raise MolvaeError(
-                    "no molecule to begin with is admissible: allow more sizes, loosen the "
-                    "constraints, or give some molecules that meet them"
-                )
-            stopped = "several pools in a row held no new valid molecule"
-            break
+            return _exhausted(oracle)
         history.add_iteration(iteration)
         affordable = _affordable(names, oracle)
         oracle(names[:affordable], None if z is None else z[:affordable], iteration=k)
-        if on_iteration is not None:
-            on_iteration(iteration)
-    return Result(history.records(), history.iterations(), stopped, tuple(oracle.labels))
+        on_iteration(iteration)
+    return SPENT
 
 
-class Search:
-    """A search whose molecules are evaluated elsewhere, for instance in a laboratory.
-
-    Days may pass, and other processes: all that there is to remember is in the oracle's history.
-
-    >>> from molvae import MolVAE, Oracle
-    >>> from molvae.chem.objectives import measured
-    >>> oracle = Oracle(measured("activity"), budget=40)  # history=History("lab.sqlite") keeps it
-    >>> search = Search(MolVAE.load("qm9"), oracle, start=["CCO", "CCN", "CCOC"])
-    >>> names = search.ask()
-    >>> search.tell({names[0]: 1.5, names[1]: float("nan")})
-    >>> search.ask() == names[2:]
-    True
-    """
-
-    def __init__(
-        self,
-        model: LatentSpace,
-        oracle: Oracle,
-        start: Sequence[str] = (),
-        config: OptimizeConfig | None = None,
-        leads: Sequence[str] = (),
-    ) -> None:
-        """Arguments and errors as of `optimize`."""
-        self._model, self._oracle = model, oracle
-        self._rounds = _rounds(model, oracle, start, config, leads)
-
-    def ask(self, ahead: bool = False) -> list[str]:
-        """Return the canonical SMILES that were asked for and whose values are not told yet.
-
-        When all are told a new round begins. With `ahead` one begins at once, by what is known so
-        far, and only its molecules are returned: others are measured while some still are. None
-        are returned when the budget is spent or asked for, or nothing new was found.
-        """
-        history = self._oracle.history
-        asked = history.settings.get(ASKED, {})
-        pending = [name for name in asked if name not in history]
-        left = self._oracle.remaining - len(pending)
-        if (pending and not ahead) or left <= 0:
-            return [] if ahead else pending[: self._oracle.remaining]
-        k = 1 + max(asked.values()) if pending else history.next_iteration
-        names, _, iteration = self._rounds.candidates(k, pending)
-        names = names[:left]
-        if names:
-            history.add_iteration(replace(iteration, candidates=len(names)))
-            rounds = {name: asked[name] for name in pending} | dict.fromkeys(names, k)
-            history.save_settings({ASKED: rounds})
-        return names
-
-    def tell(self, values: Mapping[str, float | Sequence[float]]) -> None:
-        """Store values by SMILES, NaN for a measurement that failed; not only of what was asked.
-
-        Raises:
-            MolvaeError: a molecule that is not admissible, or has a value already; more of them
-                than the budget has left; not one value for each objective. None is stored then.
-        """
-        oracle, asked = self._oracle, self._oracle.history.settings.get(ASKED, {})
-        told: dict[str, float | Sequence[float]] = {}
-        for smiles, value in values.items():
-            name = oracle.admissible(smiles)
-            if name is None:
-                raise MolvaeError(f"{smiles!r} is no molecule that this search admits")
-            if name in told or name in oracle.history:
-                raise MolvaeError(f"{smiles!r} has a value already")
-            told[name] = oracle.values(value)
-        if len(told) > oracle.remaining:
-            raise BudgetError(f"{len(told)} values, but {oracle.remaining} evaluations are left")
-        for name, value in told.items():
-            z = None
-            if self._model.encodable(name):
-                z = np.asarray(self._model.encode([name]), dtype=np.float32)[0]
-            oracle.tell(name, value, asked.get(name, -1), z)
+def _without_waiting(search: Search, on_iteration: Callable[[Iteration], None]) -> str:
+    """Evaluate, and begin a round whenever processes would be idle; return why it stopped."""
+    oracle = search.oracle
+    with workers(oracle.objectives, oracle.effort) as submit:
+        names, running = search.ask(), set[Future[Outcome]]()
+        while True:
+            running |= {submit(name) for name in names if not search.reuse(name)}
+            names = search.ask(ahead=True) if len(running) < oracle.effort.jobs else []
+            if names:
+                on_iteration(oracle.history.iterations()[-1])
+                continue
+            if not running:
+                return _exhausted(oracle) if oracle.remaining else SPENT
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                search.store(future.result())
 
 
-def _rounds(
-    model: LatentSpace,
-    oracle: Oracle,
-    start: Sequence[str],
-    config: OptimizeConfig | None,
-    leads: Sequence[str],
-    adapt: Adapt | None = None,
-) -> LatentRounds | GeneticSearch:
-    """What proposes, once the history agrees that it is the same search."""
-    complete = (config or OptimizeConfig()).complete(oracle.budget, oracle.history.settings)
-    molecules = {"start": _digest(start), "leads": _digest(leads)}
-    others = {"latent": model.latent, "adapt": adapt is not None}
-    _agree(oracle, {**complete._asdict(), **molecules, **others})
-    if adapt is not None and complete.strategy == "gradient":
-        raise MolvaeError("strategy gradient needs the property head, which an adapted model lacks")
-    if complete.strategy == GENETIC:
-        if len(oracle.objectives) > 1:
-            raise MolvaeError(f"strategy {GENETIC} has one objective: join them in a file of goals")
-        return GeneticSearch(oracle, start, leads, complete.batch, complete.initial, complete.seed)
-    return LatentRounds(model, oracle, start, leads, complete, adapt)
-
-
-def _digest(smiles: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(smiles).encode()).hexdigest()[:16]
-
-
-def _agree(oracle: Oracle, settings: dict[str, Any]) -> None:
-    """Save the settings of a new run; refuse to continue a run under other ones."""
-    settings = {
-        **settings,
-        "objective": ", ".join(objective.name for objective in oracle.objectives),
-        "heavy_atoms": oracle.heavy_atoms and list(oracle.heavy_atoms),
-        "constraints": [c.text for c in oracle.constraints],
-    }
-    stored = oracle.history.settings
-    for name, value in settings.items():
-        if name in stored and stored[name] != value:
-            raise MolvaeError(
-                f"this history was begun with {name} = {stored[name]!r}, not {value!r}"
-            )
-    oracle.history.save_settings(settings)
+def _exhausted(oracle: Oracle) -> str:
+    if not len(oracle.history):
+        raise MolvaeError(
+            "no molecule to begin with is admissible: allow more sizes, loosen the constraints, or "
+            "give some molecules that meet them"
+        )
+    return "several pools in a row held no new valid molecule"
 
 
 def _affordable(names: list[str], oracle: Oracle) -> int:

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 from rdkit import Chem
+from test_loop import START, Chains
 
+from molvae.asking import Search
 from molvae.chem.evaluation import Effort, evaluations
-from molvae.chem.history import History
+from molvae.chem.history import History, Record
 from molvae.chem.objectives import as_objective
 from molvae.chem.oracle import Oracle
 from molvae.errors import MolvaeError
+from molvae.loop import optimize
+from molvae.rounds import OptimizeConfig
 
 SMILES = ["CCO", "CCN", "CCCC", "c1ccccc1", "CC(=O)O", "CCCl"]
 ODD = """
@@ -27,6 +31,10 @@ def odd(mol):
     if atoms == 6:
         os._exit(3)
     return atoms
+def size(mol):
+    if mol.GetNumAtoms() % 5 == 3:
+        time.sleep(1)
+    return mol.GetNumAtoms()
 def once(mol):
     path = os.environ["MARKS"] + "/" + str(mol.GetNumAtoms())
     if not os.path.exists(path):
@@ -166,3 +174,51 @@ def test_optimize_with_a_program_from_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "40 evaluations" in done.stdout
     assert "RuntimeError: exit code 1" in done.stdout
+
+
+SLOW = OptimizeConfig(initial=8, batch=4, pool=64)
+
+
+def slow(history: History, stop: int | None = None) -> Oracle:
+    def evaluated(record: Record) -> None:
+        if record.number == stop:
+            raise KeyboardInterrupt
+
+    return Oracle("odd_lab:size", 40, history, (2, 14), evaluated, Effort(jobs=2))
+
+
+def test_a_round_begins_before_the_slow_ones_of_the_last_are_over(lab: Path) -> None:
+    history = History()
+    result = optimize(Chains(), slow(history), START, SLOW, asynchronous=True)
+    assert result.stopped == "the budget is spent"
+    rounds = [record.iteration for record in history.records()]
+    assert len(rounds) == len({record.smiles for record in history.records()}) == 40
+    assert rounds != sorted(rounds)
+    assert all(record.z is not None for record in history.records())
+    sizes = [Chem.MolFromSmiles(s).GetNumAtoms() for s in result.table["smiles"]]
+    assert result.table["y"].tolist() == sizes
+
+
+def test_one_that_was_stopped_begins_with_what_was_under_way(lab: Path) -> None:
+    path = lab / "history.sqlite"
+    with History(path) as history, pytest.raises(KeyboardInterrupt):
+        optimize(Chains(), slow(history, stop=17), START, SLOW, asynchronous=True)
+    with History(path) as history:
+        pending = Search(Chains(), slow(history), START, SLOW).ask()
+        assert pending
+        again = slow(history, stop=17 + len(pending))
+        with pytest.raises(KeyboardInterrupt):
+            optimize(Chains(), again, START, SLOW, asynchronous=True)
+        assert {record.smiles for record in history.records()[18:]} & set(pending)
+    with History(path) as history:
+        result = optimize(Chains(), slow(history), START, SLOW, asynchronous=True)
+        assert len(result.records) == 40
+        assert set(pending) <= {record.smiles for record in result.records}
+
+
+def test_an_asynchronous_search_says_when_there_is_nothing_new(lab: Path) -> None:
+    oracle = Oracle("odd_lab:size", 500, heavy_atoms=(2, 3), effort=Effort(jobs=2))
+    config = OptimizeConfig("prior", initial=8, batch=4, pool=64)
+    result = optimize(Chains(), oracle, START, config, asynchronous=True)
+    assert result.stopped == "several pools in a row held no new valid molecule"
+    assert 4 < len(result.records) < 500

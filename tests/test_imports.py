@@ -23,7 +23,8 @@ MAY_IMPORT = {
     | {"molvae.chem", "molvae.latent", "molvae.training", "molvae.stored", "molvae.held_out"}
     | {"molvae.decoding"},
     "rounds.py": COMMON | {"molvae.chem", "molvae.search"},
-    "loop.py": COMMON | {"molvae.chem", "molvae.search", "molvae.rounds"},
+    "loop.py": COMMON | {"molvae.chem", "molvae.search", "molvae.rounds", "molvae.asking"},
+    "asking.py": COMMON | {"molvae.chem", "molvae.rounds"},
 }
 FOREIGN = {
     "chem": {"torch", "botorch", "gpytorch"},

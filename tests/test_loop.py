@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
+from molvae.asking import Search
 from molvae.chem.datasets import DataSet, load
 from molvae.chem.history import History
 from molvae.chem.objectives import measured, objectives
 from molvae.chem.oracle import Oracle
 from molvae.cli import main
 from molvae.errors import MolvaeError
-from molvae.loop import Result, Search, optimize
+from molvae.loop import Result, optimize
 from molvae.rounds import GENETIC, OptimizeConfig
 from molvae.search.strategies import strategies
 

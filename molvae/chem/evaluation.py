@@ -8,13 +8,15 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, TypeAlias
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 from rdkit.Chem import Mol
 
 from molvae.chem.molecules import parse, quiet
@@ -72,15 +74,39 @@ def evaluations(
         try:
             yield from outcomes
         except BrokenExecutor as error:
-            raise MolvaeError(
-                "a process died while it evaluated; all that was known is kept. With a time limit "
-                "such an evaluation fails alone"
-            ) from error
+            raise _died() from error
         finally:
             with warnings.catch_warnings():  # of what was under way when nobody wanted it any more
                 warnings.simplefilter("ignore")
                 if isinstance(outcomes, Generator):
                     outcomes.close()
+
+
+@contextmanager
+def workers(
+    objectives: Sequence[Objective], effort: Effort
+) -> Iterator[Callable[[str], Future[Outcome]]]:
+    """Local processes: a function that has a canonical SMILES evaluated and does not wait for it.
+
+    What is under way when the context ends is killed.
+
+    Raises:
+        MolvaeError: a process died.
+    """
+    executor = get_reusable_executor(max_workers=effort.jobs)
+    try:
+        yield lambda name: executor.submit(_evaluated, objectives, name, effort)
+    except BrokenExecutor as error:
+        raise _died() from error
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _died() -> MolvaeError:
+    return MolvaeError(
+        "a process died while it evaluated; all that was known is kept. With a time limit such an "
+        "evaluation fails alone"
+    )
 
 
 def unordered(jobs: int | None) -> joblib.Parallel:

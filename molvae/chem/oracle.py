@@ -123,13 +123,10 @@ class Oracle:
         places = {name: None if z is None else z[row] for name, row in new.items()}
         unknown = []
         for name, place in places.items():
-            found = self.history.score(name, self.version) if self.version else None
-            if found is None:
+            if not self.reuse(name, iteration, place):
                 unknown.append(name)
-            else:
-                self._keep(Outcome(name, found, None, 0.0), iteration, place)
         for outcome in evaluations(self.objectives, unknown, self.effort):
-            self._store(outcome, iteration, places[outcome.smiles])
+            self.store(outcome, iteration, places[outcome.smiles])
         failed = (math.nan,) * len(self.objectives)
         rows = [failed if name is None else self.history[name].values for name in names]
         values = np.array(rows, dtype=np.float64).reshape(len(rows), len(failed))
@@ -156,7 +153,7 @@ class Oracle:
         failed = not all(map(math.isfinite, values))
         error = f"told {', '.join(map(str, values))}" if failed else None
         values = (math.nan,) * len(values) if failed else values
-        self._store(Outcome(name, values, error, 0.0), iteration, z)
+        self.store(Outcome(name, values, error, 0.0), iteration, z)
 
     def values(self, value: float | Sequence[float]) -> tuple[float, ...]:
         """What was told of one molecule -> its M values.
@@ -174,7 +171,19 @@ class Oracle:
         """The names of the maximised quantities."""
         return [objective.label for objective in self.objectives]
 
-    def _store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
+    def reuse(self, name: str, iteration: int, z: NDArray[np.floating] | None) -> bool:
+        """Store the score that another run in the file has found, if one has; return whether."""
+        found = self.history.score(name, self.version) if self.version else None
+        if found is not None:
+            self._keep(Outcome(name, found, None, 0.0), iteration, z)
+        return found is not None
+
+    def store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
+        """Store what `evaluation` found of a canonical SMILES.
+
+        Raises:
+            MolvaeError: it is stored already, or every evaluation so far failed.
+        """
         pairs = zip(self.objectives, outcome.values, strict=True)
         turned = tuple(v if o.maximise else -v for o, v in pairs)  # signs are turned here only
         self._keep(outcome._replace(values=turned), iteration, z)

@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "constraint": [],
     "start": None,
     "adapt": False,
+    "asynchronous": False,
     "history": None,
     "seed": 0,
 }
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         type=int,
-        help="molecules chosen per round (default: 1%% of the budget, at least 10)",
+        help="molecules chosen per round (default: a 400th of the budget, at least 10; of ga 5)",
     )
     parser.add_argument(
         "--data", help="where the first molecules are drawn: a data set (default: the model's own)"
@@ -119,6 +120,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("an objective that takes long, or fails")
     group.add_argument("--jobs", type=options.whole_number, default=1, help="evaluations at once")
     group.add_argument(
+        "--asynchronous",
+        action="store_true",
+        default=None,
+        help="begin a round when processes would be idle, not when the last one is over",
+    )
+    group.add_argument(
         "--time-limit",
         type=float,
         metavar="SECONDS",
@@ -140,6 +147,8 @@ def run(args: argparse.Namespace) -> int:
     from molvae.loop import optimize
     from molvae.rounds import OptimizeConfig
 
+    if chosen["asynchronous"] and args.backend != "loky":
+        raise MolvaeError(f"--asynchronous works with local processes, not with {args.backend}")
     config = OptimizeConfig(chosen["strategy"], chosen["batch"], seed=chosen["seed"])
     history = None
     try:
@@ -165,7 +174,8 @@ def run(args: argparse.Namespace) -> int:
                 oracle.on_evaluation = progress.evaluated
                 options.no_greeting()
                 adapt = adapted if chosen["adapt"] else None
-                result = optimize(model, oracle, start, config, progress.finished, leads, adapt)
+                finished, ahead = progress.finished, chosen["asynchronous"]
+                result = optimize(model, oracle, start, config, finished, leads, adapt, ahead)
     except KeyboardInterrupt as stop:
         saved = 0 if history is None else len(history)
         way = f"; continue with: molvae optimize --resume --out {folder}" if saved else ""
