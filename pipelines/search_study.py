@@ -76,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="three rows, one task, few calls")
     args = parser.parse_args()
     if args.quick:
-        args.only = [DEFAULT, "proposal-prior", "surrogate-latents"]
+        args.only = args.only or [DEFAULT, "proposal-prior", "surrogate-latents"]
         args.tasks, args.budget = ["median2"], 45
     return args
 
