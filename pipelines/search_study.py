@@ -1,7 +1,8 @@
 """Which part of the search buys what? One part changed at a time, on a few tasks of PMO.
 
 Rows: the default, `neighbourhood`; with another way to propose, another surrogate, another
-acquisition; other strategies; other models. Every run has the same budget and starts from the
+acquisition; with a model that is adapted as the search goes on; other strategies; other models, for
+instance of another latent dimension. Every run has the same budget and starts from the
 same molecules. Histories are kept in --out: a study that was stopped goes on when the same command
 is given again.
 
@@ -20,11 +21,12 @@ import pandas as pd
 from _search_variants import VARIANTS
 
 from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
+from molvae.adapt import adapted
 from molvae.chem.datasets import load
 from molvae.chem.metrics import top_auc
 from molvae.errors import MolvaeError
 
-DEFAULT = "neighbourhood"
+DEFAULT, ADAPTED = "neighbourhood", "adaptation"
 OTHERS = ("thompson", "trust-region", "gradient", "ei", "ga")
 TASKS = ("celecoxib_rediscovery", "median2", "osimertinib_mpo", "sitagliptin_mpo", "zaleplon_mpo")
 
@@ -35,6 +37,7 @@ def main() -> None:
     models = {"zinc": "zinc", "zinc-selfies": "zinc-selfies"}
     models |= {Path(name).stem: name for name in args.models}
     rows = {strategy: (strategy, "zinc") for strategy in (DEFAULT, *VARIANTS, *OTHERS)}
+    rows[ADAPTED] = (DEFAULT, "zinc")
     rows |= {f"model-{name}": (DEFAULT, name) for name in models if name != "zinc"}
     wanted = args.only or list(rows)
     if unknown := set(wanted) - set(rows):
@@ -44,13 +47,14 @@ def main() -> None:
     found = []
     for name in wanted:
         strategy, place = rows[name]
-        model = MolVAE.load(models[place])
+        model, adapt = MolVAE.load(models[place]), adapted if name == ADAPTED else None
         for task in args.tasks:
             for seed in range(args.seeds):
                 path = args.out / f"{name}-{task}-{args.budget}-{seed}.sqlite"
                 with History(path) as history:
                     oracle = Oracle(f"pmo:{task}", args.budget, history)
-                    result = optimize(model, oracle, start, OptimizeConfig(strategy, seed=seed))
+                    config = OptimizeConfig(strategy, seed=seed)
+                    result = optimize(model, oracle, start, config, adapt=adapt)
                 y = result.table["y"].to_numpy()
                 row = (name, task, seed, top_auc(y, args.budget, 10), np.nanmax(y))
                 found.append((*row, result.valid_fraction, result.seconds))
