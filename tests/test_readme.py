@@ -1,5 +1,7 @@
-"""What the README shows works as it stands."""
+"""What the README and docstrings show works as it stands."""
 
+import doctest
+import importlib
 import re
 import shlex
 import shutil
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import molvae
 from molvae.chem.datasets import load
 from molvae.cli import VERBS, main
 from molvae.stored import shipped
@@ -20,6 +23,12 @@ SMALLER = {  # the same commands, ended sooner
     "benchmark": ["--budget", "30", "--tasks", "qed"],
 }
 COMMANDS = re.findall(r"`(molvae [a-z-]+[^`]*)`", README.replace("molvae VERB", ""))
+PACKAGE = Path(molvae.__file__).parent
+EXAMPLES = [
+    path.relative_to(PACKAGE.parent)
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text()
+]
 
 
 def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +37,13 @@ def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "iteration" in capsys.readouterr().out
     exec(compile(core, "README", "exec"), {})
     assert float(capsys.readouterr().out) < 1e-10
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=str)
+def test_the_examples_in_docstrings_run(path: Path) -> None:
+    found = doctest.testmod(importlib.import_module(".".join(path.with_suffix("").parts)))
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def test_every_verb_is_shown_and_a_model_ships() -> None:
