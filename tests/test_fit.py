@@ -8,6 +8,7 @@ import torch
 from random_ids import LONGEST, VOCABULARY, sequences
 
 from molvae.errors import MolvaeError
+from molvae.latent.checkpoint import read, write
 from molvae.latent.fit import CHECKPOINT, METRICS, fit
 from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
@@ -80,6 +81,11 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path: Path) -> N
     path.write_bytes(whole)
     with pytest.raises(MolvaeError, match="made with the optimizer muon"):
         train(tmp_path, optimizer="adam")
+    tensors, metadata = read(path)
+    tensors["optimizer.0.0.exp_avg"] = tensors.pop("optimizer.0.0.exp_avg")[1:]
+    write(path, tensors, metadata)
+    with pytest.raises(MolvaeError, match="has other optimizers"):
+        train(tmp_path)
     wider = VAE(VAEConfig(VOCABULARY, LONGEST, latent=5, encoder_hidden=16, decoder_hidden=16))
     data = sequences(20).numpy()
     with pytest.raises(MolvaeError, match="do not fit"):

@@ -47,8 +47,9 @@ class Watch:
         """Draw what is done; return whether to stop."""
         if self.bar.disable:
             return False
-        if self.bar.n == 0:
-            self.bar.initial = progress.share  # so that the time left counts from here
+        if self.bar.n == 0:  # so that the time left counts from here
+            self.bar.reset()
+            self.bar.initial = progress.share
         self.bar.n = progress.share
         row = progress.row
         if row is not None and (sys.stderr.isatty() or row.validation_loss is not None):

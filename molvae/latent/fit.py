@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from molvae.errors import MolvaeError
 from molvae.latent.batches import Array, Table
 from molvae.latent.checkpoint import load_weights, read, write
-from molvae.latent.optimizers import optimizers
+from molvae.latent.optimizers import load_slots, optimizers, slots
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
@@ -194,9 +194,7 @@ class _Run:
             return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        for i, optimizer in enumerate(self.optimizers):
-            for j, slots in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{i}.{j}.{k}": v for k, v in slots.items()}
+        tensors |= {f"optimizer.{k}": v for k, v in slots(self.optimizers).items()}
         write(
             self.folder / CHECKPOINT,
             tensors,
@@ -217,12 +215,7 @@ class _Run:
             used = metadata["config"].get("optimizer")
             if used != self.config.optimizer:
                 raise MolvaeError(f"{path}: made with the optimizer {used}: train in a new folder")
-            states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
-            for name, value in groups["optimizer"].items():
-                i, j, slot = name.split(".")
-                states[int(i)].setdefault(int(j), {})[slot] = value
-            for optimizer, state in zip(self.optimizers, states, strict=True):
-                optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            load_slots(self.optimizers, groups["optimizer"], path)
             self.state = State(**metadata["state"])
             if metadata["config"]["kl_weight"] != self.config.kl_weight:
                 self.state.best_loss, self.state.stale = math.inf, 0  # losses no longer compare

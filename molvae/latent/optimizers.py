@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+
+from molvae.errors import MolvaeError
 
 # of the Newton-Schulz iteration: x -> a x + b x^3 + c x^5 takes every singular value towards 1
 COEFFICIENTS, STEPS = (3.4445, -4.7750, 2.0315), 5
@@ -28,6 +32,34 @@ def optimizers(model: nn.Module, name: str) -> list[Optimizer]:
     rest = [p for p in model.parameters() if id(p) not in taken]
     both: list[Optimizer] = [Adam(rest, lr=0.0, betas=(0.9, 0.99))]
     return [*both, Muon(gates, matrices)] if layers else both
+
+
+def slots(used: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """What optimizers remember of each weight; the names say whose, which weight and what."""
+    return {
+        f"{i}.{j}.{name}": value
+        for i, optimizer in enumerate(used)
+        for j, found in optimizer.state_dict()["state"].items()
+        for name, value in found.items()
+    }
+
+
+def load_slots(used: Sequence[Optimizer], found: Mapping[str, Tensor], source: Path) -> None:
+    """Let optimizers remember what `slots` gave.
+
+    Raises:
+        MolvaeError: other weights were stepped, or by another optimizer, as earlier versions did.
+    """
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in used]
+    shapes = [[p.shape for g in o.param_groups for p in g["params"]] for o in used]
+    for key, value in found.items():
+        i, j, name = key.split(".")
+        fits = int(i) < len(used) and int(j) < len(shapes[int(i)])
+        if not fits or value.shape not in (torch.Size(), shapes[int(i)][int(j)]):
+            raise MolvaeError(f"{source}: this version has other optimizers: train in a new folder")
+        states[int(i)].setdefault(int(j), {})[name] = value
+    for optimizer, state in zip(used, states, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 class Muon(Optimizer):
