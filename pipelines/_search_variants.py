@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
 
 from molvae.search.neighbourhood import Neighbourhood, highest, nearby
 from molvae.search.strategy import (
@@ -112,6 +113,15 @@ def without_numbers(features: Features) -> Features:
     return parts
 
 
+class OnRanks(Neighbourhood):
+    """The usual search, but its surrogate sees values that are made normal by their ranks."""
+
+    def __init__(self, seen: Observations, seed: Seed) -> None:
+        scores, known = seen.y.copy(), ~np.isnan(seen.y)
+        scores[known] = norm.ppf((rankdata(seen.y[known]) - 0.5) / known.sum())
+        super().__init__(replace(seen, y=scores), seed)
+
+
 class OnLatents:
     """The usual proposals, ranked by a Gaussian process on the latents."""
 
@@ -142,6 +152,7 @@ VARIANTS = {
     "surrogate-none": variant(choose=at_random),
     "surrogate-parts": OnParts,
     "surrogate-latents": OnLatents,
+    "surrogate-ranks": OnRanks,
     "acquisition-mean": variant(choose=above(0.0)),
     "acquisition-1sd": variant(choose=above(1.0)),
     "acquisition-2sd": variant(choose=above(2.0)),
