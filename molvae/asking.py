@@ -105,7 +105,7 @@ class Search:
         return asked
 
     def _z(self, name: str) -> NDArray[np.float32] | None:
-        if not self._model.encodable(name):
+        if not self._model.readable(name):
             return None
         z: NDArray[np.float32] = np.asarray(self._model.encode([name]), dtype=np.float32)[0]
         return z

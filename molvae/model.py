@@ -163,8 +163,13 @@ class MolVAE:
 
     def encodable(self, smiles: str) -> bool:
         """Tell whether `encode` accepts a string: valid, known tokens, not too long."""
+        form = canonical(smiles)
+        return form is not None and self.readable(form)
+
+    def readable(self, form: str) -> bool:
+        """Tell the same of a string that is in canonical form already."""
         try:
-            self.ids(smiles)
+            self.read(form)
         except MolvaeError:
             return False
         return True

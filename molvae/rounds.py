@@ -41,8 +41,8 @@ class LatentSpace(Protocol):
         """The latent dimension D."""
         ...
 
-    def encodable(self, smiles: str) -> bool:
-        """Whether `encode` accepts this molecule."""
+    def readable(self, form: str) -> bool:
+        """Whether `encode` accepts this canonical SMILES."""
         ...
 
     def encode(self, smiles: list[str]) -> Any:
@@ -134,7 +134,7 @@ class LatentRounds:
         self.adapt, self.stage, self.space = adapt, 0, model
         self.places: dict[str, NDArray[np.float32]] = {}
         admitted = (oracle.admissible(lead) for lead in leads)
-        self.leads = dict.fromkeys(n for n in admitted if n is not None and model.encodable(n))
+        self.leads = dict.fromkeys(n for n in admitted if n is not None and model.readable(n))
         self.make = strategies[config.strategy]
         placed = [(r.smiles, r.z) for r in oracle.history.records() if r.z is not None]
         if placed and not self._placed_alike(*placed[0]):
@@ -143,7 +143,7 @@ class LatentRounds:
         self.molecules = MoleculeFeatures()
         # of what is decoded late in a search most has been seen before
         self._admissible = lru_cache(REMEMBERED)(oracle.admissible)
-        self._encodable = lru_cache(REMEMBERED)(model.encodable)
+        self._readable = lru_cache(REMEMBERED)(model.readable)
 
     def candidates(
         self, k: int, pending: Collection[str] = ()
@@ -237,7 +237,7 @@ class LatentRounds:
             if len(names) == count:
                 break
             name = admit(self.start[row])
-            if name is not None and name not in seen and self.model.encodable(name):
+            if name is not None and name not in seen and self.model.readable(name):
                 names[name] = None
         return list(names)
 
@@ -253,7 +253,7 @@ class LatentRounds:
             decoded += len(found)
             valid += sum(name is not None for name in found)
             for name in found:
-                if name is not None and name not in seen and self._encodable(name):
+                if name is not None and name not in seen and self._readable(name):
                     names[name] = None
             if len(names) >= q:
                 break
@@ -288,7 +288,7 @@ class LatentRounds:
         return np.stack([np.minimum(low - reach, prior[0]), np.maximum(high + reach, prior[1])])
 
     def _placed_alike(self, smiles: str, z: NDArray[np.float32]) -> bool:
-        if not self.model.encodable(smiles):
+        if not self.model.readable(smiles):
             return False
         return bool(np.allclose(self._encoded([smiles])[0], z, atol=1e-2, rtol=1e-2))
 

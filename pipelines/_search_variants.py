@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
 
 from molvae.search.neighbourhood import Neighbourhood, highest, nearby
 from molvae.search.strategy import (
@@ -22,7 +21,7 @@ from molvae.search.strategy import (
     prior_samples,
     strategies,
 )
-from molvae.search.surrogate import fit_surrogate, kept
+from molvae.search.surrogate import MixedProcess, fit_surrogate, kept
 
 Propose = Callable[[Neighbourhood, Observations, int], Floats]
 Choose = Callable[[Neighbourhood, Observations, Features, int], NDArray[np.intp]]
@@ -113,13 +112,12 @@ def without_numbers(features: Features) -> Features:
     return parts
 
 
-class OnRanks(Neighbourhood):
-    """The usual search, but its surrogate sees values that are made normal by their ranks."""
+class OnValues(Neighbourhood):
+    """The usual search, but its surrogate sees the values themselves in place of their ranks."""
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        scores, known = seen.y.copy(), ~np.isnan(seen.y)
-        scores[known] = norm.ppf((rankdata(seen.y[known]) - 0.5) / known.sum())
-        super().__init__(replace(seen, y=scores), seed)
+        super().__init__(seen, seed)
+        self.surrogate = MixedProcess(seen.features, seen.y[:, 0], self.rng)
 
 
 class OnLatents:
@@ -152,7 +150,7 @@ VARIANTS = {
     "surrogate-none": variant(choose=at_random),
     "surrogate-parts": OnParts,
     "surrogate-latents": OnLatents,
-    "surrogate-ranks": OnRanks,
+    "surrogate-values": OnValues,
     "acquisition-mean": variant(choose=above(0.0)),
     "acquisition-1sd": variant(choose=above(1.0)),
     "acquisition-2sd": variant(choose=above(2.0)),

@@ -35,8 +35,8 @@ class Chains:
     latent = 4
     summary = {"heavy_atoms": [2, 14], "data": "chains"}  # noqa: RUF012
 
-    def encodable(self, smiles: str) -> bool:
-        return len(smiles) < 40
+    def readable(self, form: str) -> bool:
+        return len(form) < 40
 
     def encode(self, smiles: list[str]) -> np.ndarray:
         mols = [Chem.MolFromSmiles(s) for s in smiles]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,15 @@ def test_a_seed_repeats_and_another_does_not(name: str) -> None:
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(first[0], other[0])
     assert not np.array_equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("name", ["neighbourhood", "thompson"])
+def test_only_the_order_of_values_counts(name: str) -> None:
+    seen = observations(name)
+    same, other = (replace(seen, y=y) for y in (np.exp(3 * seen.y), -seen.y))
+    pool = features(name, np.random.default_rng(5).standard_normal((200, DIMENSION)))
+    chosen = [strategies[name](o, 0).choose(pool, 10).tolist() for o in (seen, same, other)]
+    assert chosen[0] == chosen[1] != chosen[2]
 
 
 @pytest.mark.parametrize("name", list(strategies))

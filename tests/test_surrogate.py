@@ -5,7 +5,7 @@ import torch
 from molvae.chem.features import DESCRIPTORS, ELEMENTS, MoleculeFeatures
 from molvae.chem.properties import properties
 from molvae.errors import MolvaeError
-from molvae.search.surrogate import MixedProcess, fit_surrogate
+from molvae.search.surrogate import MixedProcess, fit_surrogate, normal_scores
 
 
 def sample(n: int, dimension: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -52,6 +52,16 @@ def test_float32_input_and_constant_columns_are_fine() -> None:
 def test_too_few_known_values_are_told() -> None:
     with pytest.raises(MolvaeError, match="at least two"):
         fit_surrogate(np.zeros((3, 2)), [[1.0], [np.nan], [np.nan]])
+
+
+def test_normal_scores_keep_order_ties_and_gaps() -> None:
+    y = np.array([5.0, np.nan, 0.0, 0.0, 1e9])
+    scores = normal_scores(y)
+    assert np.isnan(scores[1])
+    assert scores[2] == scores[3] < scores[0] < scores[4]
+    assert scores[[0, 4]] == pytest.approx([0.3186, 1.1503], abs=1e-4)  # quantiles 5/8, 7/8
+    many = normal_scores(np.random.default_rng(0).exponential(size=1_000))
+    assert [many.mean(), many.std()] == pytest.approx([0, 1], abs=0.01)
 
 
 def things(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -159,5 +169,5 @@ def test_features_count_what_a_molecule_has() -> None:
     phenol = dict(zip([*DESCRIPTORS, *ELEMENTS], find(["Oc1ccccc1"])["numbers"][0], strict=True))
     assert phenol["CrippenClogP"] == pytest.approx(1.3922)
     assert phenol["tpsa"] == pytest.approx(20.23)
-    assert [phenol[number] for number in (1, 6, 7, 8)] == [6, 6, 0, 1]
+    assert [phenol[element] for element in "HCNO"] == [6, 6, 0, 1]
     assert find([]).shape == (0,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit.Chem import Mol
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
-from rdkit.Chem.rdMolDescriptors import Properties
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula, Properties
 
 from molvae.chem.molecules import parse
 
@@ -29,7 +30,8 @@ DESCRIPTORS = (
     "NumAtomStereoCenters",
     "FractionCSP3",
 )
-ELEMENTS = {number: i for i, number in enumerate((1, 6, 7, 8, 9, 15, 16, 17, 35, 53))}
+ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
+FORMULA = re.compile(r"([A-Z][a-z]?)(\d*)")  # as in C10H13ClN2O+, its charge left out
 NUMBERS = len(DESCRIPTORS) + len(ELEMENTS)
 FEATURES = np.dtype([("parts", np.uint8, BITS), ("numbers", np.float32, NUMBERS)])
 
@@ -59,11 +61,8 @@ class MoleculeFeatures:
         return found
 
     def _of(self, mol: Mol) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        atoms = np.zeros(len(ELEMENTS))
-        for atom in mol.GetAtoms():
-            atoms[ELEMENTS[1]] += atom.GetTotalNumHs()
-            if atom.GetAtomicNum() in ELEMENTS:
-                atoms[ELEMENTS[atom.GetAtomicNum()]] += 1
+        formula = dict(FORMULA.findall(CalcMolFormula(mol)))
+        atoms = [int(formula.get(element, "0") or 1) for element in ELEMENTS]
         numbers = np.nan_to_num([*self._descriptors.ComputeProperties(mol), *atoms])
         bits = np.packbits(self._generator.GetFingerprintAsNumPy(mol))
         return bits, numbers.astype(np.float32)

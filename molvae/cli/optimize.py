@@ -237,9 +237,10 @@ def _check(leads: list[str], oracle: Oracle, model: MolVAE) -> None:
     """Tell which leads cannot be evaluated, and refuse more of them than the budget allows."""
     usable = 0
     for lead in leads:
-        if oracle.admissible(lead) is None:
+        name = oracle.admissible(lead)
+        if name is None:
             options.note(f"{lead} is left out: its size is not allowed, or a constraint not met")
-        elif not model.encodable(lead):
+        elif not model.readable(name):
             options.note(f"{lead} is left out: the model cannot encode it")
         else:
             usable += 1

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
+from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from molvae.errors import MolvaeError
@@ -75,6 +76,17 @@ def kept(y: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
     others = order[BEST:]
     others = rng.choice(others, min(OTHERS, len(others)), replace=False)
     return np.concatenate([order[:BEST], others])
+
+
+def normal_scores(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values (n,) -> the normal quantiles of their ranks (van der Waerden 1952); NaN stays.
+
+    Whatever the distribution of an objective, a surrogate of these sees a normal one, in which
+    neither the many values at 0 nor a single bad one hides the differences among the best.
+    """
+    scores, known = np.full(len(y), np.nan), ~np.isnan(y)
+    scores[known] = norm.ppf((rankdata(y[known]) - 0.5) / known.sum())
+    return scores
 
 
 class MixedProcess:
@@ -205,7 +217,8 @@ def _likeliest(
 
 def _common_share(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """Sets (n, F) and (m, F) as 0 and 1 -> Jaccard similarities (n, m); of two empty sets 1."""
-    common = (a @ b.T).astype(np.float64)
+    shared = a.any(axis=0) & b.any(axis=0)  # a product of the others would be zeros
+    common = (a[:, shared] @ b[:, shared].T).astype(np.float64)
     union = a.sum(axis=1)[:, None] + b.sum(axis=1) - common
     shares: NDArray[np.float64] = np.divide(
         common, union, out=np.ones_like(common), where=union > 0
