@@ -72,6 +72,10 @@ def test_any_string_is_answered(text: str) -> None:
     assert Oracle("logP", budget=1)([text]).shape == (1,)
 
 
+def test_a_molecule_whose_canonical_form_is_no_smiles_is_not_evaluated() -> None:
+    assert math.isnan(Oracle("logP", budget=1)(["OC=c1=C\\nccn1"])[0])  # RDKit: OC=c1cnccn1
+
+
 @pytest.mark.parametrize("returned", [math.nan, math.inf, None, "3.2", [1, 2], object()])
 def test_what_is_no_number_is_a_failure(returned: object) -> None:
     oracle = Oracle(lambda mol: returned if mol.GetNumAtoms() > 2 else 1.0, budget=5)

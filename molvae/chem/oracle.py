@@ -90,7 +90,10 @@ class Oracle:
         low, high = self.heavy_atoms or (0, math.inf)
         if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
             return None
-        return MolToSmiles(mol) if all(c.met(mol) for c in self.constraints) else None
+        if not all(c.met(mol) for c in self.constraints):
+            return None
+        name = MolToSmiles(mol)
+        return name if parse(name) is not None else None  # of some odd rings it is no SMILES
 
     def __call__(
         self,
