@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from molvae.chem.features import MoleculeFeatures
 from molvae.chem.history import Iteration, Record
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonical, parse
 from molvae.chem.oracle import Oracle
 from molvae.errors import MolvaeError
 from molvae.search.hypervolume import as_one
@@ -231,13 +231,13 @@ class LatentRounds:
         seen: set[str],
         admit: Callable[[str], str | None],
     ) -> list[str]:
-        """Draw encodable, unseen molecules of the data set that are admitted."""
+        """Draw encodable, unseen molecules of the data set whose names are admitted, and SMILES."""
         names: dict[str, None] = {}
         for row in rng.permutation(len(self.start))[:LOOKED_AT]:
             if len(names) == count:
                 break
             name = admit(self.start[row])
-            if name is not None and name not in seen and self.model.readable(name):
+            if name and name not in seen and parse(name) and self.model.readable(name):
                 names[name] = None
         return list(names)
 

@@ -67,6 +67,12 @@ def rows(result: Result) -> list[tuple]:
     return [(r.number, r.iteration, r.smiles, r.y, tuple(r.z.tolist())) for r in result.records]
 
 
+def test_a_data_set_may_hold_a_molecule_whose_canonical_form_is_no_smiles() -> None:
+    oracle = Oracle("logP", 20, heavy_atoms=(2, 14))
+    result = optimize(Chains(), oracle, [*START, "OC=c1=C\\nccn1"], CONFIG)
+    assert len(result.table) == 20
+
+
 @pytest.mark.parametrize("strategy", list(strategies))
 def test_a_search_spends_its_budget_on_new_admissible_molecules(strategy: str) -> None:
     result = run(strategy=strategy)
