@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from molvae.chem.features import MoleculeFeatures
 from molvae.chem.history import Iteration, Record
@@ -18,13 +18,13 @@ from molvae.chem.oracle import Oracle
 from molvae.errors import MolvaeError
 from molvae.search.hypervolume import as_one
 from molvae.search.strategies import Around, strategies
-from molvae.search.strategy import Features, Floats, Observations, Strategy
+from molvae.search.strategy import Features, Floats, Observations, Refining, Strategy
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GENETIC = "ga"
-CHOICE = 10  # new molecules per candidate that a round wants to choose from
+CHOICE = 20  # new molecules per candidate that a round wants to choose from
 ROUNDS = 5  # pools decoded in search of them before going on with fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
 STAGES = 10  # how often a model is adapted in a run
@@ -74,14 +74,15 @@ class OptimizeConfig:
         initial: molecules of the first round, two thirds from the data set, a third decoded prior
             samples, or the leads, all of them, and some around them; None for 1 % of the budget, at
             least 30.
-        pool: latent points decoded together, p; several pools, where they hold little new.
+        pool: latent points decoded together, p; a round decodes several pools; None for 10 points
+            per candidate.
         seed: of all randomness.
     """
 
     strategy: str = "neighbourhood"
     batch: int | None = None
     initial: int | None = None
-    pool: int = 256
+    pool: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -100,7 +101,8 @@ class OptimizeConfig:
         batch = self.batch or begun.get("batch") or least
         initial = self.initial or begun.get("initial") or max(30, budget // 100)
         stage = begun.get("stage") or max(batch, budget // STAGES)
-        return Complete(self.strategy, batch, initial, self.pool, self.seed, stage)
+        pool = self.pool or 10 * batch
+        return Complete(self.strategy, batch, initial, pool, self.seed, stage)
 
 
 class Complete(NamedTuple):
@@ -245,18 +247,23 @@ class LatentRounds:
         """Decode proposals until there are q new molecules: names, decoded, valid."""
         names: dict[str, None] = {}
         decoded = valid = 0
+        p = max(self.config.pool, 2 * q // ROUNDS)
         for _ in range(ROUNDS):
-            p = max(self.config.pool, q - len(names))
             points = strategy.propose(p).astype(np.float32)
             # greedily: eight times as many points give more new molecules than a beam would
             found = [self._admissible(text) for text in self.space.decode(points, beam=1)]
             decoded += len(found)
             valid += sum(name is not None for name in found)
-            for name in found:
-                if name is not None and name not in seen and self._readable(name):
-                    names[name] = None
+            new: dict[str, int] = {}
+            for row, name in enumerate(found):
+                if name and name not in seen and name not in names and self._readable(name):
+                    new.setdefault(name, row)
+            names |= dict.fromkeys(new)
             if len(names) >= q:
                 break
+            if new and isinstance(strategy, Refining):
+                z = points[list(new.values())].astype(np.float64)
+                strategy.consider(z, self._features(list(new), z))
         return list(names), decoded, valid
 
     def _features(self, names: list[str], z: Floats | None = None) -> Features:
@@ -274,7 +281,8 @@ class LatentRounds:
     def _encoded(self, names: list[str], space: LatentSpace | None = None) -> NDArray[np.float32]:
         if not names:
             return np.empty((0, self.model.latent), dtype=np.float32)
-        return _array((space or self.space).encode(names))
+        z = (space or self.space).encode(names)
+        return np.asarray(z.detach().cpu() if hasattr(z, "detach") else z, dtype=np.float32)
 
     def _bounds(self) -> Floats:
         """The box (2, D) around data-set molecules and the bulk of the prior."""
@@ -288,13 +296,5 @@ class LatentRounds:
         return np.stack([np.minimum(low - reach, prior[0]), np.maximum(high + reach, prior[1])])
 
     def _placed_alike(self, smiles: str, z: NDArray[np.float32]) -> bool:
-        if not self.model.readable(smiles):
-            return False
-        return bool(np.allclose(self._encoded([smiles])[0], z, atol=1e-2, rtol=1e-2))
-
-
-def _array(z: ArrayLike) -> NDArray[np.float32]:
-    """A tensor or array of any device -> float32 (n, D)."""
-    if hasattr(z, "detach"):
-        z = z.detach().cpu().numpy()
-    return np.asarray(z, dtype=np.float32)
+        found = self._encoded([smiles]) if self.model.readable(smiles) else np.inf
+        return bool(np.allclose(found, z, atol=1e-2, rtol=1e-2))

@@ -75,8 +75,11 @@ def usual_choice(
     return usual.choose(features, q)
 
 
-def variant(propose: Propose = near, choose: Choose = usual_choice) -> type:
-    """Make a strategy of a way to propose and a way to choose."""
+def variant(propose: Propose = near, choose: Choose = usual_choice, refined: bool = False) -> type:
+    """Make a strategy of a way to propose and a way to choose.
+
+    Not `refined`: later pools of a round are proposed like its first.
+    """
 
     class Variant:
         sees: Kind = "molecules"
@@ -91,7 +94,11 @@ def variant(propose: Propose = near, choose: Choose = usual_choice) -> type:
         def choose(self, features: Features, q: int) -> NDArray[np.intp]:
             return choose(self.usual, self.seen, features, q)
 
-    return Variant
+    class Refined(Variant):
+        def consider(self, z: Floats, features: Features) -> None:
+            self.usual.consider(z, features)
+
+    return Refined if refined else Variant
 
 
 class OnParts(Neighbourhood):
@@ -99,6 +106,10 @@ class OnParts(Neighbourhood):
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
         super().__init__(replace(seen, features=without_numbers(seen.features)), seed)
+
+    def consider(self, z: Floats, features: Features) -> None:
+        """Take note as usual, by that process."""
+        super().consider(z, without_numbers(features))
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Choose as usual, by that process."""
@@ -144,6 +155,7 @@ class OnLatents:
 
 
 VARIANTS = {
+    "proposal-unrefined": variant(),
     "proposal-short": variant(propose=steps(0.2)),
     "proposal-long": variant(propose=steps(0.8)),
     "proposal-prior": variant(propose=prior),
@@ -151,9 +163,9 @@ VARIANTS = {
     "surrogate-parts": OnParts,
     "surrogate-latents": OnLatents,
     "surrogate-values": OnValues,
-    "acquisition-mean": variant(choose=above(0.0)),
-    "acquisition-1sd": variant(choose=above(1.0)),
-    "acquisition-2sd": variant(choose=above(2.0)),
+    "acquisition-mean": variant(choose=above(0.0), refined=True),
+    "acquisition-1sd": variant(choose=above(1.0), refined=True),
+    "acquisition-2sd": variant(choose=above(2.0), refined=True),
 }
 for _name, _entry in VARIANTS.items():
     strategies.register(_name)(_entry)

@@ -196,6 +196,22 @@ def test_a_space_that_runs_dry_stops() -> None:
     assert "no new valid molecule" in result.stopped
 
 
+def test_a_strategy_is_shown_the_new_molecules_of_its_pools(monkeypatch) -> None:
+    shown: list[tuple[np.ndarray, int]] = []
+
+    def consider(self, z: np.ndarray, features: np.ndarray) -> None:
+        shown.append((z, len(features)))
+
+    monkeypatch.setattr(strategies["neighbourhood"], "consider", consider)
+    result = run(strategy="neighbourhood", pool=8)
+    assert shown
+    first = set(result.table["smiles"][:12])
+    for z, n in shown:
+        names = [Chem.CanonSmiles(s) for s in Chains().decode(z.astype(np.float32))]
+        assert len(set(names)) == n
+        assert not first & set(names)
+
+
 def test_it_starts_from_the_prior_where_there_is_no_data_set() -> None:
     result = optimize(Chains(), Oracle("logP", 15, heavy_atoms=(2, 14)), config=CONFIG)
     assert len(result.table) == 15

@@ -10,7 +10,7 @@ import pytest
 from molvae.errors import MolvaeError
 from molvae.search.local import TrustRegion
 from molvae.search.strategies import strategies
-from molvae.search.strategy import Observations
+from molvae.search.strategy import Observations, Refining
 
 DIMENSION = 8
 BOUNDS = np.array([[-3.0] * DIMENSION, [3.0] * DIMENSION])
@@ -90,6 +90,22 @@ def test_only_the_order_of_values_counts(name: str) -> None:
     pool = features(name, np.random.default_rng(5).standard_normal((200, DIMENSION)))
     chosen = [strategies[name](o, 0).choose(pool, 10).tolist() for o in (seen, same, other)]
     assert chosen[0] == chosen[1] != chosen[2]
+
+
+@pytest.mark.parametrize("name", ["neighbourhood", "thompson"])
+def test_proposals_follow_what_looks_promising(name: str) -> None:
+    strategy = strategies[name](observations(name), 0)
+    assert isinstance(strategy, Refining)
+    first = strategy.propose(400)
+    near, far = PEAK + 0.1 * np.random.default_rng(1).standard_normal((2, 60, DIMENSION))
+    for z in (near, far - 2.0):  # the latter are worse than what was observed
+        strategy.consider(z, features(name, z))
+    later = strategy.propose(400)
+    assert later.shape == first.shape
+    assert (later >= BOUNDS[0]).all()
+    assert (later <= BOUNDS[1]).all()
+    share = [(quadratic(z) > quadratic(near).min()).mean() for z in (first, later)]
+    assert share[1] > share[0] + 0.1
 
 
 @pytest.mark.parametrize("name", list(strategies))

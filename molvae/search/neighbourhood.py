@@ -22,6 +22,7 @@ from molvae.search.strategy import (
 BEST = 100  # observations that proposals are made of
 RANK_WEIGHT = 0.1  # share of them that carry most of the weight
 STEPS = (0.15, 2.0)  # least and greatest length in each direction, in eighths of the bounds
+PROMISING = 50  # molecules of this round's pools that further proposals are made of
 JITTER = 0.1  # of the points that are made of two
 BETAS = (0.1, 3.0)  # standard deviations that a candidate may be given above its mean
 
@@ -65,9 +66,11 @@ class Neighbourhood:
     Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
     their parts and on numbers that describe them; beta is drawn anew for each, so that a batch both
     exploits and explores. The process sees how the values rank, so that a search takes the same way
-    for an objective and for any increasing function of it. With a genetic algorithm for proposals
-    and parts alone such a process is a strong baseline (Tripp, Simm & Hernández-Lobato 2021, "A
-    fresh look at de novo molecular design benchmarks").
+    for an objective and for any increasing function of it. From the second pool of a round on half
+    of the proposals lie around and between the most promising molecules of the pools before, by
+    mean + one standard deviation, so that a round may go several steps without the oracle. With a
+    genetic algorithm for proposals and parts alone such a process is a strong baseline (Tripp, Simm
+    & Hernández-Lobato 2021, "A fresh look at de novo molecular design benchmarks").
     """
 
     sees: ClassVar[Kind] = "molecules"
@@ -79,11 +82,23 @@ class Neighbourhood:
         self.rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
         self._z = seen.known()[0]
+        self._found, self._bound = self._z[:0], np.empty(0)  # of the pools of this round
         self.surrogate = MixedProcess(seen.features, normal_scores(seen.y[:, 0]), self.rng)
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) as `nearby` does."""
-        return nearby(self._z, self._bounds, p, self.rng)
+        """Return p latent points (p, D) as `nearby` does, half of them from promising ones."""
+        promising = self._found[np.argsort(-self._bound, kind="stable")[:PROMISING]]
+        half = p // 2 if len(promising) else 0
+        near = nearby(self._z, self._bounds, p - half, self.rng)
+        if not half:
+            return near
+        return np.concatenate([near, nearby(promising, self._bounds, half, self.rng)])
+
+    def consider(self, z: Floats, features: Features) -> None:
+        """Take note of how high the surrogate thinks that these may be."""
+        mean, deviation = self.surrogate.predict(features)
+        self._found = np.concatenate([self._found, z])
+        self._bound = np.concatenate([self._bound, mean + deviation])
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Return up to q rows with the greatest mean + beta standard deviations."""
@@ -101,8 +116,12 @@ class Thompson:
         self._near = Neighbourhood(seen, seed)
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) as `nearby` does."""
+        """Return p latent points (p, D) as `neighbourhood` does."""
         return self._near.propose(p)
+
+    def consider(self, z: Floats, features: Features) -> None:
+        """Take note as `neighbourhood` does."""
+        self._near.consider(z, features)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Return up to q rows by Thompson sampling."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,15 @@ class Strategy(Protocol):
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Features of a pool of m -> at most q distinct rows, the most wanted first."""
+        ...
+
+
+@runtime_checkable
+class Refining(Strategy, Protocol):
+    """One that is shown what a pool of its proposals decoded to before it is asked for the next."""
+
+    def consider(self, z: Floats, features: Features) -> None:
+        """Take note of m new molecules: the points (m, D) that they decode from, and features."""
         ...
 
 
