@@ -12,7 +12,7 @@ from rdkit.Chem import Mol
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula, Properties
 
-from molvae.chem.molecules import parse
+from molvae.chem.molecules import remembered
 
 BITS = 4_096
 DESCRIPTORS = (
@@ -52,7 +52,7 @@ class MoleculeFeatures:
     def __call__(self, smiles: Sequence[str]) -> NDArray[Any]:
         """Valid SMILES (n) -> features (n,): `parts` (n, BITS), 0 or 1, and `numbers` (n, K)."""
         for name in smiles:
-            if name not in self._known and (mol := parse(name)) is not None:
+            if name not in self._known and (mol := remembered(name)) is not None:
                 self._known[name] = self._of(mol)
         found = np.empty(len(smiles), dtype=FEATURES)
         if smiles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
@@ -28,6 +29,10 @@ def parse(smiles: str) -> Chem.Mol | None:
     with quiet():
         mol = Chem.MolFromSmiles(smiles.strip())
     return mol if mol is not None and mol.GetNumAtoms() > 0 else None
+
+
+# `parse` for strings that come again soon: what it returns is shared, and not to be changed
+remembered = lru_cache(1_024)(parse)
 
 
 def heavy_atoms(smiles: str) -> int:

@@ -12,7 +12,7 @@ from rdkit.Chem import MolToSmiles
 from molvae.chem.constraints import constraint
 from molvae.chem.evaluation import Effort, Outcome, evaluations
 from molvae.chem.history import History, Record
-from molvae.chem.molecules import parse
+from molvae.chem.molecules import remembered
 from molvae.chem.objectives import Given, as_objective
 from molvae.errors import MolvaeError
 
@@ -86,14 +86,14 @@ class Oracle:
 
     def admissible(self, smiles: str) -> str | None:
         """SMILES -> its canonical form, or None where it is invalid or must not be evaluated."""
-        mol = parse(smiles)
+        mol = remembered(smiles)
         low, high = self.heavy_atoms or (0, math.inf)
         if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
             return None
         if not all(c.met(mol) for c in self.constraints):
             return None
         name = MolToSmiles(mol)
-        return name if parse(name) is not None else None  # of some odd rings it is no SMILES
+        return name if remembered(name) is not None else None  # of some odd rings it is no SMILES
 
     def __call__(
         self,
