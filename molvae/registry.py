@@ -28,8 +28,9 @@ class Registry(Mapping[str, T], Generic[T]):
     ('#f00', ['red'])
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, elsewhere: tuple[str, ...] = ()) -> None:
+        """`kind` says what entries are; `elsewhere` are names that a wrong one may stand for, too."""
+        self.kind, self.elsewhere = kind, elsewhere
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -53,9 +54,10 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._entries[name]
         if ":" in name and not self._like_a_known_one(name):
             return self._imported(name)
-        close = difflib.get_close_matches(name, self._entries, n=1)
+        names = [*self._entries, *self.elsewhere]
+        close = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        known = dict.fromkeys(re.sub(":.*", ":…", known) for known in self._entries)
+        known = dict.fromkeys(re.sub(":.*", ":…", known) for known in names)
         raise UnknownNameError(f"unknown {self.kind} {name!r}: {hint}known are {', '.join(known)}")
 
     def without_import(self, name: str) -> T:

@@ -252,6 +252,8 @@ def test_wrong_settings_are_told() -> None:
     for settings in ({"batch": 0}, {"seed": -1}, {"strategy": "magic"}):
         with pytest.raises(MolvaeError):
             OptimizeConfig(**settings)
+    with pytest.raises(MolvaeError, match=r"did you mean 'ga'\?.* prior, ga$"):
+        OptimizeConfig("gaa")
 
 
 @pytest.fixture

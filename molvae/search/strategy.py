@@ -73,7 +73,7 @@ class Refining(Strategy, Protocol):
         ...
 
 
-strategies: Registry[type[Strategy]] = Registry("strategy")
+strategies: Registry[type[Strategy]] = Registry("strategy", elsewhere=("ga",))
 
 
 def by_rank(z: Floats, count: int, share: float, rng: np.random.Generator) -> Floats:
