@@ -29,7 +29,7 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(self, kind: str, elsewhere: tuple[str, ...] = ()) -> None:
-        """`kind` says what entries are; `elsewhere` are names that a wrong one may stand for, too."""
+        """`elsewhere` are further names that a wrong one may stand for."""
         self.kind, self.elsewhere = kind, elsewhere
         self._entries: dict[str, T] = {}
 
