@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GENETIC = "ga"
 CHOICE = 20  # new molecules per candidate that a round wants to choose from
+FEW = 10  # a round of fewer candidates chooses from as many as one of these
 ROUNDS = 5  # pools decoded in search of them before going on with fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
 STAGES = 10  # how often a model is adapted in a run
@@ -74,8 +75,8 @@ class OptimizeConfig:
         initial: molecules of the first round, two thirds from the data set, a third decoded prior
             samples, or the leads, all of them, and some around them; None for 1 % of the budget, at
             least 30.
-        pool: latent points decoded together, p; a round decodes several pools; None for 10 points
-            per candidate.
+        pool: latent points decoded together, p, several times a round; None for 10 per candidate,
+            at least 100.
         seed: of all randomness.
     """
 
@@ -101,7 +102,7 @@ class OptimizeConfig:
         batch = self.batch or begun.get("batch") or least
         initial = self.initial or begun.get("initial") or max(30, budget // 100)
         stage = begun.get("stage") or max(batch, budget // STAGES)
-        pool = self.pool or 10 * batch
+        pool = self.pool or 10 * max(FEW, batch)
         return Complete(self.strategy, batch, initial, pool, self.seed, stage)
 
 
@@ -173,12 +174,12 @@ class LatentRounds:
                 predict=self._predicted,
             )
             strategy = self.make(observed, seed)
-            pool, decoded, valid = self._pool(strategy, seen, CHOICE * self.config.batch)
+            q = CHOICE * max(FEW, self.config.batch)
+            pool, decoded, valid = self._pool(strategy, seen, q)
             rows = strategy.choose(self._features(pool), self.config.batch)
             names = [pool[row] for row in rows]
             z = self._encoded(names, self.model)  # also where the space is adapted
-        spent = time.perf_counter() - started
-        return names, z, Iteration(k, decoded, valid, len(names), spent)
+        return names, z, Iteration(k, decoded, valid, len(names), time.perf_counter() - started)
 
     def _first(
         self, seen: set[str], seed: list[int]
@@ -246,8 +247,7 @@ class LatentRounds:
     def _pool(self, strategy: Strategy, seen: set[str], q: int) -> tuple[list[str], int, int]:
         """Decode proposals until there are q new molecules: names, decoded, valid."""
         names: dict[str, None] = {}
-        decoded = valid = 0
-        p = max(self.config.pool, 2 * q // ROUNDS)
+        decoded, valid, p = 0, 0, max(self.config.pool, 2 * q // ROUNDS)
         for _ in range(ROUNDS):
             points = strategy.propose(p).astype(np.float32)
             # greedily: eight times as many points give more new molecules than a beam would
@@ -263,7 +263,7 @@ class LatentRounds:
                 break
             if new and isinstance(strategy, Refining):
                 z = points[list(new.values())].astype(np.float64)
-                strategy.consider(z, self._features(list(new), z))
+                strategy.consider(z, self._features(list(new)))
         return list(names), decoded, valid
 
     def _features(self, names: list[str], z: Floats | None = None) -> Features:

@@ -212,6 +212,13 @@ def test_a_strategy_is_shown_the_new_molecules_of_its_pools(monkeypatch) -> None
         assert not first & set(names)
 
 
+def test_a_single_candidate_is_chosen_from_many() -> None:
+    with History() as history:
+        run(history, batch=1, budget=15, pool=None)
+        assert [i.candidates for i in history.iterations()[1:]] == [1, 1, 1]
+        assert min(i.decoded for i in history.iterations()[1:]) >= 100
+
+
 def test_it_starts_from_the_prior_where_there_is_no_data_set() -> None:
     result = optimize(Chains(), Oracle("logP", 15, heavy_atoms=(2, 14)), config=CONFIG)
     assert len(result.table) == 15
