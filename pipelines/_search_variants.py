@@ -155,7 +155,7 @@ class OnLatents:
 
 
 VARIANTS = {
-    "proposal-unrefined": variant(),
+    "proposal-unrefined": variant(),  # what the rows of other proposals are compared with
     "proposal-short": variant(propose=steps(0.2)),
     "proposal-long": variant(propose=steps(0.8)),
     "proposal-prior": variant(propose=prior),
