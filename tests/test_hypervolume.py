@@ -90,8 +90,9 @@ def test_its_choices_spread_along_the_front() -> None:
     marks = np.linspace(-3, 3, 41)
 
     def features(z: np.ndarray) -> np.ndarray:
-        found = np.empty(len(z), dtype=[("parts", "u1", 3 * 41), ("numbers", "f4", 3)])
-        found["parts"], found["numbers"] = (z[:, :, None] >= marks).reshape(len(z), -1), z
+        found = np.empty(len(z), dtype=[("parts", "u1", 16), ("numbers", "f4", 3)])
+        passed = (z[:, :, None] >= marks).reshape(len(z), 3 * 41)
+        found["parts"], found["numbers"] = np.packbits(passed, axis=1), z
         return found
 
     rng = np.random.default_rng(0)

@@ -25,7 +25,7 @@ def features(name: str, z: np.ndarray) -> np.ndarray:
     """What a strategy sees of points: themselves, or sets of marks passed and a number."""
     if strategies[name].sees == "latents":
         return z
-    marks = (z[:, :, None] >= np.linspace(-3, 3, 41)).reshape(len(z), -1)
+    marks = np.packbits((z[:, :, None] >= np.linspace(-3, 3, 41)).reshape(len(z), -1), axis=1)
     kind = [("parts", "u1", marks.shape[1]), ("numbers", "f4", 1)]
     found = np.empty(len(z), dtype=kind)
     found["parts"], found["numbers"] = marks, z[:, :1]

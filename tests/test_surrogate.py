@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +8,13 @@ import torch
 from molvae.chem.features import DESCRIPTORS, ELEMENTS, MoleculeFeatures
 from molvae.chem.properties import properties
 from molvae.errors import MolvaeError
-from molvae.search.surrogate import MixedProcess, fit_surrogate, normal_scores
+from molvae.search.surrogate import (
+    LEAST_NOISE,
+    NOISE,
+    MixedProcess,
+    fit_surrogate,
+    normal_scores,
+)
 
 
 def sample(n: int, dimension: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -65,19 +74,23 @@ def test_normal_scores_keep_order_ties_and_gaps() -> None:
 
 
 def things(n: int, rng: np.random.Generator) -> np.ndarray:
-    found = np.zeros(n, dtype=[("parts", "u1", 60), ("numbers", "f4", 3)])
-    found["parts"] = rng.random((n, 60)) < 0.2
+    found = np.zeros(n, dtype=[("parts", "u1", 8), ("numbers", "f4", 3)])
+    found["parts"] = np.packbits(rng.random((n, 60)) < 0.2, axis=1)
     found["numbers"] = rng.normal(size=(n, 3)) * [1, 20, 0] + [0, 300, 1]
     return found
 
 
+def members(x: np.ndarray) -> np.ndarray:
+    return np.unpackbits(x["parts"], axis=1, count=60)
+
+
 def worth(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     noise = rng.normal(size=len(x))
-    return x["parts"] @ rng.normal(size=60) + 0.1 * x["numbers"][:, 1] + noise
+    return members(x) @ rng.normal(size=60) + 0.1 * x["numbers"][:, 1] + noise
 
 
-def kernel(process: MixedProcess, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    p, q = a["parts"], b["parts"]
+def kernel(process: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    p, q = members(a), members(b)
     shares = (p[:, None] & q[None]).sum(-1) / (p[:, None] | q[None]).sum(-1)
     apart = (a["numbers"][:, None].astype(float) - b["numbers"]) / process.lengthscales
     return (1 - process.weight) * shares + process.weight * np.exp(-(apart**2).sum(-1) / 2)
@@ -102,18 +115,29 @@ def test_what_it_has_learned_is_likelier_than_anything_near() -> None:
     rng = np.random.default_rng(1)
     x = things(60, rng)
     y = worth(x, rng)
-    process = MixedProcess(x, y, rng)
-    standard = (y - y.mean()) / y.std()
 
-    def likelihood(noise: float, amplitude: float) -> float:
-        covariance = amplitude * (kernel(process, x, x) + noise * np.eye(60))
+    class Patient(MixedProcess):
+        STEPS = 1_000
+
+    process = Patient(x, y, rng)
+    standard, spread = (y - y.mean()) / y.std(), np.where([1, 1, 0], x["numbers"].std(axis=0), 1)
+
+    def posterior(p: np.ndarray) -> float:
+        """Of logarithms of lengthscales, noise and amplitude, and the logit of the weight."""
+        lengthscales, weight = np.exp(p[:3]) * spread * np.sqrt(3), 1 / (1 + np.exp(-p[5]))
+        own = SimpleNamespace(lengthscales=lengthscales, weight=weight)
+        noise = np.exp(p[3]) + LEAST_NOISE
+        covariance = np.exp(p[4]) * (kernel(own, x, x) + noise * np.eye(60))
         _, log_det = np.linalg.slogdet(covariance)
-        return float(-0.5 * (standard @ np.linalg.solve(covariance, standard) + log_det))
+        likelihood = -0.5 * (standard @ np.linalg.solve(covariance, standard) + log_det)
+        return float(likelihood - (p[:3] ** 2).sum() / 4 - (p[3] - np.log(NOISE)) ** 2 / 18)
 
-    best = likelihood(process.noise, process.amplitude)
-    for factor in (0.1, 0.9, 1.1, 10):
-        assert best > likelihood(process.noise, factor * process.amplitude)
-    assert best > likelihood(100 * process.noise, process.amplitude)
+    lengths = process.lengthscales / spread / np.sqrt(3)
+    logs = np.log([*lengths, process.noise - LEAST_NOISE, process.amplitude])
+    found = np.array([*logs, np.log(process.weight / (1 - process.weight))])
+    for i in range(6):
+        for step in (-0.05, 0.05):
+            assert posterior(found) > posterior(found + step * np.eye(6)[i])
 
 
 def test_it_learns_which_numbers_matter() -> None:
@@ -141,7 +165,7 @@ def test_a_process_on_molecules_predicts_a_property(zinc: list[str]) -> None:
 def test_many_observations_are_more_than_it_keeps() -> None:
     rng = np.random.default_rng(0)
     x = things(2_000, rng)
-    y = x["parts"].sum(axis=1).astype(float)
+    y = members(x).sum(axis=1).astype(float)
     mean, deviation = MixedProcess(x, y, rng).predict(x[np.argsort(-y)[:5]])
     np.testing.assert_allclose(mean, np.sort(y)[::-1][:5], atol=0.5)  # the best it has kept
     assert (deviation < y.std() / 5).all()
@@ -162,7 +186,8 @@ def test_where_all_are_alike_it_says_so() -> None:
 
 def test_features_count_what_a_molecule_has() -> None:
     find = MoleculeFeatures()
-    one, six, eight = find(["CCO", "C" * 6, "C" * 8])["parts"].astype(int)
+    found = find(["CCO", "C" * 6, "C" * 8])["parts"]
+    one, six, eight = np.unpackbits(found, axis=1).astype(int)
     assert one.shape == (4_096,)
     assert ((six > 0) <= (eight > 0)).all()
     assert six.sum() < eight.sum()

@@ -33,7 +33,7 @@ DESCRIPTORS = (
 ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 FORMULA = re.compile(r"([A-Z][a-z]?)(\d*)")  # as in C10H13ClN2O+, its charge left out
 NUMBERS = len(DESCRIPTORS) + len(ELEMENTS)
-FEATURES = np.dtype([("parts", np.uint8, BITS), ("numbers", np.float32, NUMBERS)])
+FEATURES = np.dtype([("parts", np.uint8, BITS // 8), ("numbers", np.float32, NUMBERS)])
 
 
 class MoleculeFeatures:
@@ -50,19 +50,18 @@ class MoleculeFeatures:
         self._known: dict[str, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}  # packed bits
 
     def __call__(self, smiles: Sequence[str]) -> NDArray[Any]:
-        """Valid SMILES (n) -> features (n,): `parts` (n, BITS), 0 or 1, and `numbers` (n, K)."""
+        """Valid SMILES (n) -> features (n,): packed `parts` (n, BITS / 8), `numbers` (n, K)."""
         for name in smiles:
             if name not in self._known and (mol := remembered(name)) is not None:
                 self._known[name] = self._of(mol)
         found = np.empty(len(smiles), dtype=FEATURES)
         if smiles:
-            bits, numbers = zip(*(self._known[name] for name in smiles), strict=True)
-            found["parts"], found["numbers"] = np.unpackbits(bits, axis=1), numbers
+            parts, numbers = zip(*(self._known[name] for name in smiles), strict=True)
+            found["parts"], found["numbers"] = parts, np.nan_to_num(numbers)
         return found
 
     def _of(self, mol: Mol) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         formula = dict(FORMULA.findall(CalcMolFormula(mol)))
         atoms = [int(formula.get(element, "0") or 1) for element in ELEMENTS]
-        numbers = np.nan_to_num([*self._descriptors.ComputeProperties(mol), *atoms])
-        bits = np.packbits(self._generator.GetFingerprintAsNumPy(mol))
-        return bits, numbers.astype(np.float32)
+        numbers = np.array([*self._descriptors.ComputeProperties(mol), *atoms], dtype=np.float32)
+        return np.packbits(self._generator.GetFingerprintAsNumPy(mol)), numbers

@@ -83,6 +83,7 @@ class Neighbourhood:
         self._bounds = seen.bounds
         self._z = seen.known()[0]
         self._found, self._bound = self._z[:0], np.empty(0)  # of the pools of this round
+        self._predictions: dict[bytes, tuple[float, float]] = {}
         self.surrogate = MixedProcess(seen.features, normal_scores(seen.y[:, 0]), self.rng)
 
     def propose(self, p: int) -> Floats:
@@ -96,13 +97,23 @@ class Neighbourhood:
 
     def consider(self, z: Floats, features: Features) -> None:
         """Take note of how high the surrogate thinks that these may be."""
-        mean, deviation = self.surrogate.predict(features)
+        mean, deviation = self._predicted(features)
         self._found = np.concatenate([self._found, z])
         self._bound = np.concatenate([self._bound, mean + deviation])
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Return up to q rows with the greatest mean + beta standard deviations."""
-        return highest(*self.surrogate.predict(features), q, self.rng)
+        return highest(*self._predicted(features), q, self.rng)
+
+    def _predicted(self, features: Features) -> tuple[Floats, Floats]:
+        """Mean and deviation (m,), computed once for those that are considered and chosen from."""
+        keys = [row.tobytes() for row in features]
+        new = [row for row, key in enumerate(keys) if key not in self._predictions]
+        if new:
+            found = zip(*self.surrogate.predict(features[new]), strict=True)
+            self._predictions |= zip((keys[row] for row in new), found, strict=True)
+        mean, deviation = np.array([self._predictions[key] for key in keys]).reshape(-1, 2).T
+        return mean, deviation
 
 
 @strategies.register("thompson")

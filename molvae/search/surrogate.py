@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
+from scipy.special import expit
 from scipy.stats import norm, rankdata
-from torch import Tensor
 
 from molvae.errors import MolvaeError
 
@@ -103,7 +103,7 @@ class MixedProcess:
     STEPS = 10  # of L-BFGS: further ones cost time and predict no better
 
     def __init__(self, features: ArrayLike, y: ArrayLike, rng: np.random.Generator) -> None:
-        """Features (n,), `parts` (n, F) of 0 and 1 and `numbers` (n, K), and y (n,).
+        """Features (n,), `parts` (n, F / 8) as of `numpy.packbits`, `numbers` (n, K); and y (n,).
 
         Rows whose y is NaN are failed evaluations and are ignored.
 
@@ -156,7 +156,8 @@ class MixedProcess:
         """Features (n,) -> sets (n, F), exact in sums, and numbers (n, K) in lengthscales of 1."""
         found = np.asarray(features)
         numbers = (found["numbers"] - self._center) / self._unit
-        return found["parts"].astype(np.float32), numbers.astype(np.float64)
+        parts = np.unpackbits(found["parts"], axis=1).astype(np.float32)
+        return parts, numbers.astype(np.float64)
 
     def _kernel(self, a: Split, b: Split) -> NDArray[np.float64]:
         apart = cdist(a[1] / self._lengths, b[1] / self._lengths, "sqeuclidean")
@@ -175,54 +176,53 @@ def _likeliest(
 ) -> tuple[NDArray[np.float64], float, float, float]:
     """Similarities (n, n), numbers (n, K), y (n,) -> K lengthscales, weight, noise, amplitude.
 
-    Marginal likelihood: Rasmussen & Williams 2006, 5.8. Priors: lengthscales are log-normal around
-    1 with a deviation of sqrt(2), the noise around NOISE with 3.
+    Marginal likelihood and its gradient: Rasmussen & Williams 2006, 5.8 and 5.9. Priors:
+    lengthscales are log-normal around 1 with a deviation of sqrt(2), the noise around NOISE with 3.
     """
-    size = numbers.shape[1]
-    k, u, t = map(torch.as_tensor, (shares, numbers, y))
-    identity = torch.eye(len(y), dtype=torch.float64)
-
-    def unpacked(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return p[:size].exp(), p[size].sigmoid(), p[size + 1].exp() + LEAST_NOISE
-
-    def factored(p: Tensor) -> tuple[Tensor, Tensor]:
-        lengths, weight, noise = unpacked(p)
-        scaled = u / lengths
-        squares = scaled.square().sum(dim=1)
-        apart = squares[:, None] + squares - 2 * scaled @ scaled.T
-        kernel = (1 - weight) * k + weight * torch.exp(-apart / 2) + noise * identity
-        root = torch.linalg.cholesky(kernel)
-        half = torch.linalg.solve_triangular(root, t[:, None], upper=False)
-        return root, half.square().mean().clamp_min(1e-12)  # 0 where all y are equal
-
-    def loss(given: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        p = torch.tensor(given, requires_grad=True)
-        with torch.enable_grad():
-            root, amplitude = factored(p)
-            value = root.diagonal().log().sum() + len(y) / 2 * amplitude.log()
-            value = (
-                value + p[:size].square().sum() / 4 + (p[size + 1] - math.log(NOISE)).square() / 18
-            )
-            value.backward()  # type: ignore[no-untyped-call]
-        return value.item(), p.grad.numpy()  # type: ignore[union-attr]
-
+    n, size = numbers.shape
+    identity = np.eye(n)
     begin = np.array([*np.zeros(size), WEIGHT, math.log(NOISE)])
+    precisions = np.array([*np.full(size, 1 / 2), 0, 1 / 9])  # of the priors
+
+    def unpacked(p: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float]:
+        return np.exp(p[:size]), float(expit(p[size])), math.exp(p[size + 1]) + LEAST_NOISE
+
+    def factored(p: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        lengths, weight, noise = unpacked(p)
+        scaled = numbers / lengths
+        near = np.exp(-cdist(scaled, scaled, "sqeuclidean") / 2)
+        kernel = (1 - weight) * shares + weight * near + noise * identity
+        root = cholesky(kernel, lower=True, overwrite_a=True)
+        dual = cho_solve((root, True), y)
+        return scaled, near, root, dual, (y @ dual / n).clip(1e-12)  # 0 where all y are equal
+
+    def loss(p: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        _, weight, noise = unpacked(p)
+        scaled, near, root, dual, amplitude = factored(p)
+        by_kernel = (cho_solve((root, True), identity) - np.outer(dual, dual) / amplitude) / 2
+        by_apart = weight * by_kernel * near
+        crossed = (scaled * (by_apart @ scaled)).sum(axis=0)
+        slope = np.empty_like(p)
+        slope[:size] = 2 * (by_apart.sum(axis=0) @ scaled**2 - crossed)
+        slope[size] = weight * (1 - weight) * (by_kernel * (near - shares)).sum()
+        slope[size + 1] = (noise - LEAST_NOISE) * by_kernel.trace()
+        value = np.log(root.diagonal()).sum() + n / 2 * np.log(amplitude)
+        value += precisions @ (p - begin) ** 2 / 2
+        return float(value), slope + precisions * (p - begin)
+
     bounds = [(-LIMIT, LIMIT)] * size + [(-LIMIT, LIMIT), (math.log(LEAST_NOISE), LIMIT)]
     options = {"maxiter": steps}
     found = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    best = torch.as_tensor(found.x)
-    lengths, weight, noise = unpacked(best)
-    return lengths.numpy(), weight.item(), noise.item(), factored(best)[1].item()
+    return *unpacked(found.x), float(factored(found.x)[-1])
 
 
 def _common_share(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """Sets (n, F) and (m, F) as 0 and 1 -> Jaccard similarities (n, m); of two empty sets 1."""
     shared = a.any(axis=0) & b.any(axis=0)  # a product of the others would be zeros
-    left = a[:, shared]
-    right = left if a is b else b[:, shared]  # numpy multiplies a matrix by itself in half the time
+    left = a.compress(shared, axis=1)
+    right = left if a is b else b.compress(shared, axis=1)  # of itself it takes half the time
     common = (left @ right.T).astype(np.float64)
     union = a.sum(axis=1)[:, None] + b.sum(axis=1) - common
-    shares: NDArray[np.float64] = np.divide(
-        common, union, out=np.ones_like(common), where=union > 0
-    )
+    common[union == 0] = 1
+    shares: NDArray[np.float64] = np.divide(common, np.maximum(union, 1, out=union), out=common)
     return shares
