@@ -19,7 +19,6 @@ apart before strokes.
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -112,7 +111,6 @@ class Classifier(nn.Module):
 def main() -> None:
     """Train all methods on all draws of labels; print the tables, write them and the figures."""
     args = arguments()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
     torch.set_num_threads(1)  # two are slower for models this small
     setting = load(args)
     digits = setting.digits

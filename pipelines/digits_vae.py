@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -113,7 +112,6 @@ class Trained(NamedTuple):
 def main() -> None:
     """Train and score every model; print the tables, write them as CSV and the figures as PNG."""
     args = arguments()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
     torch.set_num_threads(1)  # two are slower for models this small
     study = load(args)
     kinds = variants(len(study.train))

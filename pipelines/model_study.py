@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -88,7 +87,6 @@ QUICK_SETTINGS = {"latent": 8, "encoder_hidden": 32, "decoder_hidden": 32, "toke
 def main() -> None:
     """Train and score what is missing; print the tables, write them as CSV and the figure."""
     args = arguments()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
     data = load(args.data, progress=True)
     if args.quick:
         data = DataSet(data.name, data.smiles[:300], 0, f"{data.key}-quick")

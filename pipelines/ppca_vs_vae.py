@@ -11,7 +11,6 @@ log p(x) and span the same subspace.
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,6 @@ def main() -> None:
     """Run the study; print the table, write it as CSV and the learning curves as PNG."""
     args = arguments()
     torch.set_num_threads(1)  # the models are tiny
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     args.out.mkdir(parents=True, exist_ok=True)
     truth, (train, validation, test) = known_ppca(args)
     closed = PPCA(args.latent).fit(np.concatenate([train, validation]))

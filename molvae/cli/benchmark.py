@@ -95,7 +95,6 @@ def run(args: argparse.Namespace) -> None:
             tqdm.write(LINE.format(**row, minutes=row["search_seconds"] / 60))
             bar.update()
 
-        options.no_greeting()
         effort, adapt = Effort(jobs=args.jobs), adapted if args.adapt else None
         rows = benchmark(model, start, args.out, config, effort, finished, adapt)
     print(f"\nAUC top-10, {args.budget} evaluations, mean over seeds")

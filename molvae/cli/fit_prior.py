@@ -43,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     if out in shipped():
         raise MolvaeError(f"{out} is a shipped model: say with --out where the new one goes")
     options.suffix(out, ".safetensors")
-    options.no_greeting()
     model = MolVAE.load(args.model)
     source = getattr(args, "data", None) or model.summary.get("data")
     if not source:

@@ -172,7 +172,6 @@ def run(args: argparse.Namespace) -> int:
             )
             with Evaluations(oracle) as progress:
                 oracle.on_evaluation = progress.evaluated
-                options.no_greeting()
                 adapt = adapted if chosen["adapt"] else None
                 finished, ahead = progress.finished, chosen["asynchronous"]
                 result = optimize(model, oracle, start, config, finished, leads, adapt, ahead)

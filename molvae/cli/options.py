@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -141,11 +140,6 @@ def engine(args: argparse.Namespace) -> Iterator[None]:
         except (ImportError, ValueError) as error:
             raise MolvaeError(f"--backend {args.backend}: {error}") from error
         yield
-
-
-def no_greeting() -> None:
-    """Silence what trains models: it greets at length."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 def progress() -> bool:

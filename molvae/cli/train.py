@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from molvae.cli.options import no_greeting
 from molvae.cli.watch import Watch, is_worker
 
 # options that set a field of FitConfig or VAEConfig: (flag, type, help)
@@ -97,7 +96,6 @@ def run(args: argparse.Namespace) -> int:
     from molvae.model import MolVAE
     from molvae.plots import learning_curve
 
-    no_greeting()
     folder = args.out or Path("runs") / f"train-{Path(args.data or 'zinc').name.partition('.')[0]}"
     options = _options(args, folder)
     data = load(options.pop("data"), progress=not is_worker())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from molvae.latent.batches import Array, Table
 from molvae.latent.checkpoint import load_weights, read, write
 from molvae.latent.optimizers import load_slots, optimizers, slots
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
 LOG_EVERY = 25  # steps that a row of metrics.csv averages over
