@@ -288,15 +288,9 @@ class MolVAE:
     ) -> Iterator[tuple[Tensor, list[int]]]:
         """Rows of `ids` -> batches of similar length, ids (B, L), and which rows are in them."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        for part in _batches(len(rows), label, progress):
-            indices = [order[i] for i in part]
-            x = self.tokenizer.pad([rows[i] for i in indices]).astype(np.int64)
-            yield torch.from_numpy(x).to(self.device), indices
-
-
-def _batches(n: int, label: str, progress: bool) -> Iterator[range]:
-    """Cut 0 .. n-1 into batches, under a progress bar."""
-    with tqdm(total=n, desc=label, unit="mol", disable=not progress) as bar:
-        for i in range(0, n, BATCH):
-            yield range(i, min(i + BATCH, n))
-            bar.update(min(BATCH, n - i))
+        with tqdm(total=len(rows), desc=label, unit="mol", disable=not progress) as bar:
+            for i in range(0, len(rows), BATCH):
+                indices = order[i : i + BATCH]
+                x = self.tokenizer.pad([rows[i] for i in indices]).astype(np.int64)
+                yield torch.from_numpy(x).to(self.device), indices
+                bar.update(len(indices))

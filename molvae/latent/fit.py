@@ -22,8 +22,6 @@ from molvae.latent.checkpoint import load_weights, read, write
 from molvae.latent.optimizers import load_slots, optimizers, slots
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
-
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
 LOG_EVERY = 25  # steps that a row of metrics.csv averages over
 WARMUP_STEPS, WARMUP_SHARE = 200, 0.03  # of the learning rate: whichever is shorter
@@ -272,6 +270,7 @@ def _launched(config: FitConfig) -> Fabric:
     Raises:
         MolvaeError: this machine lacks the devices, or does not know the precision.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
     try:
         fabric = Fabric(
             devices=config.devices,
