@@ -160,7 +160,7 @@ class LatentRounds:
         self._adapt(past)
         seen = {record.smiles for record in past}.union(pending)
         known, seed = [r for r in past if r.z is not None], [self.config.seed, k]
-        if sum(not np.isnan(r.y) for r in known) < 2:
+        if len({r.values for r in known if not np.isnan(r.y)}) < 2:  # nothing to learn from yet
             names, z, decoded, valid = self._first(seen, seed)
         else:
             points = np.array(self._placed(known), dtype=np.float64)
@@ -184,14 +184,12 @@ class LatentRounds:
     def _first(
         self, seen: set[str], seed: list[int]
     ) -> tuple[list[str], NDArray[np.float32], int, int]:
-        """Molecules to begin with: the leads and some around them, or random ones.
-
-        The latter are drawn from the data set and decoded from prior samples.
-        """
+        """Molecules until values differ: leads and some around them, or data and prior samples."""
         rng = np.random.default_rng(seed)
         wanted = round(self.config.initial * 2 / 3)
-        leads = [name for name in self.leads if name not in seen]
-        names = leads or self._drawn(rng, wanted, seen, self.oracle.admissible)
+        names = [name for name in self.leads if name not in seen]
+        if not self.leads:
+            names = self._drawn(rng, wanted, seen, self.oracle.admissible)
         no_z = np.empty((0, self.model.latent))
         none = np.empty(0, dtype=np.intp)
         nothing = Observations(no_z, np.empty((0, 1)), self.bounds, no_z, none, self._predicted)

@@ -16,7 +16,7 @@ from rdkit import Chem
 from molvae.asking import Search
 from molvae.chem.datasets import DataSet, load
 from molvae.chem.history import History
-from molvae.chem.objectives import measured, objectives
+from molvae.chem.objectives import Objective, as_objective, measured, objectives
 from molvae.chem.oracle import Oracle
 from molvae.cli import main
 from molvae.errors import MolvaeError
@@ -244,6 +244,23 @@ def test_leads_are_evaluated_first_all_of_them(strategy: str) -> None:
         assert len(set(first["smiles"]) & set(START)) < 3
     with pytest.raises(MolvaeError, match="leads"):
         optimize(Chains(), oracle, START, config, leads=leads[:2])
+
+
+def test_until_values_differ_it_goes_on_as_it_began() -> None:
+    shares = [(c, n, o) for c in range(1, 7) for n in range(1, 4) for o in range(1, 4)]
+    start = [Chem.CanonSmiles("O" * o + "C" * c + "N" * n) for c, n, o in shares]  # not as decoded
+
+    def drawn(objective: str | Objective, leads: tuple[str, ...] = ()) -> float:
+        """The share of data among what is evaluated after the first round."""
+        oracle = Oracle(objective, 60, heavy_atoms=(2, 14))
+        table = optimize(Chains(), oracle, start, CONFIG, leads=leads).table
+        assert len(table) == 60
+        return float(table["smiles"][table["iteration"] > 0].isin(start).mean())
+
+    flat = as_objective(lambda mol: 0.0)
+    assert drawn("logP") == 0
+    assert drawn(flat) >= 2 / 3
+    assert drawn(flat, ("ClCCO", "ClCCCCN")) == 0  # around the leads, not elsewhere
 
 
 def test_one_lead_is_enough_under_a_constraint_that_no_start_molecule_meets() -> None:

@@ -29,8 +29,8 @@ class Observations:
     """What a strategy may know: z (n, D), y (n, M), NaN where it failed, and bounds (2, D).
 
     `features` are what a surrogate sees of the molecules: the latents again (n, D), or (n,) with
-    the fields `parts` (n, F), sets as 0 and 1, and `numbers` (n, K). `rounds` (n,) says in which
-    round each was evaluated.
+    the fields `parts` (n, F / 8), sets as of `numpy.packbits`, and `numbers` (n, K). `rounds` (n,)
+    says in which round each was evaluated.
     """
 
     z: Floats
