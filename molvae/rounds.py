@@ -74,7 +74,7 @@ class OptimizeConfig:
             "ga".
         initial: molecules of the first round, two thirds from the data set, a third decoded prior
             samples, or the leads, all of them, and some around them; None for 1 % of the budget, at
-            least 30.
+            least 30. Further rounds are like it while all values are alike.
         pool: latent points decoded together, p, several times a round; None for 10 per candidate,
             at least 100.
         seed: of all randomness.
