@@ -74,7 +74,7 @@ class OptimizeConfig:
             "ga".
         initial: molecules of the first round, two thirds from the data set, a third decoded prior
             samples, or the leads, all of them, and some around them; None for 1 % of the budget, at
-            least 30. Further rounds are like it while all values are alike.
+            least 30. While all values are alike, further rounds are drawn in the same way.
         pool: latent points decoded together, p, several times a round; None for 10 per candidate,
             at least 100.
         seed: of all randomness.
@@ -186,17 +186,17 @@ class LatentRounds:
     ) -> tuple[list[str], NDArray[np.float32], int, int]:
         """Molecules until values differ: leads and some around them, or data and prior samples."""
         rng = np.random.default_rng(seed)
-        wanted = round(self.config.initial * 2 / 3)
+        count = self.config.batch if seen else self.config.initial
         names = [name for name in self.leads if name not in seen]
         if not self.leads:
-            names = self._drawn(rng, wanted, seen, self.oracle.admissible)
+            names = self._drawn(rng, round(count * 2 / 3), seen, self.oracle.admissible)
         no_z = np.empty((0, self.model.latent))
         none = np.empty(0, dtype=np.intp)
         nothing = Observations(no_z, np.empty((0, 1)), self.bounds, no_z, none, self._predicted)
         sampling: Strategy = strategies["prior"](nothing, [*seed, 1])
         if self.leads:
             sampling = Around(self._encoded(list(self.leads)), self.bounds, [*seed, 1])
-        q = max(0, self.config.initial - len(names))
+        q = max(0, count - len(names))
         sampled, decoded, valid = self._pool(sampling, seen | set(names), q)
         names += sampled[:q]
         return names, self._encoded(names), decoded, valid

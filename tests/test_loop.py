@@ -255,6 +255,7 @@ def test_until_values_differ_it_goes_on_as_it_began() -> None:
         oracle = Oracle(objective, 60, heavy_atoms=(2, 14))
         table = optimize(Chains(), oracle, start, CONFIG, leads=leads).table
         assert len(table) == 60
+        assert table.groupby("iteration").size()[1:].max() == 6  # the batch
         return float(table["smiles"][table["iteration"] > 0].isin(start).mean())
 
     flat = as_objective(lambda mol: 0.0)
