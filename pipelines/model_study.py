@@ -151,12 +151,13 @@ def newly_trained(
 ) -> MolVAE:
     """Train the model of a configuration."""
     names = settings.pop("properties")
-    settings["properties"] = columns(data, names, progress=True) if names else None
     more = recombined(data, settings.get("recombine", 0), args.seed, progress=True)
+    tables = [columns(d, names, progress=True) for d in (data, more) if names]
+    settings["properties"] = pd.concat(tables) if tables else None
     if args.quick:
         settings |= QUICK_SETTINGS
     print(f"{name}: training for {args.minutes:g} minutes", flush=True)
-    parts = [*data.split("train"), *more], data.split("validation")
+    parts = [*data.split("train"), *more.smiles], data.split("validation")
     return MolVAE.fit(*parts, **fit_arguments(settings), folder=args.out / name)
 
 

@@ -30,7 +30,7 @@ def test_a_gate_is_stepped_by_itself() -> None:
     alone = [torch.nn.Parameter(torch.zeros(4, 4)) for _ in range(3)]
     for gate, grad in zip(alone, weight.grad.chunk(3), strict=True):
         gate.grad = 8 * grad  # the size of a gradient says nothing
-    for muon in (Muon([weight], []), Muon([], alone)):
+    for muon in (Muon([weight], [], 0.0), Muon([], alone, 0.0)):
         muon.param_groups[0]["lr"] = 0.1
         muon.step()
     torch.testing.assert_close(weight.detach(), torch.cat([g.detach() for g in alone]))

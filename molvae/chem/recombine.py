@@ -40,7 +40,7 @@ class Part(NamedTuple):
     atoms: int
 
 
-def recombined(data: DataSet, number: int, seed: int = 0, progress: bool = False) -> list[str]:
+def recombined(data: DataSet, number: int, seed: int = 0, progress: bool = False) -> DataSet:
     """Make about `number` new molecules of those that `data` trains on; cached.
 
     Of a random molecule one part is exchanged for a part of another one that hung on the same kind
@@ -49,16 +49,14 @@ def recombined(data: DataSet, number: int, seed: int = 0, progress: bool = False
     is held out; there are fewer of them where few bonds can be cut.
 
     Returns:
-        Different canonical SMILES; the same seed and data give the same ones.
+        Different canonical SMILES, all to train on; the same seed and data give the same ones.
 
     Raises:
         MolvaeError: a negative number.
     """
     if number < 0:
         raise MolvaeError(f"the number of recombined molecules must not be negative, got {number}")
-    train = data.split("train")
-    if not (number and train):
-        return []
+    train, key = data.split("train"), f"{data.key}-recombined{number}-{seed}"
 
     def compute() -> pd.DataFrame:
         order = random.Random(seed).sample(train, len(train))
@@ -67,8 +65,8 @@ def recombined(data: DataSet, number: int, seed: int = 0, progress: bool = False
         new = [s for s in parallel(work, order, "recombine", progress) if s not in known]
         return pd.DataFrame({"smiles": list(dict.fromkeys(new))}, dtype=object)
 
-    smiles: list[str] = cached(f"{data.key}-recombined{number}-{seed}", compute)["smiles"].tolist()
-    return smiles
+    table = cached(key, compute) if number and train else pd.DataFrame({"smiles": []})
+    return DataSet(data.name, table["smiles"].tolist(), 0, key)
 
 
 def _exchange(smiles: list[str], each: float, seed: int) -> list[str]:

@@ -88,7 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, save the model, draw the learning curve; return the exit code."""
+    import pandas as pd
+
     from molvae.chem.datasets import load
+    from molvae.chem.objectives import PROPERTIES as COMPUTED
     from molvae.chem.properties import columns
     from molvae.chem.recombine import recombined
     from molvae.latent.fit import METRICS
@@ -108,13 +111,17 @@ def run(args: argparse.Namespace) -> int:
             f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
             f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
         )
+    names = options.pop("properties", PROPERTIES)
+    known = columns(data, names, progress=not is_worker()) if names else None
     if number := options.pop("recombine", 0):
         more = recombined(data, number, options.get("seed", 0), progress=not is_worker())
-        parts[0] = [*parts[0], *more]
+        parts[0] = [*parts[0], *more.smiles]
         if not is_worker():
-            print(f"{len(more):,} new molecules made of parts of those to train on")
+            print(f"{len(more.smiles):,} new molecules made of parts of those to train on")
+        if known is not None:
+            computed = [n for n in names if n in COMPUTED]  # measured ones are not known of them
+            known = pd.concat([known, columns(more, computed, progress=not is_worker())])
     fit_names = _names(FIT_OPTIONS)
-    names = options.pop("properties", PROPERTIES)
     start = options.pop("start", None)
     with Watch() as watch:
         model = MolVAE.fit(
@@ -123,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
             shape={k: v for k, v in options.items() if k not in fit_names},
             start=None if start is None else MolVAE.load(start),
             random_smiles=options.pop("random_smiles", 0),
-            properties=columns(data, names, progress=not is_worker()) if names else None,
+            properties=known,
             config=FitConfig(**{k: v for k, v in options.items() if k in fit_names}),
             folder=folder,
             observe=watch,

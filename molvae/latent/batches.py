@@ -51,7 +51,10 @@ class Table:
             part = array[rows]
             if lengths is not None:
                 part = part[..., : lengths[rows].max()].astype(np.int64)
-            parts.append(torch.from_numpy(np.ascontiguousarray(part)).to(device))
+            tensor = torch.from_numpy(np.ascontiguousarray(part))
+            if device.type == "cuda":  # only from pinned memory is a copy not waited for
+                tensor = tensor.pin_memory()
+            parts.append(tensor.to(device, non_blocking=True))
         return tuple(parts)
 
 

@@ -102,7 +102,9 @@ def blurred_elbo(model: LatentModel, x: Tensor, share: float) -> Bound:
     if kl is None:
         kl = q.log_prob(z) - p.log_prob(z)
     s = torch.rand_like(z[:, :1]) * (torch.rand_like(z[:, :1]) < share)
-    moved = (1 - s.square()).sqrt() * z + s * p.sample(z.shape[:1])
+    with torch.no_grad():  # of a normal distribution `sample` would wait for the GPU
+        draw = (p.rsample if p.has_rsample else p.sample)(z.shape[:1])
+    moved = (1 - s.square()).sqrt() * z + s * draw
     return Bound(model.log_likelihood(x, moved), kl)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import logging
 import math
 import time
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from molvae.errors import MolvaeError
 from molvae.latent.batches import Array, Table
 from molvae.latent.checkpoint import load_weights, read, write
+from molvae.latent.devices import Graphed, launched
 from molvae.latent.optimizers import load_slots, optimizers, slots
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 
@@ -80,10 +79,14 @@ class _Run:
         self, model: nn.Module, config: FitConfig, folder: Path | None, examples: int
     ) -> None:
         self.model, self.config, self.folder = model, config, folder
-        self.fabric = _launched(config)
+        self.fabric = launched(config)
+        device = self.fabric.device
+        graphed = device.type == "cuda" and self.fabric.world_size == 1
         self.wrapped, *self.optimizers = self.fabric.setup(
-            model, *optimizers(model, config.optimizer)
+            model, *optimizers(model, config.optimizer, device if graphed else None)
         )
+        self.kl = torch.zeros((), device=device)  # the weight of the KL term at this step
+        self.step = Graphed(self._step) if graphed else self._step
         self.steps_per_epoch = max(1, examples // (config.batch * self.fabric.world_size))
         self.state, self.best = State(), copy.deepcopy(model.state_dict())
         self.sums: list[Tensor] = []
@@ -133,27 +136,34 @@ class _Run:
         """Take one gradient step; return the row of metrics.csv where one is due."""
         seed = [self.config.seed, self.state.step, self.fabric.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-        kl_weight = self.kl_weight
+        self.kl.fill_(self.kl_weight)
         for group in (g for o in self.optimizers for g in o.param_groups):
-            group["lr"] = self.learning_rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self.learning_rate)
+            else:
+                group["lr"] = self.learning_rate
         self.wrapped.train()
-        terms = self.wrapped(*batch)
-        loss = -terms.value(kl_weight).mean()
-        self.fabric.backward(loss)
-        try:
-            self.fabric.clip_gradients(self.wrapped, self.optimizers[0], max_norm=self.config.clip)
-        except RuntimeError as error:  # before such a gradient can spoil the weights
-            raise self._diverged() if "non-finite" in str(error) else error from None
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        nats = [loss, -terms.log_likelihood.mean(), terms.kl.mean()]
-        self.sums.append(torch.stack([n.detach().float() for n in nats]))
+        self.sums.append(self.step(*batch))
         self.state.step += 1
         self.state.examples += len(batch[0]) * self.fabric.world_size
         self.state.seconds = time.monotonic() - self.started
         due = self.state.step % LOG_EVERY == 0 and self.state.step % self.config.validate_every
         return self._log() if due else None
+
+    def _step(self, *batch: Tensor) -> Tensor:
+        """Loss, reconstruction, KL in nats and the gradient's norm (4,); moves the weights."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        terms = self.wrapped(*batch)
+        loss = -terms.value(self.kl).mean()
+        self.fabric.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if not isinstance(self.step, Graphed) and not norm.isfinite():
+            raise self._diverged()  # before such a gradient can spoil the weights
+        for optimizer in self.optimizers:
+            optimizer.step()
+        nats = [loss, -terms.log_likelihood.mean(), terms.kl.mean(), norm]
+        return torch.stack([n.detach().float() for n in nats])
 
     @torch.no_grad()
     def validate(self, table: Table) -> Row:
@@ -191,6 +201,7 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint: everything that the training needs to go on as if unbroken."""
+        self._look_back()
         if self.folder is None or not self.fabric.is_global_zero:
             return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -236,9 +247,8 @@ class _Run:
             writer.writerows(rows)
 
     def _log(self, *validation: float) -> Row:
-        if self.sums:  # else the last row says it: no step was taken since
-            self.means = torch.stack(self.sums).mean(0).tolist()
-            self.sums = []
+        self._look_back()
+        self.sums = []
         examples, seconds = self.since
         rate = (self.state.examples - examples) / max(1e-9, self.state.seconds - seconds)
         self.since = (self.state.examples, self.state.seconds)
@@ -257,39 +267,18 @@ class _Run:
                 csv.writer(file).writerow(asdict(row).values())
         return row
 
+    def _look_back(self) -> None:
+        """Take the means of the steps since the last row; where there are none, that row says it.
+
+        A graph cannot stop at a gradient that is not finite, so that is seen here.
+        """
+        if self.sums:
+            *self.means, norm = torch.stack(self.sums).mean(0).tolist()
+            if not math.isfinite(norm):
+                raise self._diverged()
+
     def _diverged(self) -> MolvaeError:
         return MolvaeError(
             f"the loss is no longer finite at step {self.state.step}: try a lower --learning-rate "
             "(the last checkpoint is kept)"
         )
-
-
-def _launched(config: FitConfig) -> Fabric:
-    """Start the processes that share this training.
-
-    Raises:
-        MolvaeError: this machine lacks the devices, or does not know the precision.
-    """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
-    try:
-        fabric = Fabric(
-            devices=config.devices,
-            num_nodes=config.nodes,
-            precision=_precision(config.precision),  # type: ignore[arg-type]
-        )
-    except (ValueError, RuntimeError) as error:
-        raise MolvaeError(
-            f"cannot train with precision {config.precision!r}, {config.devices} devices and "
-            f"{config.nodes} nodes: {error}"
-        ) from error
-    fabric.launch()
-    return fabric
-
-
-def _precision(name: str) -> str:
-    """Resolve "auto": bfloat16 autocast where the GPU or CPU has it in hardware, else float32."""
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"

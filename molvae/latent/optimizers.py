@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ GATES = 3  # of a GRU; torch keeps them in one matrix
 RMS = 0.33  # of the entries of an update, in units of the learning rate
 
 
-def optimizers(model: nn.Module, name: str) -> list[Optimizer]:
+def optimizers(model: nn.Module, name: str, gpu: torch.device | None = None) -> list[Optimizer]:
     """Adam; with "muon", `Muon` for the matrices of a GRU encoder and of the posterior head on it.
 
-    Models whose encoder has no GRU are trained by Adam alone.
+    Models whose encoder has no GRU are trained by Adam alone. With `gpu`, the learning rate is a
+    number in its memory, and steps can be part of its graphs.
     """
     encoder = getattr(model, "encoder", model)
     layers = [m for m in encoder.modules() if isinstance(m, nn.GRU) and name == "muon"]
@@ -30,8 +32,9 @@ def optimizers(model: nn.Module, name: str) -> list[Optimizer]:
     matrices = [p for p in head.parameters() if p.ndim == 2] if head is not None else []
     taken = set(map(id, gates + matrices))
     rest = [p for p in model.parameters() if id(p) not in taken]
-    both: list[Optimizer] = [Adam(rest, lr=0.0, betas=(0.9, 0.99))]
-    return [*both, Muon(gates, matrices)] if layers else both
+    rates = [0.0 if gpu is None else torch.zeros((), device=gpu) for _ in range(2)]
+    both: list[Optimizer] = [Adam(rest, rates[0], betas=(0.9, 0.99), capturable=gpu is not None)]
+    return [*both, Muon(gates, matrices, rates[1])] if layers else both
 
 
 def slots(used: Sequence[Optimizer]) -> dict[str, Tensor]:
@@ -70,15 +73,20 @@ class Muon(Optimizer):
     """
 
     def __init__(
-        self, gates: list[nn.Parameter], matrices: list[nn.Parameter], momentum: float = 0.95
+        self,
+        gates: list[nn.Parameter],
+        matrices: list[nn.Parameter],
+        lr: float | Tensor,
+        momentum: float = 0.95,
     ) -> None:
         groups = [{"params": gates, "parts": GATES}, {"params": matrices, "parts": 1}]
-        super().__init__([g for g in groups if g["params"]], {"lr": 0.0, "momentum": momentum})
+        super().__init__([g for g in groups if g["params"]], {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take one step; matrices without a gradient stay."""
         for group in self.param_groups:
+            alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is None:
                     continue
@@ -86,20 +94,22 @@ class Muon(Optimizer):
                     self.state[p]["mean"] = torch.zeros_like(p)
                 mean = self.state[p]["mean"].lerp_(p.grad, 1 - group["momentum"])
                 ahead = p.grad.lerp(mean, group["momentum"])  # Nesterov's
-                parts = p.chunk(group["parts"]), ahead.chunk(group["parts"])
-                for part, step in zip(*parts, strict=True):
-                    size = RMS * max(part.shape) ** 0.5
-                    part.add_(orthogonalised(step), alpha=-size * group["lr"])
+                alike[p.shape].append((p, ahead.view(group["parts"], -1, p.shape[1])))
+            for pairs in alike.values():  # at once: a GPU waits for the number of products
+                steps = orthogonalised(torch.cat([ahead for _, ahead in pairs]))
+                size = RMS * max(steps.shape[1:]) ** 0.5
+                for (p, _), step in zip(pairs, steps.chunk(len(pairs)), strict=True):
+                    p.sub_(step.reshape(p.shape) * (size * group["lr"]))
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """U S V^T (M, N) -> nearly U V^T: the singular values end between 0.7 and 1.2."""
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """U S V^T (..., M, N) -> nearly U V^T: the singular values end between 0.7 and 1.2."""
     a, b, c = COEFFICIENTS
-    tall = len(matrix) > matrix.shape[1]
-    x = (matrix.t() if tall else matrix).bfloat16()  # the iteration forgives rounding
-    x = x / x.norm().clamp(min=1e-7)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = (matrices.mT if tall else matrices).bfloat16()  # the iteration forgives rounding
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(STEPS):
-        square = x @ x.t()
+        square = x @ x.mT
         x = a * x + (b * square + c * (square @ square)) @ x
-    rotated: Tensor = (x.t() if tall else x).to(matrix)
+    rotated: Tensor = (x.mT if tall else x).to(matrices)
     return rotated

@@ -26,6 +26,7 @@ from molvae.registry import Registry
 posteriors: Registry[type[nn.Module]] = Registry("posterior")
 
 SMALLEST_SCALE = 1e-4  # keeps log q finite
+# distributions do not check what networks give them: each check waits for the GPU
 
 
 @posteriors.register("diagonal")
@@ -43,7 +44,7 @@ class DiagonalGaussian(nn.Module):
         """Hidden (B, H) -> Gaussian, batch (B,), event (D,), at least in float32."""
         mean, raw = at_least_float32(self.linear(hidden)).chunk(2, dim=-1)
         scale = self.unit * nn.functional.softplus(raw) + SMALLEST_SCALE
-        return Independent(Normal(mean, scale), 1)
+        return Independent(Normal(mean, scale, validate_args=False), 1)
 
     @staticmethod
     def point(q: Any) -> Tensor:
@@ -77,7 +78,7 @@ class FixedNoise(nn.Module):
     def forward(self, hidden: Tensor) -> Distribution:
         """Hidden (B, H) -> Gaussian, batch (B,), event (D,), at least in float32."""
         mean = at_least_float32(self.linear(hidden))
-        return Independent(Normal(mean, self.scale.expand_as(mean)), 1)
+        return Independent(Normal(mean, self.scale.expand_as(mean), validate_args=False), 1)
 
     point = staticmethod(DiagonalGaussian.point)
 

@@ -70,7 +70,8 @@ class StandardNormal(Prior):
 
     def forward(self, posterior: Posterior) -> Distribution:
         """Return the prior, batch (), event (D,)."""
-        return Independent(Normal(self.mean, torch.ones_like(self.mean)), 1)
+        ones = torch.ones_like(self.mean)
+        return Independent(Normal(self.mean, ones, validate_args=False), 1)
 
     def standardise(self, mean: Tensor, scale: Tensor) -> bool:
         """Stay: the coordinates change in order to meet it."""

@@ -1,0 +1,104 @@
+"""What a training runs on: its processes, its precision, and CUDA graphs where there is a GPU."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from molvae.errors import MolvaeError
+from molvae.latent.training import FitConfig
+
+
+def launched(config: FitConfig) -> Fabric:
+    """Start the processes that share a training.
+
+    Raises:
+        MolvaeError: this machine lacks the devices, or does not know the precision.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
+    try:
+        fabric = Fabric(
+            devices=config.devices,
+            num_nodes=config.nodes,
+            precision=_precision(config.precision),  # type: ignore[arg-type]
+        )
+    except (ValueError, RuntimeError) as error:
+        raise MolvaeError(
+            f"cannot train with precision {config.precision!r}, {config.devices} devices and "
+            f"{config.nodes} nodes: {error}"
+        ) from error
+    fabric.launch()
+    return fabric
+
+
+def _precision(name: str) -> str:
+    """Resolve "auto": bfloat16 autocast where the GPU or CPU has it in hardware, else float32."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+
+class Graphed:
+    """A function of tensors on a GPU, launched as one CUDA graph for each shape of its arguments.
+
+    A step of a small model is hundreds of short kernels, and starting them takes ten times as long
+    as running them. The first call with a shape runs as usual, the second is recorded, and from
+    then on it is replayed. What the function reads besides its arguments must stay where it is in
+    memory. One that waits for the GPU, as some distributions do, always runs as usual.
+    """
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
+        self.stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self.pool = torch.cuda.graph_pool_handle()
+        self.graphs: dict[Any, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor] | None] = {}
+        self.waits: bool | None = None  # not known yet
+
+    def __call__(self, *arguments: Tensor) -> Tensor:
+        """Call the function; the result is the caller's own."""
+        shapes = tuple(a.shape for a in arguments)
+        if self.waits or shapes not in self.graphs:
+            self.graphs[shapes] = None
+            return self._usual(*arguments)
+        if self.waits is None:
+            return self._watched(*arguments)
+        graph, inputs, output = self.graphs[shapes] or self._recorded(*arguments)
+        self.graphs[shapes] = graph, inputs, output
+        for own, given in zip(inputs, arguments, strict=True):
+            own.copy_(given, non_blocking=True)
+        graph.replay()
+        return output.clone()  # the next graph may use its memory
+
+    def _usual(self, *arguments: Tensor) -> Tensor:
+        """On the stream that records, so that what autograd keeps of it fits a recording."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            result = self.function(*arguments)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return result
+
+    def _watched(self, *arguments: Tensor) -> Tensor:
+        """Find out whether the function waits: a recording that fails would spoil what follows."""
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                result = self._usual(*arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        self.waits = any("synchronizing CUDA operation" in str(w.message) for w in caught)
+        return result
+
+    def _recorded(self, *arguments: Tensor) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
+        graph, inputs = torch.cuda.CUDAGraph(), [a.clone() for a in arguments]
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            output = self.function(*inputs)
+        return graph, inputs, output
