@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from molvae import MolVAE
 from molvae.cli import main
+from molvae.errors import MolvaeError
 from molvae.latent.fit import CHECKPOINT
 
 TINY = [
@@ -134,3 +136,23 @@ def test_recombined_molecules_are_trained_on_and_not_validated_on(
     assert own + 250 < summary["molecules"] <= own + 300
     assert main([*words, "--recombine", "301", "--resume"]) == 1
     assert "--recombine cannot change on resume (this training has 300)" in capsys.readouterr().err
+
+
+def test_of_recombined_molecules_what_can_be_computed_is_learned(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pd.read_csv(table)
+    rows.assign(affinity=1.0 + rows["structure"].str.len()).to_csv(table, index=False)
+    words = ["train", "--data", f"{table}:structure", "--out", str(table.parent / "run"), *TINY]
+    seen = []
+
+    def fit(vae: object, train: tuple[object, ...], *_: object) -> None:
+        seen.append(train)
+        raise MolvaeError("that is all")
+
+    monkeypatch.setattr("molvae.training.fit", fit)
+    assert main([*words, "--recombine", "300", "--properties", "logP", "affinity"]) == 1
+    known = np.isfinite(seen[0][1])
+    assert known[:, 0].all()
+    assert 250 < (~known[:, 1]).sum() <= 300
+    assert known[:400, 1].all()

@@ -77,3 +77,11 @@ def test_a_name_that_zinc_does_not_have() -> None:
 
 def test_an_invalid_string_has_no_properties() -> None:
     assert properties(["CCO", "C1CC"]).notna().all(axis=1).tolist() == [True, False]
+
+
+def test_a_property_that_cannot_be_computed_is_not_known() -> None:
+    odd = "CCC1=c2=C(C[NH2+]Cc3cccc(-c4ccccc4)c3)[nH]n21"  # read by RDKit, refused by its QED
+    row = properties([odd, "CCO"]).iloc[0]
+    assert parse(odd) is not None
+    assert np.isnan(row["QED"])
+    assert row.drop("QED").notna().all()

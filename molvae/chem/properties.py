@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from rdkit.Chem import Mol, MolSanitizeException
 
 from molvae.chem.datasets import (
     DataSet,
@@ -19,14 +20,15 @@ from molvae.chem.datasets import (
     qm9_table,
 )
 from molvae.chem.molecules import parse
-from molvae.chem.objectives import PROPERTIES
+from molvae.chem.objectives import PROPERTIES, Property
 from molvae.errors import MolvaeError
 
 
 def properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.DataFrame:
     """Compute logP, SAS, QED and heavy_atoms, one row a molecule, in parallel processes.
 
-    For a whole data set the table is cached, and computed once. An invalid SMILES is a row of NaN.
+    For a whole data set the table is cached, and computed once. An invalid SMILES is a row of NaN,
+    and so is a value that cannot be computed.
     """
     if not isinstance(source, DataSet):
         return _property_table(list(source), progress)
@@ -102,5 +104,13 @@ def _property_rows(chunk: list[str]) -> list[list[float]]:
     rows = []
     for smiles in chunk:
         mol = parse(smiles)
-        rows.append([float("nan") if mol is None else f(mol) for f in PROPERTIES.values()])
+        rows.append([float("nan") if mol is None else _value(f, mol) for f in PROPERTIES.values()])
     return rows
+
+
+def _value(function: Property, mol: Mol) -> float:
+    """A property, or NaN: of a few molecules that RDKit reads it cannot compute QED."""
+    try:
+        return function(mol)
+    except MolSanitizeException:
+        return float("nan")
