@@ -101,12 +101,21 @@ def flops(smiles: list[str], quick: bool) -> float:
 
 def matrix_rate() -> float:
     """Operations a second of a process, in bfloat16 where training uses it."""
-    bfloat16 = torch.cpu._is_avx512_bf16_supported()
-    a, b = torch.randn(2_048, 512), torch.randn(512, 1_536)
-    a, b = (a.bfloat16(), b.bfloat16()) if bfloat16 else (a, b)
-    a @ b
-    _, seconds = timed(lambda: [a @ b for _ in range(100)])
-    return 100 * 2 * 2_048 * 512 * 1_536 / seconds
+    gpu = torch.cuda.is_available()
+    device, (m, k, n) = ("cuda", [8_192] * 3) if gpu else ("cpu", [2_048, 512, 1_536])
+    bfloat16 = torch.cuda.is_bf16_supported() if gpu else torch.cpu._is_avx512_bf16_supported()
+    kind = torch.bfloat16 if bfloat16 else torch.float32
+    a, b = torch.randn(m, k, device=device).to(kind), torch.randn(k, n, device=device).to(kind)
+
+    def work() -> None:
+        for _ in range(100):
+            a @ b
+        if gpu:
+            torch.cuda.synchronize()
+
+    work()
+    _, seconds = timed(work)
+    return 100 * 2 * m * k * n / seconds
 
 
 if __name__ == "__main__":

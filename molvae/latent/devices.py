@@ -14,6 +14,8 @@ from torch import Tensor
 from molvae.errors import MolvaeError
 from molvae.latent.training import FitConfig
 
+SHAPES = 256  # that are recorded, at most: each takes memory
+
 
 def launched(config: FitConfig) -> Fabric:
     """Start the processes that share a training.
@@ -66,7 +68,8 @@ class Graphed:
         """Call the function; the result is the caller's own."""
         shapes = tuple(a.shape for a in arguments)
         if self.waits or shapes not in self.graphs:
-            self.graphs[shapes] = None
+            if len(self.graphs) < SHAPES:
+                self.graphs[shapes] = None
             return self._usual(*arguments)
         if self.waits is None:
             return self._watched(*arguments)
@@ -87,13 +90,14 @@ class Graphed:
 
     def _watched(self, *arguments: Tensor) -> Tensor:
         """Find out whether the function waits: a recording that fails would spoil what follows."""
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
                 result = self._usual(*arguments)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
         self.waits = any("synchronizing CUDA operation" in str(w.message) for w in caught)
         return result
 

@@ -38,7 +38,9 @@ def fit(
     """Train `model` in place on examples x (N, ...); it ends with its best validated weights.
 
     The model is any whose call returns the `Bound` that is to be maximised. Where it is called with
-    more than x, such as labels, `train` and `validation` are tuples of arrays.
+    more than x, such as labels, `train` and `validation` are tuples of arrays. On a GPU its steps
+    are replayed as CUDA graphs (`latent.devices`): numbers that it draws or counts in Python,
+    outside torch, stay what they were when a step was recorded.
 
     With a `folder`, metrics.csv and a checkpoint are kept there, and a training that finds its
     checkpoint continues from it with the same batches and the same noise; its length and its KL
