@@ -5,27 +5,30 @@
     molvae train --resume --out runs/zinc                          # here: writes the model
 
 `prepare` takes the options of `molvae train`, does all of it but the training and keeps in the job
-what `latent.fit` is given. `fit` needs that room alone: numpy, torch, safetensors, lightning-fabric
-and zuko; bring back its folder. It goes on where it was interrupted.
+what `latent.fit` is given. `fit` needs only numpy, torch, safetensors, lightning-fabric, zuko and
+tqdm; bring back its folder. It goes on where it was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
+from molvae.cli.watch import Watch
+from molvae.errors import MolvaeError
+from molvae.latent.checkpoint import load_weights
 from molvae.latent.fit import CHECKPOINT, fit
-from molvae.latent.training import FitConfig, Progress
+from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
 
 
@@ -47,37 +50,34 @@ def prepare(job: Path, options: list[str]) -> None:
     raise SystemExit(molvae_main(["train", *options]))
 
 
-def fit_job(job: Path, folder: Path) -> None:
-    """Train the model of a job; the folder gets checkpoint and metrics."""
-    with np.load(job, allow_pickle=False) as file:
-        plain = json.loads(str(file["plain"]))
-        vae = VAE(VAEConfig(**plain["vae"]))
-        names = [n for n in file.files if n.startswith("weights.")]
-        vae.load_state_dict({n[len("weights.") :]: torch.from_numpy(file[n]) for n in names})
-        train, validation = (
-            tuple(file[n] for n in sorted(file.files) if n.startswith(f"{part}."))
-            for part in ("train", "validation")
-        )
-    stopped = False
+def fit_job(job: Path, folder: Path) -> int:
+    """Train the model of a job; the folder gets checkpoint and metrics. Returns the exit code.
 
-    def stop(*_: Any) -> None:
-        nonlocal stopped
-        stopped = True
+    Raises:
+        MolvaeError: the file is no job, or the loss is no longer finite.
+        OSError: it is not there, or the folder cannot be written.
+    """
+    try:
+        with np.load(job, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        plain = json.loads(str(arrays.pop("plain")))
+        vae, config = VAE(VAEConfig(**plain["vae"])), FitConfig(**plain["fit"])
+        weights = {k: torch.from_numpy(v) for k, v in part(arrays, "weights.").items()}
+    except (ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
+        raise MolvaeError(f"{job}: damaged, or not made by prepare: {error!r}") from error
+    load_weights(vae, weights, job)
+    tables = [tuple(part(arrays, name).values()) for name in ("train.", "validation.")]
+    with Watch() as watch:
+        fit(vae, *tables, config, folder, watch)
+    if watch.signal:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 128 + watch.signal
+    return 0
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
 
-    def observe(progress: Progress) -> bool:
-        row = progress.row
-        if row and row.validation_loss:
-            print(
-                f"{progress.share:4.0%}  step {row.step:,}  {row.examples_per_second:,.0f}/s  "
-                f"loss {row.validation_loss:.3f}  KL {row.validation_kl_nats:.2f}",
-                flush=True,
-            )
-        return stopped
-
-    fit(vae, train, validation, FitConfig(**plain["fit"]), folder, observe)
+def part(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The arrays whose name begins so, by what follows, in the order of the file."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def quick() -> None:
@@ -112,7 +112,10 @@ def main() -> None:
     elif args.step == "prepare":
         prepare(args.job, options)
     elif args.step == "fit" and not options:
-        fit_job(args.job, args.folder)
+        try:
+            raise SystemExit(fit_job(args.job, args.folder))
+        except (MolvaeError, OSError) as error:
+            raise SystemExit(f"train_elsewhere: {error}") from None
     else:
         parser.error("give a step: prepare or fit")
 

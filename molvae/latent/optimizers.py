@@ -94,7 +94,7 @@ class Muon(Optimizer):
                     self.state[p]["mean"] = torch.zeros_like(p)
                 mean = self.state[p]["mean"].lerp_(p.grad, 1 - group["momentum"])
                 ahead = p.grad.lerp(mean, group["momentum"])  # Nesterov's
-                alike[p.shape].append((p, ahead.view(group["parts"], -1, p.shape[1])))
+                alike[p.shape].append((p, ahead.reshape(group["parts"], -1, p.shape[1])))
             for pairs in alike.values():  # at once: a GPU waits for the number of products
                 steps = orthogonalised(torch.cat([ahead for _, ahead in pairs]))
                 size = RMS * max(steps.shape[1:]) ** 0.5
