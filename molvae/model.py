@@ -65,6 +65,7 @@ class MolVAE:
         config: FitConfig | None = None,
         folder: Path | None = None,
         observe: Observer = lambda progress: None,
+        progress: bool = False,
     ) -> MolVAE:
         """Train a model on canonical SMILES; `shape` overrides fields of `VAEConfig`.
 
@@ -74,19 +75,19 @@ class MolVAE:
         `random_smiles` the encoder reads one of so many SMILES of each molecule, its atoms in
         random order (Bjerrum & Sattarov 2018), and the decoder writes the canonical one. Molecules
         that the tokenizer cannot write are left out and counted. With a `folder`, a training found
-        there is continued (see `latent.fit`).
+        there is continued (see `latent.fit`). With `progress`, what comes before it has bars.
 
         Raises:
             MolvaeError: nothing to train on, an unknown name, a loss that is no longer finite.
         """
         config, parts = config or FitConfig(), (train, validation)
         if start is None:
-            words = Tokenizer.fit(tokenizer, [*train, *validation])
-            data = TrainingSet.make(parts, words, properties, None, random_smiles)
+            words = Tokenizer.fit(tokenizer, [*train, *validation], progress)
+            data = TrainingSet.make(parts, words, properties, None, random_smiles, progress)
             vae = new_vae(data, len(words), shape or {}, config.seed)
         else:
             words, longest = start.tokenizer, start.vae.config.max_length
-            data = TrainingSet.make(parts, words, properties, longest, random_smiles)
+            data = TrainingSet.make(parts, words, properties, longest, random_smiles, progress)
             vae = grown_from(start.vae, data, shape or {}, config.seed)
         summary = train_vae(vae, data, config, folder, observe)
         return cls(words, vae, summary | ({"start": start.summary} if start else {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from molvae.chem.datasets import parallel
 from molvae.chem.molecules import heavy_atoms, random_forms
 from molvae.chem.tokenizers import Tokenizer
 from molvae.errors import MolvaeError
@@ -53,6 +54,7 @@ class TrainingSet(NamedTuple):
         properties: pd.DataFrame | None = None,
         longest: int | None = None,
         forms: int = 0,
+        progress: bool = False,
     ) -> TrainingSet:
         """Canonical SMILES to train and to validate on -> their arrays.
 
@@ -63,6 +65,7 @@ class TrainingSet(NamedTuple):
             longest: the model's limit in tokens, begin and end included.
             forms: SMILES of each molecule in random order that the encoder reads, in place of the
                 canonical one, which stands in for a form that the tokenizer cannot write.
+            progress: show a bar.
 
         Raises:
             MolvaeError: nothing is left to train or to validate on; a negative number of forms.
@@ -72,17 +75,19 @@ class TrainingSet(NamedTuple):
         smiles: list[list[str]] = []
         tables: list[tuple[Array, ...]] = []
         for part in parts:
-            rows = {s: ids for s in part if (ids := _ids(tokenizer, s, longest)) is not None}
+            wanted = 0 if tables else forms
+            work = partial(_written, tokenizer, longest, wanted)
+            found = parallel(work, list(part), "tokens", progress)
+            rows = {s: ids for s, ids in zip(part, found, strict=True) if ids}
             if not rows:
                 raise MolvaeError("training needs molecules both to train on and to validate on")
             smiles.append(list(rows))
-            table: tuple[Array, ...] = (tokenizer.pad(list(rows.values())),)
+            table: tuple[Array, ...] = (tokenizer.pad([own for own, *_ in rows.values()]),)
             if properties is not None:
                 known = properties[~properties.index.duplicated()].reindex(smiles[-1])
                 table = (*table, known.to_numpy(np.float32, copy=True))
-            if forms and not tables:
-                read = [_random_ids(tokenizer, s, rows[s], longest, forms) for s in rows]
-                padded = tokenizer.pad(list(chain.from_iterable(read)))
+            if wanted:
+                padded = tokenizer.pad([ids for _, *read in rows.values() for ids in read])
                 unknown = np.zeros((len(rows), 0), np.float32)  # where there are no properties
                 table = (*(*table, unknown)[:2], padded.reshape(len(rows), forms, -1))
             tables.append(table)
@@ -106,11 +111,19 @@ def _ids(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | 
     return ids if longest is None or len(ids) + 2 <= longest else None
 
 
-def _random_ids(
-    tokenizer: Tokenizer, smiles: str, own: list[int], longest: int | None, forms: int
-) -> list[list[int]]:
-    found = (_ids(tokenizer, form, longest) for form in random_forms(smiles, forms))
-    return [own if ids is None else ids for ids in found]
+def _written(
+    tokenizer: Tokenizer, longest: int | None, forms: int, smiles: list[str]
+) -> list[list[list[int]]]:
+    """Canonical SMILES -> the ids of each and of its random forms; none where it has no ids."""
+    rows: list[list[list[int]]] = []
+    for s in smiles:
+        own = _ids(tokenizer, s, longest)
+        if own is None:
+            rows.append([])
+            continue
+        others = random_forms(s, forms) if forms else []
+        rows.append([own, *(_ids(tokenizer, form, longest) or own for form in others)])
+    return rows
 
 
 def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: int) -> VAE:

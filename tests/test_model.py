@@ -294,6 +294,25 @@ def test_the_encoder_may_read_random_forms_of_what_the_decoder_writes(zinc: list
     assert short.left_out == 0  # longer forms are replaced, not their molecule
 
 
+def test_processes_write_the_molecules_as_one_does(
+    zinc: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [*zinc[:100], "C[Ti]C", *zinc[100:150]], zinc[150:160]
+
+    def written() -> tuple[Tokenizer, TrainingSet]:
+        words = Tokenizer.fit("selfies-pairs", zinc[:160])
+        return words, TrainingSet.make(parts, words, forms=2)
+
+    words, data = written()
+    monkeypatch.setattr("molvae.chem.datasets.CHUNK", 40)
+    again, same = written()
+    assert words.vocabulary == again.vocabulary
+    assert data.smiles == same.smiles
+    assert data.left_out == same.left_out == 1
+    for a, b in zip(data.train + data.validation, same.train + same.validation, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_shipped_models_load_by_name_and_keep_to_their_size() -> None:
     for name, path in shipped().items():
         assert path.stat().st_size < 10e6

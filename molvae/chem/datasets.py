@@ -198,13 +198,14 @@ def parallel(
     chunks = [smiles[i : i + CHUNK] for i in range(0, len(smiles), CHUNK)]
     if len(chunks) < 2:
         return work(smiles)
-    processes = joblib.Parallel(n_jobs=-1, return_as="generator")
-    jobs = processes(joblib.delayed(work)(c) for c in chunks)
+    # the processes of one training each come here, and share the cores
+    cores = max(1, joblib.cpu_count() // int(os.environ.get("WORLD_SIZE", "1")))
+    jobs = joblib.Parallel(cores, return_as="generator")(joblib.delayed(work)(c) for c in chunks)
     with tqdm(total=len(smiles), desc=label, unit="mol", disable=not progress) as bar:
         rows: list[T] = []
-        for part in jobs:
+        for chunk, part in zip(chunks, jobs, strict=True):
             rows += part
-            bar.update(len(part))
+            bar.update(len(chunk))
     return rows
 
 

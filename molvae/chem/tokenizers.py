@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 
 import numpy as np
 import selfies
 from numpy.typing import NDArray
 
+from molvae.chem.datasets import parallel
 from molvae.errors import MolvaeError
 from molvae.registry import Registry
 
@@ -85,18 +87,16 @@ class Tokenizer:
         self._ids = {symbol: i + SPECIAL for i, symbol in enumerate(self.vocabulary)}
 
     @classmethod
-    def fit(cls, name: str, smiles: Iterable[str]) -> Tokenizer:
+    def fit(cls, name: str, smiles: Iterable[str], progress: bool = False) -> Tokenizer:
         """Build the vocabulary of tokenizer `name`: all symbols in `smiles`, then learned runs.
 
         What cannot be split (a few molecules, for SELFIES) is passed over.
         """
-        scheme = tokenizers[name]
-        rows = []
-        for s in smiles:
-            with contextlib.suppress(MolvaeError):
-                rows.append(scheme.split(s))
-        symbols = sorted(set(chain.from_iterable(rows)))
-        return cls(name, symbols + frequent_runs(rows, scheme.merges))
+        scheme, all_of_them = tokenizers[name], list(smiles)
+        symbols = parallel(partial(_symbols, scheme), all_of_them, "vocabulary", progress)
+        some = all_of_them[:: max(1, len(all_of_them) // LEARN_FROM)] if scheme.merges else []
+        runs = frequent_runs(_splits(scheme, some), scheme.merges)
+        return cls(name, sorted(set(symbols)) + runs)
 
     def __len__(self) -> int:
         """Return the number of ids, the three special ones included."""
@@ -154,20 +154,33 @@ class Tokenizer:
         return [self.vocabulary[i - SPECIAL] for i in row if i >= SPECIAL]
 
 
+def _splits(scheme: Scheme, smiles: list[str]) -> list[list[str]]:
+    """SMILES -> their symbols, a row for each that can be split."""
+    rows = []
+    for s in smiles:
+        with contextlib.suppress(MolvaeError):
+            rows.append(scheme.split(s))
+    return rows
+
+
+def _symbols(scheme: Scheme, smiles: list[str]) -> list[str]:
+    """The different symbols of some SMILES."""
+    return list(set(chain.from_iterable(_splits(scheme, smiles))))
+
+
 def frequent_runs(rows: Sequence[Sequence[str]], merges: int) -> list[str]:
     """Rows of symbols -> runs of them, made by joining the most frequent pair `merges` times.
 
     Byte-pair encoding (Sennrich et al. 2016), which Li & Fourches 2021 learned from SMILES.
     Fewer runs come back where the rows hold fewer pairs.
     """
-    some = rows[:: max(1, len(rows) // LEARN_FROM)] if merges else []
     names: dict[str, str] = {}  # a private character for each symbol and each run
     letters: dict[str, str] = {}
-    for symbol in chain.from_iterable(some):
+    for symbol in chain.from_iterable(rows):
         if symbol not in letters:
             letters[symbol] = chr(FIRST_LETTER + len(letters))
             names[letters[symbol]] = symbol
-    text = "\n".join("".join(letters[s] for s in row) for row in some)
+    text = "\n".join("".join(letters[s] for s in row) for row in rows)
     runs: list[str] = []
     while len(runs) < merges:
         pairs = Counter(pairwise(text))

@@ -134,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
             config=FitConfig(**{k: v for k, v in options.items() if k in fit_names}),
             folder=folder,
             observe=watch,
+            progress=not is_worker(),
         )
     if is_worker():
         return 0

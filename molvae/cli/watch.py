@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from tqdm import tqdm
 
@@ -21,22 +21,22 @@ def is_worker() -> bool:
 
 
 class Watch:
-    """Observer of a training: a progress bar, and Ctrl-C or SIGTERM as a wish to stop."""
+    """Observer of a training: a progress bar, and Ctrl-C or SIGTERM as a wish to stop.
+
+    Both begin with the first step: what comes before is interrupted as anything else.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
+        self.before: dict[int, Any] = {}
+        self.bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Self:
-        self.before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        self.bar = tqdm(
-            total=1.0,
-            bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
-            disable=is_worker(),
-        )
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
@@ -45,11 +45,15 @@ class Watch:
 
     def __call__(self, progress: Progress) -> bool:
         """Draw what is done; return whether to stop."""
-        if self.bar.disable:
-            return False
-        if self.bar.n == 0:  # so that the time left counts from here
-            self.bar.reset()
-            self.bar.initial = progress.share
+        if self.bar is None:
+            stops = (signal.SIGINT, signal.SIGTERM)
+            self.before = {number: signal.signal(number, self._note) for number in stops}
+            self.bar = tqdm(
+                total=1.0,
+                initial=progress.share,
+                bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
+                disable=is_worker(),
+            )
         self.bar.n = progress.share
         row = progress.row
         if row is not None and (sys.stderr.isatty() or row.validation_loss is not None):
