@@ -39,6 +39,7 @@ def encode(
     origin: object = None,
     total: int | None = None,
     properties: bool = False,
+    refine: int = 0,
 ) -> Tally:
     """SMILES -> parts of columns smiles, z0, z1, ... (float32 posterior means), reason.
 
@@ -53,6 +54,7 @@ def encode(
         origin: what names the input (JSON values); a folder made from another one is refused.
         total: rows of the whole input, where known, for the progress bar.
         properties: also what the model predicts, as columns predicted_logP and so on.
+        refine: steps from the posterior means, as in `MolVAE.encode`.
 
     Raises:
         MolvaeError: no such model; a folder that holds something else, or was made with other
@@ -61,12 +63,11 @@ def encode(
     config = config or StreamConfig()
     weights, digest = identified(model)
     settings = {"verb": "encode", "model": digest, "input": origin, "chunk": config.chunk}
-    settings["properties"] = properties
+    settings |= {"properties": properties, "refine": refine}
     rows = iter(smiles)
     chunks = iter(lambda: list(islice(rows, config.chunk)), [])
-    return run(
-        chunks, partial(_encode, weights, digest, properties), folder, settings, config, total
-    )
+    work = partial(_encode, weights, digest, properties, refine)
+    return run(chunks, work, folder, settings, config, total)
 
 
 def decode(
@@ -172,7 +173,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _encode(
-    weights: Path, digest: str, properties: bool, part: int, smiles: list[str]
+    weights: Path, digest: str, properties: bool, refine: int, part: int, smiles: list[str]
 ) -> tuple[pa.Table, int]:
     model = _model(weights, digest)
     found, reasons = zip(*(read(model, s) for s in smiles), strict=True)
@@ -180,7 +181,7 @@ def _encode(
     left_out = np.array([ids is None for ids in found])
     z = np.full((len(smiles), model.latent), np.nan, dtype=np.float32)
     with _one_thread():
-        z[~left_out] = model.means(usable).numpy()
+        z[~left_out] = model.means(usable, refine=refine).numpy()
     columns = {f"z{axis}": pa.array(z[:, axis], mask=left_out) for axis in range(model.latent)}
     if properties:
         y = predicted(model, np.nan_to_num(z))

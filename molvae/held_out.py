@@ -12,6 +12,7 @@ from torch import Tensor
 
 from molvae.chem.molecules import canonical
 from molvae.latent import PAD
+from molvae.latent.refine import STEPS, refined
 from molvae.latent.vae import VAE
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ def evaluate(
 ) -> dict[str, float]:
     """Figures of `MolVAE.evaluate`, which describes them."""
     rows = [model.ids(s) for s in smiles]
-    totals = np.zeros(5)
+    totals = np.zeros(6)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         for x, _ in model.batches(rows, "evaluate", progress):
             totals += _measure(model.vae, x)
-    log_likelihood, kl, right, tokens, exact = totals.tolist()
+    log_likelihood, kl, right, tokens, exact, found_again = totals.tolist()
     n = len(rows)
     back = model.decode(model.means(rows), progress=progress)
     found = sum(canonical(b) == s for s, b in zip(smiles, back, strict=True))
@@ -40,6 +41,7 @@ def evaluate(
         "token_accuracy": right / tokens,
         "exact_reconstruction": found / n,
         "exact_reconstruction_greedy": exact / n,
+        "exact_reconstruction_refined": found_again / n,
     }
 
 
@@ -49,6 +51,9 @@ def _measure(vae: VAE, x: Tensor) -> NDArray[np.float64]:
     mean = vae.encode(x)
     target, real = x[:, 1:], x[:, 1:] != PAD
     right = (vae.decoder(mean, x).argmax(-1) == target) & real
-    decoded = vae.decoder.generate(mean)[:, : x.shape[1]]
-    sums = [terms.log_likelihood, terms.kl, right, real, (decoded == x).all(1)]
+    exact = [
+        (vae.decoder.generate(z)[:, : x.shape[1]] == x).all(1)
+        for z in (mean, refined(vae, x, mean, STEPS))
+    ]
+    sums = [terms.log_likelihood, terms.kl, right, real, *exact]
     return np.array([t.sum().item() for t in sums])

@@ -20,6 +20,7 @@ from molvae.errors import MolvaeError
 from molvae.held_out import evaluate
 from molvae.latent.aggregate import PriorFit, fit_prior
 from molvae.latent.properties import PropertyHead
+from molvae.latent.refine import refined
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE
 from molvae.stored import read_model, write_model
@@ -175,20 +176,22 @@ class MolVAE:
             return False
         return True
 
-    def encode(self, smiles: Sequence[str], progress: bool = False) -> Tensor:
+    def encode(self, smiles: Sequence[str], progress: bool = False, refine: int = 0) -> Tensor:
         """SMILES -> posterior means (n, D) float32. Strings are brought into canonical form first.
+
+        With `refine`, so many steps of `latent.refine` follow: 4 make most others decode to it too.
 
         Raises:
             MolvaeError: a string is no valid SMILES, has an unknown token or is too long.
         """
-        return self.means([self.ids(s) for s in smiles], progress)
+        return self.means([self.ids(s) for s in smiles], progress, refine)
 
-    def means(self, rows: Sequence[list[int]], progress: bool = False) -> Tensor:
-        """Rows of `ids` -> posterior means (n, D) float32."""
+    def means(self, rows: Sequence[list[int]], progress: bool = False, refine: int = 0) -> Tensor:
+        """Rows of `ids` -> what `encode` gives."""
         means = torch.empty(len(rows), self.latent)
         with torch.no_grad():
             for x, indices in self.batches(rows, "encode", progress):
-                means[indices] = self.vae.encode(x).cpu()
+                means[indices] = refined(self.vae, x, self.vae.encode(x), refine).cpu()
         return means
 
     def decode(
@@ -255,10 +258,10 @@ class MolVAE:
     ) -> dict[str, float]:
         """Measure the model on held-out canonical SMILES; nats per molecule, shares 0 to 1.
 
-        Returns reconstruction_nats and kl_nats (one posterior sample a molecule), elbo_nats,
-        token_accuracy (teacher-forced, from the posterior mean), exact_reconstruction (`decode` of
-        the posterior mean gives the same molecule), exact_reconstruction_greedy (greedy decoding
-        gives the same ids), and molecules, their number.
+        Returns molecules (their number), reconstruction_nats and kl_nats (one posterior sample a
+        molecule), elbo_nats, token_accuracy (teacher-forced, from the posterior mean),
+        exact_reconstruction (`decode` of the posterior mean gives the same molecule), that with
+        _greedy (greedy decoding gives the same ids) and with _refined (greedily, after refining).
         """
         return evaluate(self, smiles, seed, progress)
 

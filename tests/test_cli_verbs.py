@@ -73,6 +73,19 @@ def test_encode_then_decode_through_a_file(molvae, name, small_model_file, tmp_p
             assert arrays["smiles"].tolist() == [ASPIRIN, IBUPROFEN]
 
 
+def test_encode_refines_points_alone_and_in_parts(molvae, small_model_file):
+    command = ("encode", ASPIRIN, IBUPROFEN, "--refine", "3")
+    assert molvae(*command, "--out", "z.npz")[0] == 0
+    assert molvae(*command, "--out", "z/")[0] == 0
+    points = MolVAE.load(small_model_file).encode([ASPIRIN, IBUPROFEN], refine=3)
+    parts = pd.read_parquet("z").filter(regex="^z[0-9]")
+    for found in (np.load("z.npz")["z"], parts.to_numpy()):
+        np.testing.assert_allclose(found, points, atol=1e-5)
+    code, _, err = molvae(*command[:-1], "-3", "--out", "z.npz")
+    assert code != 0
+    assert "must not be negative, got -3" in err
+
+
 def test_encode_reads_files_and_standard_input_with_names(molvae, tmp_path, monkeypatch):
     (tmp_path / "a.smi").write_text(f"{ASPIRIN} aspirin\n{IBUPROFEN}\tibuprofen\n")
     pd.DataFrame({"drug": [ASPIRIN, IBUPROFEN]}).to_csv(tmp_path / "a.csv", index=False)

@@ -200,6 +200,9 @@ def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> N
     greedy = small_model.decode(small_model.encode(some), beam=1)
     exact = sum(a == b for a, b in zip(some, greedy, strict=True)) / len(some)
     assert figures["exact_reconstruction_greedy"] == pytest.approx(exact)
+    again = small_model.decode(small_model.encode(some, refine=4), beam=1)
+    exact = sum(a == b for a, b in zip(some, again, strict=True)) / len(some)
+    assert figures["exact_reconstruction_refined"] == pytest.approx(exact)
     assert 0 < figures["token_accuracy"] < 1
     assert figures["elbo_nats"] == pytest.approx(
         -figures["reconstruction_nats"] - figures["kl_nats"], rel=1e-5
@@ -292,6 +295,20 @@ def test_the_encoder_may_read_random_forms_of_what_the_decoder_writes(zinc: list
         assert {canonical(form) for form in forms} == {smiles}
     short = TrainingSet.make((train, held_out), words, longest=len(ids[0]), forms=4)
     assert short.left_out == 0  # longer forms are replaced, not their molecule
+
+
+def test_refined_points_decode_to_their_molecules(zinc: list[str]) -> None:
+    model, some = MolVAE.load("zinc"), zinc[:100]
+    means, points = model.encode(some), model.encode(some, refine=4)
+    exact = [
+        sum(a == b for a, b in zip(model.decode(z, beam=1), some, strict=True))
+        for z in (means, points)
+    ]
+    assert exact[0] < exact[1]
+    assert exact[1] >= 90
+    assert (points - means).abs().max() < 0.5  # not far away
+    assert not points.requires_grad
+    assert all(weight.grad is None for weight in model.vae.parameters())
 
 
 def test_processes_write_the_molecules_as_one_does(
