@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="STEPS",
-        help="move each point by so many steps to where the molecule is likelier: with 4 most of "
-        "those that do not decode to their molecule do so, for some ten times the work (default: "
-        "0, posterior means)",
+        help="move each point by so many steps to where its molecule is likelier: after 4, most of "
+        "those that did not decode to it do so, for some fifteen times the work (default: 0, "
+        "posterior means)",
     )
     options.add_stream(parser)
 
