@@ -139,19 +139,18 @@ class MolVAE:
         config: FitConfig | None = None,
         options: dict[str, Any] | None = None,
         observe: Observer = lambda progress: None,
+        progress: bool = False,
     ) -> PriorFit:
-        """Fit another prior to the posteriors of molecules, which `sample` and `save` then use.
+        """Fit another prior to what canonical SMILES are encoded as; `sample` and `save` use it.
 
         Molecules that the model cannot encode are left out. See `latent.aggregate`.
 
         Raises:
             MolvaeError: an unknown prior, options it does not take, no molecules.
         """
-        x, held_out = (
-            self.tokenizer.encode([s for s in part if self.encodable(s)])
-            for part in (train, validation)
-        )
-        config = config or FitConfig()
+        parts, longest = (train, validation), self.vae.config.max_length
+        data = TrainingSet.make(parts, self.tokenizer, None, longest, progress=progress)
+        x, held_out, config = data.train[0], data.validation[0], config or FitConfig()
         result = fit_prior(self.vae, name, x, held_out, config, options, observe=observe)
         self.summary["prior"] = {"name": name, **result._asdict()}
         return result

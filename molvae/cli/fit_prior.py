@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
                 seed=args.seed,
             ),
             observe=watch,
+            progress=options.progress(),
         )
     if watch.signal:
         print(f"stopped; {out} is as it was", file=sys.stderr)
