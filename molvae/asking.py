@@ -107,8 +107,8 @@ class Search:
     def _z(self, name: str) -> NDArray[np.float32] | None:
         if not self._model.readable(name):
             return None
-        z: NDArray[np.float32] = np.asarray(self._model.encode([name]), dtype=np.float32)[0]
-        return z
+        z = self._model.encode([name], refine=0)  # as of the search's other molecules
+        return np.asarray(z, dtype=np.float32)[0]  # type: ignore[no-any-return]
 
 
 def begun(

@@ -24,6 +24,7 @@ from molvae.chem.molecules import canonical
 from molvae.decoding import BEAM
 from molvae.errors import MolvaeError
 from molvae.files import Latents, identity, iter_latents, parquet_rows
+from molvae.latent.refine import STEPS
 from molvae.model import MolVAE
 from molvae.stored import shipped
 from molvae.stream import StreamConfig, Tally, run
@@ -39,9 +40,9 @@ def encode(
     origin: object = None,
     total: int | None = None,
     properties: bool = False,
-    refine: int = 0,
+    refine: int = STEPS,
 ) -> Tally:
-    """SMILES -> parts of columns smiles, z0, z1, ... (float32 posterior means), reason.
+    """SMILES -> parts of columns smiles, z0, z1, ... (float32), reason.
 
     A row that cannot be encoded keeps its place, with null latents and the reason; elsewhere the
     reason is null.
@@ -54,7 +55,7 @@ def encode(
         origin: what names the input (JSON values); a folder made from another one is refused.
         total: rows of the whole input, where known, for the progress bar.
         properties: also what the model predicts, as columns predicted_logP and so on.
-        refine: steps from the posterior means, as in `MolVAE.encode`.
+        refine: steps from a posterior mean at most, as in `MolVAE.encode`.
 
     Raises:
         MolvaeError: no such model; a folder that holds something else, or was made with other
@@ -181,7 +182,7 @@ def _encode(
     left_out = np.array([ids is None for ids in found])
     z = np.full((len(smiles), model.latent), np.nan, dtype=np.float32)
     with _one_thread():
-        z[~left_out] = model.means(usable, refine=refine).numpy()
+        z[~left_out] = model.encode_ids(usable, refine=refine).numpy()
     columns = {f"z{axis}": pa.array(z[:, axis], mask=left_out) for axis in range(model.latent)}
     if properties:
         y = predicted(model, np.nan_to_num(z))

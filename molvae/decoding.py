@@ -73,7 +73,7 @@ def _best(model: MolVAE, z: Tensor, beam: int, pull: float) -> list[str]:
     score = torch.full_like(log_p, -torch.inf).flatten()
     if rows:
         at = torch.tensor(places, device=z.device)
-        apart = model.means(rows).to(z) - z[at // beam]
+        apart = model.encode_ids(rows, refine=0).to(z) - z[at // beam]
         score[at] = log_p.flatten()[at] - pull * apart.square().sum(dim=1)
     best = score.view_as(log_p).argmax(dim=1).tolist()  # 0, the likeliest, where all are -inf
     return [written[i * beam + k] for i, k in enumerate(best)]

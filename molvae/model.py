@@ -20,7 +20,7 @@ from molvae.errors import MolvaeError
 from molvae.held_out import evaluate
 from molvae.latent.aggregate import PriorFit, fit_prior
 from molvae.latent.properties import PropertyHead
-from molvae.latent.refine import refined
+from molvae.latent.refine import STEPS, refined
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE
 from molvae.stored import read_model, write_model
@@ -175,23 +175,27 @@ class MolVAE:
             return False
         return True
 
-    def encode(self, smiles: Sequence[str], progress: bool = False, refine: int = 0) -> Tensor:
-        """SMILES -> posterior means (n, D) float32. Strings are brought into canonical form first.
+    def encode(self, smiles: Sequence[str], progress: bool = False, refine: int = STEPS) -> Tensor:
+        """SMILES -> latent points (n, D) float32. Strings are brought into canonical form first.
 
-        With `refine`, so many steps of `latent.refine` follow: 4 make most others decode to it too.
+        They are posterior means; from those that do not decode greedily to their molecule, up to
+        `refine` steps of `latent.refine` lead to nearby points that do. 0 gives the means.
 
         Raises:
             MolvaeError: a string is no valid SMILES, has an unknown token or is too long.
         """
-        return self.means([self.ids(s) for s in smiles], progress, refine)
+        return self.encode_ids([self.ids(s) for s in smiles], progress, refine)
 
-    def means(self, rows: Sequence[list[int]], progress: bool = False, refine: int = 0) -> Tensor:
+    def encode_ids(
+        self, rows: Sequence[list[int]], progress: bool = False, refine: int = STEPS
+    ) -> Tensor:
         """Rows of `ids` -> what `encode` gives."""
-        means = torch.empty(len(rows), self.latent)
+        z = torch.empty(len(rows), self.latent)
         with torch.no_grad():
             for x, indices in self.batches(rows, "encode", progress):
-                means[indices] = refined(self.vae, x, self.vae.encode(x), refine).cpu()
-        return means
+                means, gives = self.vae.encode(x), self.vae.decoder.gives
+                z[indices] = refined(self.vae, x, means, gives, refine).cpu()
+        return z
 
     def decode(
         self,
@@ -253,16 +257,16 @@ class MolVAE:
         return self.decode(z, temperature, seed, progress, beam)
 
     def evaluate(
-        self, smiles: Sequence[str], seed: int = 0, progress: bool = False
+        self, smiles: Sequence[str], seed: int = 0, progress: bool = False, refine: int = STEPS
     ) -> dict[str, float]:
         """Measure the model on held-out canonical SMILES; nats per molecule, shares 0 to 1.
 
         Returns molecules (their number), reconstruction_nats and kl_nats (one posterior sample a
         molecule), elbo_nats, token_accuracy (teacher-forced, from the posterior mean),
-        exact_reconstruction (`decode` of the posterior mean gives the same molecule), that with
-        _greedy (greedy decoding gives the same ids) and with _refined (greedily, after refining).
+        exact_reconstruction (`decode` of `encode` gives the same molecule), that with _greedy
+        (greedy decoding gives the same ids) and with _means (greedily, from the posterior mean).
         """
-        return evaluate(self, smiles, seed, progress)
+        return evaluate(self, smiles, seed, progress, refine)
 
     def ids(self, smiles: str) -> list[int]:
         """SMILES -> the ids of the symbols of its canonical form, without begin and end.

@@ -46,7 +46,7 @@ class LatentSpace(Protocol):
         """Whether `encode` accepts this canonical SMILES."""
         ...
 
-    def encode(self, smiles: list[str]) -> Any:
+    def encode(self, smiles: list[str], *, refine: int) -> Any:
         """SMILES (n) -> latent points (n, D)."""
         ...
 
@@ -279,7 +279,7 @@ class LatentRounds:
     def _encoded(self, names: list[str], space: LatentSpace | None = None) -> NDArray[np.float32]:
         if not names:
             return np.empty((0, self.model.latent), dtype=np.float32)
-        z = (space or self.space).encode(names)
+        z = (space or self.space).encode(names, refine=0)  # nothing gained by it
         return np.asarray(z.detach().cpu() if hasattr(z, "detach") else z, dtype=np.float32)
 
     def _bounds(self) -> Floats:

@@ -43,7 +43,7 @@ def main() -> None:
     model = MolVAE.load(args.model)
     data = load(model.summary["data"], progress=True)
     held_out = usable(model, data.split("validation"), n, args.seed)
-    z, drawn = model.encode(held_out), model.sample_latents(n, args.seed, args.standard)
+    z, drawn = model.encode(held_out, refine=0), model.sample_latents(n, args.seed, args.standard)
     expected = properties(some(data.split("train"), 20 * n, args.seed)).mean()
     rows = {}
     for beam, pull in [(width, PULL) for width in WIDTHS] + [(BEAM, pull) for pull in PULLS]:

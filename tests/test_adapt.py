@@ -21,7 +21,7 @@ class Shifted(Chains):
     def __init__(self, shift: float) -> None:
         self.shift = shift
 
-    def encode(self, smiles: list[str]) -> np.ndarray:
+    def encode(self, smiles: list[str], refine: int = 0) -> np.ndarray:
         return super().encode(smiles) + self.shift
 
     def decode(self, z: np.ndarray, beam: int = 1) -> list[str]:

@@ -83,7 +83,7 @@ def test_encode_refines_points_alone_and_in_parts(molvae, small_model_file):
         np.testing.assert_allclose(found, points, atol=1e-5)
     code, _, err = molvae(*command[:-1], "-3", "--out", "z.npz")
     assert code != 0
-    assert "must not be negative, got -3" in err
+    assert "'-3' is not a whole number from 0" in err
 
 
 def test_encode_reads_files_and_standard_input_with_names(molvae, tmp_path, monkeypatch):

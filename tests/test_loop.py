@@ -38,7 +38,7 @@ class Chains:
     def readable(self, form: str) -> bool:
         return len(form) < 40
 
-    def encode(self, smiles: list[str]) -> np.ndarray:
+    def encode(self, smiles: list[str], refine: int = 0) -> np.ndarray:
         mols = [Chem.MolFromSmiles(s) for s in smiles]
         counts = [[sum(a.GetSymbol() == e for a in m.GetAtoms()) for e in ELEMENTS] for m in mols]
         return np.array(counts, dtype=np.float32) / 3 - 1
@@ -153,7 +153,7 @@ def test_other_settings_or_another_model_are_refused() -> None:
     with pytest.raises(MolvaeError, match="objective"):
         run(history, objective="QED")
     other = Chains()
-    other.encode = lambda smiles: Chains().encode(smiles) + 1  # type: ignore[method-assign]
+    other.encode = lambda smiles, refine: Chains().encode(smiles) + 1  # type: ignore[method-assign]
     with pytest.raises(MolvaeError, match="another model"):
         optimize(other, Oracle("logP", 40, history, (2, 14)), START, CONFIG)
 

@@ -124,6 +124,20 @@ def test_greedy_generation_takes_the_likeliest_next_symbol(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", of_ids(decoders))
+def test_a_decoder_gives_what_it_generates_greedily_and_nothing_else(name: str) -> None:
+    decoder = make_decoder(name, IDS).eval()
+    z = 9 * torch.randn(300, LATENT)
+    x = decoder.generate(z)
+    whole = (x == EOS).any(dim=1)  # the others have no end
+    x, z = x[whole], z[whole]
+    assert len(x) > 20
+    assert decoder.gives(x, z).all()
+    wrong = x.clone()
+    wrong[:, 1] = torch.where(x[:, 1] == EOS, EOS + 1, EOS)
+    assert not decoder.gives(wrong, z).any()
+
+
+@pytest.mark.parametrize("name", of_ids(decoders))
 def test_a_wide_enough_beam_finds_all_sequences_in_order(name: str) -> None:
     torch.manual_seed(2)
     decoder = make_decoder(name, Example((5,), 5)).eval()  # begin, then up to four symbols of two

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from molvae.errors import MolvaeError
-from molvae.latent.refine import refined
+from molvae.latent.refine import LENGTH, refined
 from molvae.latent.vae import VAE, VAEConfig
 
 
@@ -20,19 +20,48 @@ def linear() -> tuple[VAE, Tensor, Tensor]:
         return vae, x, torch.linalg.lstsq(layer.weight, (x - layer.bias).T).solution.T
 
 
+def never(x: Tensor, z: Tensor) -> Tensor:
+    return torch.zeros(len(z), dtype=torch.bool)
+
+
 def test_steps_lead_to_the_likeliest_latents(linear: tuple[VAE, Tensor, Tensor]) -> None:
     vae, x, best = linear
     z = vae.encode(x).detach()
-    away = [(refined(vae, x, z, n) - best).norm(dim=1) for n in (0, 2, 4, 8)]
+    away = [(refined(vae, x, z, never, n) - best).norm(dim=1) for n in (0, 2, 4, 8)]
     for farther, nearer in pairwise(away):
         assert (nearer < farther).float().mean() > 0.9
-    assert torch.equal(refined(vae, x, z, 0), z)
-    assert (refined(vae, x, z, 1000) - best).abs().max() < 0.02
+    assert torch.equal(refined(vae, x, z, never, 0), z)
+    step = LENGTH * 3**0.5
+    torch.testing.assert_close(
+        (refined(vae, x, z, never, 1) - z).norm(dim=1), torch.full((40,), step).double()
+    )
+    assert (refined(vae, x, z, never, 500) - best).norm(dim=1).max() < 2 * step
 
 
-def test_no_latents_end_less_likely(linear: tuple[VAE, Tensor, Tensor]) -> None:
+def test_settled_rows_stay_and_the_others_go_on(linear: tuple[VAE, Tensor, Tensor]) -> None:
     vae, x, best = linear
-    z = best + 1e-3
-    assert torch.equal(refined(vae, x, z, 1), z)  # every step from here is too long
+    z, rows = vae.encode(x).detach(), {tuple(row.tolist()): i for i, row in enumerate(x)}
+
+    def near(x: Tensor, z: Tensor) -> Tensor:
+        own = best[[rows[tuple(row.tolist())] for row in x]]
+        return (z - own).norm(dim=1) < 0.5
+
+    found = refined(vae, x, z, near, 100)
+    there = near(x, z)
+    assert 0 < there.sum() < len(x)
+    assert torch.equal(found[there], z[there])
+    assert near(x, found).all()
+    apart = (found - best)[~there].norm(dim=1)
+    assert apart.min() > 0.5 - LENGTH * 3**0.5  # none went further than it had to
+
+
+def test_steps_where_nothing_is_to_be_gained_stay_finite(
+    linear: tuple[VAE, Tensor, Tensor],
+) -> None:
+    vae, x, _ = linear
+    for weight in vae.decoder.parameters():
+        torch.nn.init.zeros_(weight)
+    z = vae.encode(x).detach()
+    assert torch.equal(refined(vae, x, z, never), z)
     with pytest.raises(MolvaeError, match="negative"):
-        refined(vae, x, z, -1)
+        refined(vae, x, z, never, -1)

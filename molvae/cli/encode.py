@@ -38,12 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--refine",
-        type=int,
-        default=0,
+        type=options.count,
+        default=8,
         metavar="STEPS",
-        help="move each point by so many steps to where its molecule is likelier: after 4, most of "
-        "those that did not decode to it do so, for some fifteen times the work (default: 0, "
-        "posterior means)",
+        help="a posterior mean that does not decode greedily to its molecule is moved by up to so "
+        "many steps until it does (%(default)s); 0 keeps the means, several times as fast",
     )
     options.add_stream(parser)
 
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
             found.append(ids)
     if not usable:
         raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
-    z = model.means(found, options.progress(), args.refine).numpy()
+    z = model.encode_ids(found, options.progress(), args.refine).numpy()
     y = predicted(model, z) if args.properties else None
     if kind == ".npz":
         write(args.out, latents_npz(usable, z, y))

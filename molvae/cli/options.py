@@ -27,6 +27,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """An option's text -> a whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
 def seed_number(text: str) -> int:
     """An option's text -> a seed, 0 to 2^31 - 1."""
     if not text.isdecimal() or int(text) >= 2**31:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from molvae.latent import Example, Kind
+from molvae.latent import BOS, PAD, Example, Kind
 from molvae.latent.autoregressive import autoregress
 from molvae.latent.encoders import Symbols, quarter
 from molvae.registry import Registry
@@ -42,6 +42,16 @@ class SequenceDecoder(nn.Module):
         """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, summed over symbols and EOS."""
         result: Tensor = self.likelihood.log_prob(self(z, x), x)
         return result
+
+    def gives(self, x: Tensor, z: Tensor) -> Tensor:
+        """Ids x (B, L), z (B, D) -> whether x is what greedy generation gives (B,).
+
+        So it is where each symbol is the likeliest one after those before it.
+        """
+        target, logits = x[:, 1:], self(z, x)
+        logits[..., [PAD, BOS]] = -torch.inf  # never generated
+        right: Tensor = (logits.argmax(-1) == target) | (target == PAD)
+        return right.all(dim=1)
 
     def generate(
         self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
