@@ -23,6 +23,7 @@ from molvae.chem.tokenizers import Tokenizer
 from molvae.cli.watch import is_worker
 from molvae.decoding import BEAM
 from molvae.latent.batches import Table
+from molvae.latent.refine import STEPS
 from molvae.latent.training import FitConfig, Progress
 from molvae.training import TrainingSet, new_vae
 
@@ -45,8 +46,9 @@ def main() -> None:
     molecules, observations = (512, 60) if args.quick else (5_120, 500)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
-    z, seconds = timed(lambda: model.encode(smiles[:molecules]))
-    print(f"encode:   {len(z) / seconds:7.0f} molecules/s, SMILES checked by RDKit included")
+    for steps, what in ((0, "posterior means"), (STEPS, "refined")):
+        z, seconds = timed(lambda steps=steps: model.encode(smiles[:molecules], refine=steps))
+        print(f"encode:   {len(z) / seconds:7.0f} molecules/s, {what}, RDKit's check included")
     for beam, what in ((1, "greedy"), (BEAM, f"by beam search, {BEAM} strings wide")):
         _, seconds = timed(lambda beam=beam: model.decode(z, beam=beam))
         print(f"decode:   {len(z) / seconds:7.0f} molecules/s, {what}")
