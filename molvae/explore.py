@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from molvae.model import MolVAE
 
 DRAWS_PER_MOLECULE = 50  # a model that needs more strings than this for a new one has run dry
+THOROUGH = 32  # refining steps: a few molecules are worth more of them than a library
 
 
 def line(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def line(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
     """
     if steps < 2:
         raise MolvaeError(f"a line needs at least 2 steps, not {steps}")
-    ends = model.encode([start, end])  # (2, D)
+    ends = model.encode([start, end], refine=THOROUGH)  # (2, D)
     t = torch.linspace(0, 1, steps)[:, None]
     smiles = model.decode((1 - t) * ends[0] + t * ends[1])
     table = _described(smiles)
@@ -75,7 +76,7 @@ def walk(
         raise MolvaeError(f"the distance must be a positive number, not {distance}")
     name = along.removeprefix("-")
     sign = -1.0 if along.startswith("-") else 1.0
-    z = [model.encode([smiles])]
+    z = [model.encode([smiles], refine=THOROUGH)]
     for _ in range(steps - 1):
         slope = sign * model.gradient(z[-1], name)
         z.append(z[-1] + distance / (steps - 1) * slope / slope.norm())
@@ -121,7 +122,7 @@ def plane(
         raise MolvaeError(f"the radius must be a positive number, not {radius}")
     if model.latent < 2:
         raise MolvaeError("a plane needs a model of at least two latent dimensions")
-    z = model.encode([smiles])  # (1, D)
+    z = model.encode([smiles], refine=THOROUGH)  # (1, D)
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(model.latent, 2, generator=generator)
     if along is not None:

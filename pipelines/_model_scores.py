@@ -168,11 +168,15 @@ def posterior_validity(model: MolVAE, smiles: Sequence[str], seed: int, beam: in
 
     A prior that were the aggregate posterior itself would reach it.
     """
+    return valid_share(model.decode(posterior_samples(model, smiles, seed), beam=beam))
+
+
+def posterior_samples(model: MolVAE, smiles: Sequence[str], seed: int) -> Tensor:
+    """Molecules (n) -> a sample of each one's posterior (n, D)."""
     ids = torch.from_numpy(model.tokenizer.encode(smiles).astype(np.int64))
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        z = model.vae.posterior(ids.to(model.device)).sample()
-    return valid_share(model.decode(z, beam=beam))
+        return model.vae.posterior(ids.to(model.device)).sample().cpu()
 
 
 def neighbourhood(
@@ -231,7 +235,9 @@ def score_priors(
 
     The model's own prior is taken as it is. log_p_before and log_p_after are mean log p(z) of
     held-out posterior samples, nats, under the model's own prior and under the row's; their
-    difference is what the prior adds to the ELBO. The model itself is not changed.
+    difference is what the prior adds to the ELBO. The model itself is not changed. The row
+    "aggregate posterior" is of posterior samples of training molecules: what the best of priors
+    would reach, but for novelty.
     """
     train = some(data.split("train"), PRIOR_TRAIN, seed)
     validation = some(data.split("validation"), PRIOR_TRAIN // 10, seed)
@@ -244,4 +250,6 @@ def score_priors(
             fitted = changed.fit_prior(name, train, validation, config)
             log_p = {"log_p_before": fitted.before, "log_p_after": fitted.after}
         rows[name] = log_p | sample_scores(changed.sample(samples, seed=seed, beam=beam), reference)
+    z = posterior_samples(model, usable(model, data.split("train"), samples, seed), seed)
+    rows["aggregate posterior"] = sample_scores(model.decode(z, beam=beam), reference)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("prior")

@@ -155,6 +155,7 @@ def test_encode_fails_where_nothing_is_left(molvae, monkeypatch, content):
     "words",
     [
         ("encode", "nowhere.smi"),
+        ("encode", "nowhere.csv:smiles"),
         ("encode", ASPIRIN, "--out", "z.txt"),
         ("encode", ASPIRIN, "--out", "z.parquet"),
         ("encode", ASPIRIN, "--out", "z.csv", "--shard", "1/2"),

@@ -6,7 +6,7 @@ import torch
 
 from molvae.chem.molecules import canonical
 from molvae.errors import MolvaeError
-from molvae.explore import line, new_molecules, plane, walk
+from molvae.explore import THOROUGH, line, new_molecules, plane, walk
 
 BOOK = ["CCO", "CCN", "CCC", "c1ccccc1", "C1CC", "CC(=O)O", "CCCl", "CCF"]
 
@@ -19,7 +19,7 @@ class BookModel:
     def __init__(self) -> None:
         self.corners = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=3)))
 
-    def encode(self, smiles, progress=False):
+    def encode(self, smiles, refine):
         try:
             return torch.stack([self.corners[BOOK.index(s)] for s in smiles])
         except ValueError as error:
@@ -76,7 +76,7 @@ def test_plane_directions_are_orthonormal_so_distances_are_latent_distances():
 
     model = Watching()
     table = plane(model, "CCO", radius=3.0, grid=3, seed=4)
-    distances = (seen[0] - model.encode(["CCO"])).norm(dim=1)
+    distances = (seen[0] - model.encode(["CCO"], refine=0)).norm(dim=1)
     assert np.allclose(distances, table["distance"], atol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_a_walk_goes_up_the_predicted_property(small_model, zinc):
     table = walk(small_model, zinc[0], "SAS", distance=2.0, steps=5)
     assert table["predicted"].is_monotonic_increasing
     assert table["distance"].tolist() == [0, 0.5, 1, 1.5, 2]
-    z = small_model.encode([zinc[0]])
+    z = small_model.encode([zinc[0]], refine=THOROUGH)
     assert table["smiles"].tolist()[0] == small_model.decode(z)[0]
     down = walk(small_model, zinc[0], "-SAS", distance=2.0, steps=5)
     assert down["predicted"].is_monotonic_decreasing
@@ -115,7 +115,7 @@ def test_a_walk_goes_up_the_predicted_property(small_model, zinc):
 
 def test_the_property_grows_to_the_right_of_the_plane(small_model, zinc):
     table = plane(small_model, zinc[0], radius=0.5, grid=3, along="logP")
-    z = small_model.encode([zinc[0]])
+    z = small_model.encode([zinc[0]], refine=THOROUGH)
     slope = small_model.gradient(z, "logP")[0]
     to_the_right = small_model.properties(z + 0.5 * slope / slope.norm())["logP"].item()
     assert to_the_right > small_model.properties(z)["logP"].item()

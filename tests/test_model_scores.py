@@ -158,7 +158,7 @@ def test_each_prior_has_a_row_and_the_model_keeps_its_own(small_model, zinc):
     reference = scores.Reference.of(data, fcd=False)
     names = ("standard-normal", "mixture")
     table = scores.score_priors(small_model, data, reference, names, samples=40)
-    assert list(table.index) == ["standard-normal", "mixture"]
+    assert list(table.index) == ["standard-normal", "mixture", "aggregate posterior"]
     assert math.isnan(table.log_p_after["standard-normal"])
     assert np.isfinite(table.loc["mixture", ["log_p_before", "log_p_after", "validity"]]).all()
     assert (table.samples == 40).all()

@@ -118,10 +118,11 @@ def _described(given: str) -> tuple[object, int | None]:
 
 def _path(given: str) -> str | None:
     """An argument -> the file or folder that it means, or None: it is SMILES, or stdin."""
-    for path in (given, given.rpartition(":")[0]):
+    file = given.rpartition(":")[0]
+    for path in (given, file):
         if os.path.isfile(path) or (os.path.isdir(path) and any(Path(path).glob("*.parquet"))):
             return path
-    return given if given.endswith(FILE_SUFFIXES) else None
+    return given if given.endswith(FILE_SUFFIXES) or file.endswith(FILE_SUFFIXES) else None
 
 
 def _read(given: str) -> Iterator[str]:
