@@ -114,3 +114,12 @@ def test_functions_and_entries_pass_through() -> None:
     entry = Objective("mine", lambda mol: 1.0, maximise=False)
     assert as_objective(entry) is entry
     assert as_objective(cycle).name == "cycle"
+
+
+def test_where_a_function_of_the_package_lies_is_no_part_of_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = as_objective("QED")
+    before = here.version
+    monkeypatch.setattr(here.function, "__module__", "molvae.another.room")
+    assert here.version == before

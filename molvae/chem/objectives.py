@@ -54,7 +54,8 @@ class Objective:
         """
         if self.function is _not_computed:
             return None
-        if str(getattr(self.function, "__module__", "")).startswith("molvae.chem."):
+        # the package as a whole, so that moving a file changes no stored score's identity
+        if str(getattr(self.function, "__module__", "")).partition(".")[0] == "molvae":
             file = self.function.file if isinstance(self.function, Command) else None
             own = f"molvae {metadata.version('molvae')}, RDKit {rdkit.__version__}"
             return own if file is None else _digest(file)
