@@ -9,23 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from molvae.asking import Search
-    from molvae.chem.history import History
-    from molvae.chem.oracle import Oracle
-    from molvae.errors import MolvaeError
-    from molvae.loop import Result, optimize
-    from molvae.model import MolVAE
-    from molvae.rounds import OptimizeConfig
+    from molvae.base.errors import MolvaeError
+    from molvae.loop.ask_tell import Search
+    from molvae.loop.optimization import Result, optimize
+    from molvae.loop.rounds import OptimizeConfig
+    from molvae.model.molvae import MolVAE
+    from molvae.oracles.history import History
+    from molvae.oracles.oracle import Oracle
 
 _HOMES = {
-    "History": "molvae.chem.history",
-    "MolVAE": "molvae.model",
-    "MolvaeError": "molvae.errors",
-    "OptimizeConfig": "molvae.rounds",
-    "Oracle": "molvae.chem.oracle",
-    "Result": "molvae.loop",
-    "Search": "molvae.asking",
-    "optimize": "molvae.loop",
+    "History": "molvae.oracles.history",
+    "MolVAE": "molvae.model.molvae",
+    "MolvaeError": "molvae.base.errors",
+    "OptimizeConfig": "molvae.loop.rounds",
+    "Oracle": "molvae.oracles.oracle",
+    "Result": "molvae.loop.optimization",
+    "Search": "molvae.loop.ask_tell",
+    "optimize": "molvae.loop.optimization",
 }
 __all__ = [
     "History",

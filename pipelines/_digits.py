@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml, load_digits
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 HELP = "'openml', or a folder with MNIST's four IDX files, or an .npz (default: 8x8 digits)"
 

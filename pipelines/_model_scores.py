@@ -22,10 +22,12 @@ from torch import Tensor
 
 from molvae import MolVAE
 from molvae.chem.datasets import DataSet
-from molvae.chem.metrics import STATISTICS, moments, sample_quality, similarities
+from molvae.chem.fingerprints import similarities
 from molvae.chem.molecules import canonical, parse
-from molvae.chem.properties import properties
+from molvae.chem.properties import STATISTICS
+from molvae.chem.property_tables import properties
 from molvae.latent.training import FitConfig
+from molvae.reports.metrics import moments, sample_quality
 
 TRAIN = 5_000  # training molecules behind the mean properties and the regression on z
 PRIOR_TRAIN = 20_000  # training molecules that a prior is fitted to

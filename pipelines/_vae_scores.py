@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.elbo import elbo, iwae, kl_parts, log_marginal, marginals
 from molvae.latent.vae import VAE
 

@@ -1,4 +1,4 @@
-"""How should a point be decoded? Figures of `molvae.decoding` by beam width and pull.
+"""How should a point be decoded? Figures of `molvae.model.decoding` by beam width and pull.
 
 Exact: share of held-out validation molecules that come back. Valid, and the differences of mean
 properties to the data's: of points drawn from the prior. Rate: points/s of the latter.
@@ -18,12 +18,12 @@ import pandas as pd
 from _model_scores import some, usable
 
 from molvae import MolVAE
+from molvae.base.errors import MolvaeError
+from molvae.base.files import write
 from molvae.chem.datasets import load
 from molvae.chem.molecules import canonical
-from molvae.chem.properties import properties
-from molvae.decoding import BEAM, PULL, decode
-from molvae.errors import MolvaeError
-from molvae.files import write
+from molvae.chem.property_tables import properties
+from molvae.model.decoding import BEAM, PULL, decode
 
 WIDTHS = (1, 2, 4, BEAM, 16)
 PULLS = (0.0, 0.05, 0.1, 0.25, 0.5, 1e6)  # the last one: the nearest, however unlikely

@@ -35,7 +35,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent import Example
 from molvae.latent.elbo import Bound
 from molvae.latent.encoders import encoders

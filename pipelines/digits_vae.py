@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.aggregate import fit_prior
 from molvae.latent.elbo import Bound, beta_elbo, elbo, free_bits_elbo, iwae, tc_elbo
 from molvae.latent.fit import fit

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA, FactorAnalysis, FastICA
 from sklearn.model_selection import KFold, cross_val_score
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.ppca import PPCA, choose_components
 
 Table = NDArray[np.float64]

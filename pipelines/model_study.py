@@ -31,11 +31,11 @@ from _model_scores import PRIORS, Reference, score, score_priors
 from matplotlib.figure import Figure
 
 from molvae import MolVAE
+from molvae.base.errors import MolvaeError
+from molvae.base.files import write
 from molvae.chem.datasets import DataSet, load
-from molvae.chem.properties import columns
+from molvae.chem.property_tables import columns
 from molvae.chem.recombine import recombined
-from molvae.errors import MolvaeError
-from molvae.files import write
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
 

@@ -21,10 +21,10 @@ import pandas as pd
 from _search_variants import VARIANTS
 
 from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
-from molvae.adapt import adapted
+from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
-from molvae.chem.metrics import top_auc
-from molvae.errors import MolvaeError
+from molvae.model.adaptation import adapted
+from molvae.reports.metrics import top_auc
 
 DEFAULT, ADAPTED = "neighbourhood", "adaptation"
 OTHERS = ("thompson", "trust-region", "gradient", "ei", "ga")

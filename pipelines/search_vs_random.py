@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
+from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
-from molvae.chem.metrics import top_mean
-from molvae.errors import MolvaeError
+from molvae.reports.metrics import top_mean
 
 METHODS = ("neighbourhood", "ei", "ga", "prior", "random")  # the last one draws from the data set
 FIGURES = ["best_half", "best", "top_10"]

@@ -21,11 +21,11 @@ from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import load
 from molvae.chem.tokenizers import Tokenizer
 from molvae.cli.watch import is_worker
-from molvae.decoding import BEAM
 from molvae.latent.batches import Table
 from molvae.latent.refine import STEPS
 from molvae.latent.training import FitConfig, Progress
-from molvae.training import TrainingSet, new_vae
+from molvae.model.decoding import BEAM
+from molvae.model.training import TrainingSet, new_vae
 
 T = TypeVar("T")
 SMALL = {"encoder_hidden": 64, "decoder_hidden": 64}

@@ -18,14 +18,16 @@ from pathlib import Path
 import pandas as pd
 
 from molvae import MolVAE
+from molvae.base.errors import MolvaeError
+from molvae.base.files import write
 from molvae.chem.datasets import DataSet, load
-from molvae.chem.metrics import PUBLISHED, STATISTICS, moments, statistics_table
 from molvae.chem.molecules import canonical
-from molvae.chem.pictures import property_distributions
-from molvae.errors import MolvaeError
-from molvae.files import write
-from molvae.report import property_sets
-from molvae.stored import shipped
+from molvae.chem.properties import STATISTICS
+from molvae.model.storage import shipped
+from molvae.reports.metrics import moments, statistics_table
+from molvae.reports.model_report import property_sets
+from molvae.reports.plots import property_distributions
+from molvae.reports.published import PUBLISHED
 
 ROUNDS = 10  # of samples, at most: a model that writes too few molecules has a shorter row
 

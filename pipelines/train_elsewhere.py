@@ -24,8 +24,8 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
+from molvae.base.errors import MolvaeError
 from molvae.cli.watch import Watch
-from molvae.errors import MolvaeError
 from molvae.latent.checkpoint import load_weights
 from molvae.latent.fit import CHECKPOINT, fit
 from molvae.latent.training import FitConfig
@@ -35,6 +35,7 @@ from molvae.latent.vae import VAE, VAEConfig
 def prepare(job: Path, options: list[str]) -> None:
     """Options of `molvae train` -> the file that `fit_job` reads, and the run folder."""
     import molvae.training
+
     from molvae.cli import main as molvae_main
 
     def export(vae: VAE, train: Any, validation: Any, config: FitConfig, *_: Any) -> NoReturn:

@@ -9,9 +9,9 @@ os.environ["MOLVAE_CACHE"] = tempfile.mkdtemp(prefix="molvae-test-cache-")
 import pytest
 
 from molvae.chem.datasets import datasets, part_of
-from molvae.chem.properties import properties
+from molvae.chem.property_tables import properties
 from molvae.latent.training import FitConfig
-from molvae.model import MolVAE
+from molvae.model.molvae import MolVAE
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import pytest
 from test_loop import START, Chains, Interrupted
 
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
-from molvae.adapt import adapted
-from molvae.chem.history import History
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
+from molvae.model.adaptation import adapted
+from molvae.oracles.history import History
 
 CONFIG = OptimizeConfig("neighbourhood", initial=12, batch=6, pool=64, seed=1)
 

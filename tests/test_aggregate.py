@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.aggregate import fit_prior
 from molvae.latent.elbo import elbo
 from molvae.latent.fit import fit

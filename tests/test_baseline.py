@@ -4,9 +4,9 @@ import sys
 import pytest
 from rdkit import rdBase
 
-from molvae.chem.baseline import random_graph_ga
+from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonical
-from molvae.errors import MolvaeError
+from molvae.loop.genetic import random_graph_ga
 
 SEEDS = [
     "CC(=O)Oc1ccccc1C(=O)O",

@@ -3,16 +3,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from molvae.benchmark import BenchmarkConfig, benchmark, comparison
-from molvae.chem.history import History
-from molvae.chem.leaderboard import PMO, SOURCES
-from molvae.chem.metrics import top_auc
+from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import heavy_atoms
-from molvae.chem.suites import SUITES
 from molvae.cli import main
-from molvae.errors import MolvaeError
-from molvae.loop import optimize
-from molvae.model import MolVAE
+from molvae.loop.optimization import optimize
+from molvae.model.molvae import MolVAE
+from molvae.oracles.history import History
+from molvae.oracles.suites import SUITES
+from molvae.reports.benchmark import BenchmarkConfig, benchmark, comparison
+from molvae.reports.metrics import top_auc
+from molvae.reports.published import PMO, SOURCES
 
 TASKS = ("celecoxib_rediscovery", "isomers_c7h8n2o2")
 
@@ -34,7 +34,7 @@ def test_a_benchmark_that_was_stopped_goes_on_to_the_same_figures(
             raise KeyboardInterrupt
         return optimize(*args, **kwargs)
 
-    monkeypatch.setattr("molvae.benchmark.optimize", interrupted)
+    monkeypatch.setattr("molvae.reports.benchmark.optimize", interrupted)
     with pytest.raises(KeyboardInterrupt):
         benchmark(model, zinc, tmp_path / "again", config)
     seen = []

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molvae import bulk
+from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonical
-from molvae.errors import MolvaeError
-from molvae.files import read_latents
-from molvae.model import MolVAE
-from molvae.stream import StreamConfig
+from molvae.library import bulk
+from molvae.library.latents import read_latents
+from molvae.library.stream import StreamConfig
+from molvae.model.molvae import MolVAE
 
 
 def contents(folder):

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from molvae import MolVAE
+from molvae.base.errors import MolvaeError
 from molvae.cli import main
-from molvae.errors import MolvaeError
 from molvae.latent.fit import CHECKPOINT
 
 TINY = [
@@ -150,7 +150,7 @@ def test_of_recombined_molecules_what_can_be_computed_is_learned(
         seen.append(train)
         raise MolvaeError("that is all")
 
-    monkeypatch.setattr("molvae.training.fit", fit)
+    monkeypatch.setattr("molvae.model.training.fit", fit)
     assert main([*words, "--recombine", "300", "--properties", "logP", "affinity"]) == 1
     known = np.isfinite(seen[0][1])
     assert known[:, 0].all()

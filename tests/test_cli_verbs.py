@@ -10,7 +10,7 @@ import pytest
 from molvae import MolVAE
 from molvae.chem.molecules import canonical
 from molvae.cli import main
-from molvae.decoding import BEAM
+from molvae.model.decoding import BEAM
 
 ASPIRIN, IBUPROFEN = "CC(=O)Oc1ccccc1C(=O)O", "CC(C)Cc1ccc(C(C)C(=O)O)cc1"
 STRANGE = ["", "[Na+].[Cl-]", "[13CH3]C", "C" * 1_900, "Äöü", "[U]", "C1CC", "not a molecule"]

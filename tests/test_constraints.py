@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rdkit import Chem
 
-from molvae.chem.constraints import constraint
-from molvae.chem.objectives import objectives
-from molvae.chem.oracle import Oracle
-from molvae.errors import MolvaeError
-from molvae.loop import optimize
-from molvae.model import MolVAE
-from molvae.rounds import OptimizeConfig
+from molvae.base.errors import MolvaeError
+from molvae.loop.optimization import optimize
+from molvae.loop.rounds import OptimizeConfig
+from molvae.model.molvae import MolVAE
+from molvae.oracles.constraints import constraint
+from molvae.oracles.objectives import objectives
+from molvae.oracles.oracle import Oracle
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 

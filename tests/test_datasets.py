@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import datasets, iter_smiles, load, part_of, read_smiles
 from molvae.chem.molecules import parse
-from molvae.chem.objectives import PROPERTIES
-from molvae.chem.properties import properties
-from molvae.errors import MolvaeError
+from molvae.chem.properties import PROPERTIES
+from molvae.chem.property_tables import properties
 
 ROWS = ["CCO", "OCC", "c1ccccc1", "not a molecule", "", "CC(=O)Oc1ccccc1C(=O)O"]
 CANONICAL = ["CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O"]

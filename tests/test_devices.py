@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.devices import Graphed
 from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig, Progress

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 spec = importlib.util.spec_from_file_location(
     "_digits", Path(__file__).parents[1] / "pipelines" / "_digits.py"

@@ -16,7 +16,7 @@ from torch.distributions import (
     Normal,
 )
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.elbo import (
     beta_elbo,
     blurred_elbo,

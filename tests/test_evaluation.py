@@ -12,14 +12,14 @@ import pytest
 from rdkit import Chem
 from test_loop import START, Chains
 
-from molvae.asking import Search
-from molvae.chem.evaluation import Effort, evaluations
-from molvae.chem.history import History, Record
-from molvae.chem.objectives import as_objective
-from molvae.chem.oracle import Oracle
-from molvae.errors import MolvaeError
-from molvae.loop import optimize
-from molvae.rounds import OptimizeConfig
+from molvae.base.errors import MolvaeError
+from molvae.loop.ask_tell import Search
+from molvae.loop.optimization import optimize
+from molvae.loop.rounds import OptimizeConfig
+from molvae.oracles.evaluation import Effort, evaluations
+from molvae.oracles.history import History, Record
+from molvae.oracles.objectives import as_objective
+from molvae.oracles.oracle import Oracle
 
 SMILES = ["CCO", "CCN", "CCCC", "c1ccccc1", "CC(=O)O", "CCCl"]
 ODD = """

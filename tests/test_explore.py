@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonical
-from molvae.errors import MolvaeError
-from molvae.explore import THOROUGH, line, new_molecules, plane, walk
+from molvae.model.exploration import THOROUGH, line, new_molecules, plane, walk
 
 BOOK = ["CCO", "CCN", "CCC", "c1ccccc1", "C1CC", "CC(=O)O", "CCCl", "CCF"]
 

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from molvae.errors import MolvaeError
-from molvae.files import (
+from molvae.base.errors import MolvaeError
+from molvae.base.files import write
+from molvae.library.latents import (
     iter_latents,
     latents_csv,
     latents_npz,
     parquet_rows,
     read_latents,
-    write,
 )
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from random_ids import LONGEST, VOCABULARY, sequences
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.checkpoint import read, write
 from molvae.latent.fit import CHECKPOINT, METRICS, fit
 from molvae.latent.training import FitConfig, Progress

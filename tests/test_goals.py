@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
-from molvae.chem.evaluation import Effort
-from molvae.chem.goals import Goals
-from molvae.chem.objectives import as_objective, drug, logp, qed, sas
-from molvae.chem.oracle import Oracle
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
+from molvae.chem.properties import logp, qed, sas
+from molvae.oracles.evaluation import Effort
+from molvae.oracles.goals import Goals
+from molvae.oracles.objectives import as_objective, drug
+from molvae.oracles.oracle import Oracle
 
 ASPIRIN = Chem.MolFromSmiles("CC(=O)Oc1ccccc1C(=O)O")  # QED 0.550, SAS 1.58, logP 1.31
 ETHANOL = Chem.MolFromSmiles("CCO")

@@ -24,7 +24,7 @@ from torch.distributions import (
     TransformedDistribution,
 )
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.gradients import Estimator, enumerated, estimators, reparameterised
 from molvae.latent.gradients import score_function as score
 

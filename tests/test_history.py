@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from molvae.chem.history import History, Iteration
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
+from molvae.oracles.history import History, Iteration
 
 
 def test_records_survive_closing(tmp_path) -> None:

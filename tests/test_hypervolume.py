@@ -6,14 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from molvae.search.hypervolume import (
-    as_one,
-    cells,
-    expected_growth,
-    front,
-    hypervolume,
-    reference,
-)
+from molvae.search.hypervolume import as_one, cells, expected_growth, front, hypervolume, reference
 from molvae.search.strategies import strategies
 from molvae.search.strategy import Observations
 

@@ -13,15 +13,15 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
-from molvae.asking import Search
+from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import DataSet, load
-from molvae.chem.history import History
-from molvae.chem.objectives import Objective, as_objective, measured, objectives
-from molvae.chem.oracle import Oracle
 from molvae.cli import main
-from molvae.errors import MolvaeError
-from molvae.loop import Result, optimize
-from molvae.rounds import GENETIC, OptimizeConfig
+from molvae.loop.ask_tell import Search
+from molvae.loop.optimization import Result, optimize
+from molvae.loop.rounds import GENETIC, OptimizeConfig
+from molvae.oracles.history import History
+from molvae.oracles.objectives import Objective, as_objective, measured, objectives
+from molvae.oracles.oracle import Oracle
 from molvae.search.strategies import strategies
 
 ELEMENTS = ("C", "N", "O", "Cl")
@@ -286,7 +286,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, where `zinc` is the toy model and its chains."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("molvae.model.MolVAE.load", lambda source: Chains())
+    monkeypatch.setattr("molvae.model.molvae.MolVAE.load", lambda source: Chains())
     chains = DataSet("chains", START, 0, "chains")
     monkeypatch.setattr(
         "molvae.chem.datasets.load",

@@ -15,7 +15,7 @@ from torch.distributions import (
     Normal,
 )
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.mcmc import PosteriorSamples, mcmc
 from molvae.latent.vae import VAE, VAEConfig
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from molvae.chem.metrics import (
-    PUBLISHED,
+from molvae.reports.metrics import (
     SampleQuality,
     moments,
     sample_quality,
@@ -16,6 +15,7 @@ from molvae.chem.metrics import (
     top_auc,
     top_mean,
 )
+from molvae.reports.published import PUBLISHED
 
 ETHANOL, ASPIRIN = "CCO", "CC(=O)Oc1ccccc1C(=O)O"
 

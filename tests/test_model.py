@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molvae import MolVAE
+from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonical
-from molvae.chem.properties import properties
+from molvae.chem.property_tables import properties
 from molvae.chem.tokenizers import Tokenizer
-from molvae.decoding import MARGIN, decode
-from molvae.errors import MolvaeError
 from molvae.latent.autoregressive import beam_search
 from molvae.latent.checkpoint import read, write
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
 from molvae.latent.training import FitConfig
-from molvae.stored import shipped
-from molvae.training import TrainingSet
+from molvae.model.decoding import MARGIN, decode
+from molvae.model.storage import shipped
+from molvae.model.training import TrainingSet
 
 STRANGE = ["", " ", "C1CC", "not a molecule", "C" * 400, "[235U]", "[Xe]", "Ω", "CC(C)(C)(C)C"]
 

@@ -17,11 +17,11 @@ import _model_scores as scores
 from model_study import BASE, CONFIGURATIONS, fit_arguments
 
 from molvae.chem.datasets import DataSet
-from molvae.chem.metrics import STATISTICS
-from molvae.chem.properties import properties
+from molvae.chem.properties import STATISTICS
+from molvae.chem.property_tables import properties
 from molvae.chem.tokenizers import tokenizers
 from molvae.latent.vae import VAEConfig
-from molvae.model import MolVAE
+from molvae.model.molvae import MolVAE
 
 
 class Perfect:

@@ -4,8 +4,9 @@ import sys
 import pytest
 from rdkit import Chem
 
-from molvae.chem.objectives import PROPERTIES, Objective, as_objective, cycle, objectives
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
+from molvae.chem.properties import PROPERTIES, cycle
+from molvae.oracles.objectives import Objective, as_objective, objectives
 
 # SMILES, QED and penalised logP as the PMO benchmark defines them (the latter with TDC's constants)
 GOLDEN = [
@@ -57,7 +58,7 @@ def test_aspirin_by_hand() -> None:
 
 def test_penalised_logp_is_zero_at_the_mean_of_zinc(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, mean in (("logp", 2.45777691), ("sas", 3.05352042), ("cycle", 0.04861121)):
-        monkeypatch.setattr(f"molvae.chem.objectives.{name}", lambda mol, mean=mean: mean)
+        monkeypatch.setattr(f"molvae.oracles.objectives.{name}", lambda mol, mean=mean: mean)
     assert value("plogp_zinc", "CCO") == pytest.approx(0)
     assert value("plogp_raw", "CCO") == pytest.approx(-0.64435472)
 

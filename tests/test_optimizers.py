@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.optimizers import RMS, Muon, optimizers, orthogonalised
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molvae.chem.history import History
-from molvae.chem.objectives import as_objective, measured, objectives
-from molvae.chem.oracle import GIVE_UP_AFTER, BudgetError, Oracle
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
+from molvae.oracles.history import History
+from molvae.oracles.objectives import as_objective, measured, objectives
+from molvae.oracles.oracle import GIVE_UP_AFTER, BudgetError, Oracle
 
 MOLECULES = ["CCO", "c1ccccc1", "CC(=O)O", "CCN", "C1CCCCC1"]
 

@@ -8,7 +8,7 @@ from random_ids import LONGEST, VOCABULARY, sequences
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent import BOS, EOS, PAD, Example
 from molvae.latent.autoregressive import beam_search
 from molvae.latent.decoders import decoders

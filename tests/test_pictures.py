@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molvae.chem.pictures import CELL, molecule_grid, property_distributions
+from molvae.chem.pictures import CELL, molecule_grid
+from molvae.reports.plots import property_distributions
 
 MOLECULES = ["CCO", "c1ccccc1C(=O)O", "Cn1c(=O)c2c(ncn2C)n(C)c1=O"]
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.elbo import elbo
 from molvae.latent.ppca import PPCA, choose_components
 

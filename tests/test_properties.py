@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
 from molvae.chem.molecules import parse
-from molvae.chem.objectives import PROPERTIES
-from molvae.chem.properties import columns, properties
-from molvae.errors import MolvaeError
+from molvae.chem.properties import PROPERTIES
+from molvae.chem.property_tables import columns, properties
 
 ROWS = pd.DataFrame(
     {

@@ -12,7 +12,7 @@ import pytest
 import molvae
 from molvae.chem.datasets import load
 from molvae.cli import VERBS, main
-from molvae.stored import shipped
+from molvae.model.storage import shipped
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALLER = {  # the same commands, ended sooner

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import DataSet, part_of
 from molvae.chem.molecules import canonical, heavy_atoms
 from molvae.chem.recombine import cuts, joined, recombined
-from molvae.errors import MolvaeError
 
 
 def test_recombined_molecules_are_new_and_like_the_data(zinc: list[str]) -> None:

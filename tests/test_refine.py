@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.refine import LENGTH, refined
 from molvae.latent.vae import VAE, VAEConfig
 

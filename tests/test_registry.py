@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from molvae.registry import Registry, UnknownNameError
+from molvae.base.registry import Registry, UnknownNameError
 
 
 def test_a_wrong_name_is_answered_with_the_nearest_and_all_known() -> None:

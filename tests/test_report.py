@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 
+from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import DataSet
-from molvae.errors import MolvaeError
-from molvae.report import ReportConfig, measure, property_sets, surroundings
+from molvae.reports.model_report import ReportConfig, measure, property_sets, surroundings
 
 CONFIG = ReportConfig(molecules=40, samples=60, seed=1)
 

@@ -10,8 +10,8 @@ from rdkit.Chem import rdMolDescriptors
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from molvae.base.errors import MolvaeError
 from molvae.chem.tokenizers import Tokenizer
-from molvae.errors import MolvaeError
 from molvae.latent.elbo import iwae
 from molvae.latent.fit import fit
 from molvae.latent.semi import M2, UNKNOWN

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.search.local import TrustRegion
 from molvae.search.strategies import strategies
 from molvae.search.strategy import Observations, Refining

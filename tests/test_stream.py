@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from molvae.errors import MolvaeError
-from molvae.files import parquet_files
-from molvae.stream import StreamConfig, run
+from molvae.base.errors import MolvaeError
+from molvae.library.latents import parquet_files
+from molvae.library.stream import StreamConfig, run
 
 SMALL = {"chunk": 10}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
-from molvae.chem.objectives import as_objective, objectives
-from molvae.chem.suites import SUITES
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
+from molvae.oracles.objectives import as_objective, objectives
+from molvae.oracles.suites import SUITES
 
 # GuacaMol's tasks by the package guacamol 0.5.5; QED and the C7H8N2O2 isomers by PMO's definitions;
 # the classifiers by the models that Therapeutics Data Commons distributes

@@ -5,16 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from molvae.chem.features import DESCRIPTORS, ELEMENTS, MoleculeFeatures
-from molvae.chem.properties import properties
-from molvae.errors import MolvaeError
-from molvae.search.surrogate import (
-    LEAST_NOISE,
-    NOISE,
-    MixedProcess,
-    fit_surrogate,
-    normal_scores,
-)
+from molvae.base.errors import MolvaeError
+from molvae.chem.fingerprints import DESCRIPTORS, ELEMENTS, MoleculeFeatures
+from molvae.chem.property_tables import properties
+from molvae.search.surrogate import LEAST_NOISE, NOISE, MixedProcess, fit_surrogate, normal_scores
 
 
 def sample(n: int, dimension: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

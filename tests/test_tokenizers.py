@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molvae import latent
+from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonical
 from molvae.chem.tokenizers import BOS, EOS, PAD, Tokenizer, frequent_runs, tokenizers
-from molvae.errors import MolvaeError
 
 
 def test_the_two_rooms_mean_the_same_by_special_ids() -> None:

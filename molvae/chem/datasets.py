@@ -6,22 +6,19 @@ import gzip
 import hashlib
 import importlib.resources
 import importlib.util
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO, TypeVar
 
-import joblib
 import pandas as pd
-import platformdirs
 import pyarrow.parquet as pq
-import rdkit
-from tqdm import tqdm
 
+from molvae.base.errors import MolvaeError
+from molvae.base.parallel import parallel
+from molvae.base.registry import Registry
+from molvae.chem.cache import cached
 from molvae.chem.molecules import canonical
-from molvae.errors import MolvaeError
-from molvae.registry import Registry
 
 Part = Literal["train", "validation", "test"]
 T = TypeVar("T")
@@ -189,40 +186,3 @@ def column_of(names: list[str], column: str, path: Path) -> str:
 def canonical_rows(chunk: list[str]) -> list[str | None]:
     """SMILES -> their canonical forms, None where there is none."""
     return [canonical(smiles) for smiles in chunk]
-
-
-def parallel(
-    work: Callable[[list[str]], list[T]], smiles: list[str], label: str, progress: bool
-) -> list[T]:
-    """Apply `work` to chunks of `smiles`, in processes where there is more than one chunk."""
-    chunks = [smiles[i : i + CHUNK] for i in range(0, len(smiles), CHUNK)]
-    if len(chunks) < 2:
-        return work(smiles)
-    # the processes of one training each come here, and share the cores
-    cores = max(1, joblib.cpu_count() // int(os.environ.get("WORLD_SIZE", "1")))
-    jobs = joblib.Parallel(cores, return_as="generator")(joblib.delayed(work)(c) for c in chunks)
-    with tqdm(total=len(smiles), desc=label, unit="mol", disable=not progress) as bar:
-        rows: list[T] = []
-        for chunk, part in zip(chunks, jobs, strict=True):
-            rows += part
-            bar.update(len(chunk))
-    return rows
-
-
-def cached(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Return the cached table `name`; compute and store it where it is missing or damaged."""
-    folder = Path(os.environ.get("MOLVAE_CACHE") or platformdirs.user_cache_dir("molvae"))
-    path = folder / f"{name}-rdkit{rdkit.__version__}.parquet"
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):
-        pass
-    table = compute()
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        table.to_parquet(partial)
-        partial.replace(path)
-    except OSError:  # a full or read-only disk costs the cache, not the result
-        partial.unlink(missing_ok=True)
-    return table

@@ -17,9 +17,11 @@ from typing import NamedTuple
 import pandas as pd
 from rdkit import Chem
 
-from molvae.chem.datasets import DataSet, cached, parallel, part_of
+from molvae.base.errors import MolvaeError
+from molvae.base.parallel import parallel
+from molvae.chem.cache import cached
+from molvae.chem.datasets import DataSet, part_of
 from molvae.chem.molecules import canonical
-from molvae.errors import MolvaeError
 
 CUTS = 3  # of a molecule, at most
 LEAST = 3  # heavy atoms on either side of a cut

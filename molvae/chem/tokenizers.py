@@ -14,9 +14,9 @@ import numpy as np
 import selfies
 from numpy.typing import NDArray
 
-from molvae.chem.datasets import parallel
-from molvae.errors import MolvaeError
-from molvae.registry import Registry
+from molvae.base.errors import MolvaeError
+from molvae.base.parallel import parallel
+from molvae.base.registry import Registry
 
 PAD, BOS, EOS = 0, 1, 2  # ids of padding, begin and end; the symbols follow
 SPECIAL = 3

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 VERBS = {
     "train": "learn a latent space from a data set",
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _module(verb: str) -> Any:
-    return importlib.import_module(f"molvae.cli.{verb.replace('-', '_')}")
+    return importlib.import_module(f"molvae.cli.verbs.{verb.replace('-', '_')}")
 
 
 def _one_line(error: Exception) -> str:

@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 if TYPE_CHECKING:
     from molvae.chem.pictures import PictureFormat
-    from molvae.stream import StreamConfig
+    from molvae.library.stream import StreamConfig
 
 STDOUT = "-"
 
@@ -123,7 +123,7 @@ def refuse_stream(args: argparse.Namespace) -> None:
 
 def stream_config(args: argparse.Namespace) -> StreamConfig:
     """The parsed options of `add_stream` -> how to run."""
-    from molvae.stream import StreamConfig
+    from molvae.library.stream import StreamConfig
 
     return StreamConfig(args.chunk, args.shard, progress=progress())
 
@@ -181,7 +181,7 @@ def emit(text: str, out: str = STDOUT) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    from molvae.files import write
+    from molvae.base.files import write
 
     if out != STDOUT:
         write(out, text)

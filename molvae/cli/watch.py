@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from molvae.chem.history import Iteration, Record
-    from molvae.chem.oracle import Oracle
     from molvae.latent.training import Progress
+    from molvae.oracles.history import Iteration, Record
+    from molvae.oracles.oracle import Oracle
 
 
 def is_worker() -> bool:

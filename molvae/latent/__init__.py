@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 PAD, BOS, EOS = 0, 1, 2
 

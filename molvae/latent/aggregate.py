@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.batches import Array, Table
 from molvae.latent.elbo import Bound
 from molvae.latent.fit import fit

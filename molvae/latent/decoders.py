@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from molvae.base.registry import Registry
 from molvae.latent import BOS, PAD, Example, Kind
 from molvae.latent.autoregressive import autoregress
 from molvae.latent.encoders import Symbols, quarter
-from molvae.registry import Registry
 
 decoders: Registry[type[nn.Module]] = Registry("decoder")
 

@@ -19,7 +19,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.gradients import Estimator, reparameterised
 
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from molvae.base.registry import Registry
 from molvae.latent import PAD, Example, Kind
-from molvae.registry import Registry
 
 encoders: Registry[type[nn.Module]] = Registry("encoder")
 

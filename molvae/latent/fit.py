@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.batches import Array, Table
 from molvae.latent.checkpoint import load_weights, read, write
 from molvae.latent.devices import Graphed, launched

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from molvae.errors import MolvaeError
-from molvae.registry import Registry
+from molvae.base.errors import MolvaeError
+from molvae.base.registry import Registry
 
 Integrand = Callable[[Tensor], Tensor]
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
+from molvae.base.registry import Registry
 from molvae.latent import PAD, Kind
-from molvae.registry import Registry
 
 likelihoods: Registry[type[nn.Module]] = Registry("likelihood")
 

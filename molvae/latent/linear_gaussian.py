@@ -15,7 +15,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 SMALLEST_NOISE = 1e-12  # share of the mean variance; with none, log p(x) has no maximum
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 # of the Newton-Schulz iteration: x -> a x + b x^3 + c x^5 takes every singular value towards 1
 COEFFICIENTS, STEPS = (3.4445, -4.7750, 2.0315), 5

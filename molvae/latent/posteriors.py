@@ -21,7 +21,7 @@ from zuko.distributions import NormalizingFlow
 from zuko.flows import MAF
 from zuko.transforms import ComposedTransform
 
-from molvae.registry import Registry
+from molvae.base.registry import Registry
 
 posteriors: Registry[type[nn.Module]] = Registry("posterior")
 

@@ -23,9 +23,9 @@ from zuko.flows import MAF
 from zuko.flows.continuous import FFJTransform
 from zuko.transforms import ComposedTransform
 
+from molvae.base.registry import Registry
 from molvae.latent import BOS, EOS, Example
 from molvae.latent.posteriors import start_near_identity
-from molvae.registry import Registry
 
 EXACT_UP_TO = 16  # dimensions: the exact trace of a Jacobian takes a pass for each
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}  # of following a path

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 from molvae.latent.decoders import decoders
 from molvae.latent.elbo import Bound, elbo
 from molvae.latent.encoders import encoders

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 OPTIMIZERS = ("muon", "adam")
 

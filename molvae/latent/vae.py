@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
+from molvae.base.registry import Registry
 from molvae.latent import Example
 from molvae.latent.decoders import decoders
 from molvae.latent.elbo import Bound, LatentModel, blurred_elbo, elbo
@@ -19,7 +20,6 @@ from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import Prior, priors
 from molvae.latent.properties import PropertyHead, WithProperties
-from molvae.registry import Registry
 
 
 @dataclass(frozen=True)

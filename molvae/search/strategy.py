@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkabl
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.registry import Registry
+from molvae.base.registry import Registry
 
 Floats: TypeAlias = NDArray[np.float64]
 Features: TypeAlias = NDArray[Any]

@@ -20,7 +20,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import expit
 from scipy.stats import norm, rankdata
 
-from molvae.errors import MolvaeError
+from molvae.base.errors import MolvaeError
 
 Split: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]  # sets (n, F), numbers (n, K)
 

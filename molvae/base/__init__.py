@@ -1,0 +1,1 @@
+"""What every room stands on: errors, registries, files, processes. Imports no other room."""

@@ -1,0 +1,30 @@
+"""Tables that take long to compute, kept on disk under a name and the version of RDKit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import platformdirs
+import rdkit
+
+
+def cached(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return the cached table `name`; compute and store it where it is missing or damaged."""
+    folder = Path(os.environ.get("MOLVAE_CACHE") or platformdirs.user_cache_dir("molvae"))
+    path = folder / f"{name}-rdkit{rdkit.__version__}.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):
+        pass
+    table = compute()
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(partial)
+        partial.replace(path)
+    except OSError:  # a full or read-only disk costs the cache, not the result
+        partial.unlink(missing_ok=True)
+    return table

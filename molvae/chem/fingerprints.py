@@ -1,0 +1,83 @@
+"""What a surrogate may see of a molecule itself: its parts, and numbers that describe it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit.Chem import Mol
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula, Properties
+from rdkit.DataStructs import TanimotoSimilarity
+
+from molvae.chem.molecules import parse, remembered
+
+BITS = 4_096
+DESCRIPTORS = (
+    "CrippenClogP",
+    "CrippenMR",
+    "tpsa",
+    "NumHBD",
+    "NumHBA",
+    "NumRotatableBonds",
+    "NumRings",
+    "NumAromaticRings",
+    "NumAliphaticRings",
+    "NumBridgeheadAtoms",
+    "NumSpiroAtoms",
+    "NumAtomStereoCenters",
+    "FractionCSP3",
+)
+ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
+FORMULA = re.compile(r"([A-Z][a-z]?)(\d*)")  # as in C10H13ClN2O+, its charge left out
+NUMBERS = len(DESCRIPTORS) + len(ELEMENTS)
+FEATURES = np.dtype([("parts", np.uint8, BITS // 8), ("numbers", np.float32, NUMBERS)])
+
+
+class MoleculeFeatures:
+    """Circular fingerprints of radius 2, and numbers; each molecule's are computed once.
+
+    A part that occurs 2, 4 or 8 times sets further bits, so that Tanimoto similarity of the bits
+    is close to that of the counts. The numbers are RDKit's descriptors and the atoms of each
+    element: many objectives are functions of such, which a fingerprint tells only roughly.
+    """
+
+    def __init__(self) -> None:
+        self._generator = GetMorganGenerator(radius=2, fpSize=BITS, countSimulation=True)
+        self._descriptors = Properties(DESCRIPTORS)
+        self._known: dict[str, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}  # packed bits
+
+    def __call__(self, smiles: Sequence[str]) -> NDArray[Any]:
+        """Valid SMILES (n) -> features (n,): packed `parts` (n, BITS / 8), `numbers` (n, K)."""
+        for name in smiles:
+            if name not in self._known and (mol := remembered(name)) is not None:
+                self._known[name] = self._of(mol)
+        found = np.empty(len(smiles), dtype=FEATURES)
+        if smiles:
+            parts, numbers = zip(*(self._known[name] for name in smiles), strict=True)
+            found["parts"], found["numbers"] = parts, np.nan_to_num(numbers)
+        return found
+
+    def _of(self, mol: Mol) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        formula = dict(FORMULA.findall(CalcMolFormula(mol)))
+        atoms = [int(formula.get(element, "0") or 1) for element in ELEMENTS]
+        numbers = np.array([*self._descriptors.ComputeProperties(mol), *atoms], dtype=np.float32)
+        return np.packbits(self._generator.GetFingerprintAsNumPy(mol)), numbers
+
+
+def similarities(smiles: Sequence[str], reference: str) -> list[float]:
+    """Strings and a valid reference SMILES -> Tanimoto similarity to it, 0 to 1; invalid is NaN.
+
+    Morgan fingerprints of radius 2 with 2048 bits.
+    """
+    generator = GetMorganGenerator(radius=2, fpSize=2048)
+    target = generator.GetFingerprint(parse(reference))
+    found = []
+    for mol in map(parse, smiles):
+        fingerprint = None if mol is None else generator.GetFingerprint(mol)
+        found.append(math.nan if fingerprint is None else TanimotoSimilarity(fingerprint, target))
+    return found

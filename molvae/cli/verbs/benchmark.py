@@ -1,0 +1,103 @@
+"""`molvae benchmark`: searches on all tasks of a suite, beside published results.
+
+The folder holds a history of every run (all its evaluations), a row of figures for each finished
+one, and results.csv, all rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from molvae.cli import options
+
+LINE = (
+    "{task:<25} {strategy:<14} seed {seed}: AUC top-10 {auc_top_10:.3f}, best {top_1:.3f}, "
+    "{minutes:.1f} min beside the oracle"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae benchmark`."""
+    from molvae.loop.rounds import GENETIC
+    from molvae.oracles.suites import SUITES
+    from molvae.search.strategies import strategies
+
+    parser.add_argument("--suite", choices=list(SUITES), default="pmo")
+    parser.add_argument(
+        "--tasks", nargs="+", default=argparse.SUPPRESS, help="some of them (default: all)"
+    )
+    parser.add_argument(
+        "--strategy",
+        nargs="+",
+        choices=[*strategies, GENETIC],
+        default=["neighbourhood"],
+        metavar="NAME",
+        help="see 'molvae list strategies'",
+    )
+    parser.add_argument(
+        "--seeds", type=options.whole_number, default=1, help="runs of each, 0 to N-1"
+    )
+    parser.add_argument("--budget", type=options.whole_number, default=10_000, help="of each run")
+    parser.add_argument("--model", default="zinc", help="shipped model, or a .safetensors file")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder")
+    parser.add_argument(
+        "--shard", type=options.shard, default="1/1", metavar="i/n", help="every n-th run only"
+    )
+    parser.add_argument(
+        "--heavy-atoms",
+        type=int,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        default=argparse.SUPPRESS,
+        help="size of admissible molecules (default: any, as the published results have it)",
+    )
+    parser.add_argument("--adapt", action="store_true", help="as of 'molvae optimize'")
+    parser.add_argument("--jobs", type=options.whole_number, default=1, help="evaluations at once")
+    options.add_backend(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run what is missing, print a line for each run and the table."""
+    from molvae.base.files import agree
+    from molvae.chem.datasets import load
+    from molvae.library.bulk import identified
+    from molvae.model.adaptation import adapted
+    from molvae.model.molvae import MolVAE
+    from molvae.oracles.evaluation import Effort
+    from molvae.reports.benchmark import BenchmarkConfig, benchmark, comparison
+
+    sizes = getattr(args, "heavy_atoms", None)
+    config = BenchmarkConfig(
+        args.suite,
+        tuple(getattr(args, "tasks", ())),
+        tuple(args.strategy),
+        args.seeds,
+        args.budget,
+        args.shard,
+        sizes and (sizes[0], sizes[1]),
+    )
+    model = MolVAE.load(args.model)
+    args.out.mkdir(parents=True, exist_ok=True)
+    settings = {"model": identified(args.model)[1], "adapt": args.adapt, "heavy_atoms": sizes}
+    agree(args.out / "settings.json", settings)
+    start = load(model.summary["data"], progress=options.progress()).split("train")
+
+    with (
+        options.engine(args),
+        tqdm(total=len(config.runs()), unit="run", disable=not options.progress()) as bar,
+    ):
+
+        def finished(row: dict[str, Any]) -> None:
+            tqdm.write(LINE.format(**row, minutes=row["search_seconds"] / 60))
+            bar.update()
+
+        effort, adapt = Effort(jobs=args.jobs), adapted if args.adapt else None
+        rows = benchmark(model, start, args.out, config, effort, finished, adapt)
+    print(f"\nAUC top-10, {args.budget} evaluations, mean over seeds")
+    table = comparison(rows, args.suite, args.budget)
+    print(table.to_string(float_format="{:.3f}".format, na_rep="-"))
+    print(f"all figures: {args.out / 'results.csv'}")

@@ -1,0 +1,53 @@
+"""`molvae decode`: latent points in, SMILES out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from molvae.cli import options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae decode`."""
+    parser.add_argument(
+        "latents",
+        help="what 'molvae encode' wrote: .npz, .csv, or a folder of Parquet; - for CSV on stdin",
+    )
+    options.add_model(parser)
+    options.add_beam(parser)
+    parser.add_argument(
+        "--out",
+        default="-",
+        help=".csv, or a FOLDER of Parquet, of columns smiles, valid, a row for each of the input; "
+        "- prints CSV",
+    )
+    options.add_stream(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Decode every latent point and say how many strings are valid."""
+    import pandas as pd
+
+    from molvae.chem.molecules import canonical
+    from molvae.library import bulk
+    from molvae.library.latents import read_latents
+    from molvae.model.molvae import MolVAE
+
+    source = sys.stdin if args.latents == "-" else args.latents
+    if options.is_folder(args.out):
+        with options.engine(args):
+            config = options.stream_config(args)
+            tally = bulk.decode(source, args.model, Path(args.out), config, args.beam)
+        options.note(f"{tally.rows} points decoded: {tally.good} valid")
+        return
+    options.refuse_stream(args)
+    if args.out != "-":
+        options.suffix(args.out, ".csv")
+    z = read_latents(source)
+    strings = bulk.decode_rows(MolVAE.load(args.model), z, args.beam, options.progress())
+    valid = [s is not None and canonical(s) is not None for s in strings]
+    table = pd.DataFrame({"smiles": strings, "valid": valid})
+    options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)
+    options.note(f"{len(strings)} points decoded: {sum(valid)} valid")

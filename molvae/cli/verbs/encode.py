@@ -1,0 +1,146 @@
+"""`molvae encode`: SMILES in, latent points out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from molvae.cli import options
+
+FILE_SUFFIXES = (".smi", ".txt", ".gz", ".csv", ".parquet")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae encode`."""
+    parser.add_argument(
+        "smiles",
+        nargs="+",
+        metavar="SMILES",
+        help="SMILES; a FILE or FILE:COLUMN (.smi, .txt, .csv, also .gz; .parquet, or a folder of "
+        "it); - for stdin",
+    )
+    options.add_model(parser)
+    parser.add_argument(
+        "--out",
+        default="-",
+        help=".npz or .csv of the rows that can be encoded; a FOLDER of Parquet (columns smiles, "
+        "z0, z1, ..., reason), where the others keep their place with null latents and a reason; "
+        "- prints CSV",
+    )
+    parser.add_argument(
+        "--properties",
+        action="store_true",
+        help="also the properties that the model predicts, as columns before the latents",
+    )
+    parser.add_argument(
+        "--refine",
+        type=options.count,
+        default=8,
+        metavar="STEPS",
+        help="a posterior mean that does not decode greedily to its molecule is moved by up to so "
+        "many steps until it does (%(default)s); 0 keeps the means, several times as fast",
+    )
+    options.add_stream(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Encode every row that can be encoded, name the others, store or print the latents."""
+    if options.is_folder(args.out):
+        _stream(args)
+        return
+    from molvae.base.errors import MolvaeError
+    from molvae.base.files import write
+    from molvae.library.bulk import predicted, read
+    from molvae.library.latents import latents_csv, latents_npz
+    from molvae.model.molvae import MolVAE
+
+    options.refuse_stream(args)
+    kind = ".csv" if args.out == "-" else options.suffix(args.out, ".npz", ".csv")
+    rows = [smiles for given in args.smiles for smiles in _read(given)]
+    model = MolVAE.load(args.model)
+    usable, found = [], []
+    for number, smiles in enumerate(rows, start=1):
+        ids, reason = read(model, smiles)
+        if ids is None:
+            options.note(f"row {number} left out: {reason}")
+        else:
+            usable.append(smiles)
+            found.append(ids)
+    if not usable:
+        raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
+    z = model.encode_ids(found, options.progress(), args.refine).numpy()
+    y = predicted(model, z) if args.properties else None
+    if kind == ".npz":
+        write(args.out, latents_npz(usable, z, y))
+    else:
+        options.emit(latents_csv(usable, z, y), args.out)
+    if args.out != "-" or len(usable) < len(rows):
+        options.note(f"{len(usable)} of {len(rows)} rows encoded")
+
+
+def _stream(args: argparse.Namespace) -> None:
+    from molvae.base.errors import MolvaeError
+    from molvae.library.bulk import encode
+
+    config = options.stream_config(args)
+    inputs, totals = zip(*map(_described, args.smiles), strict=True)
+    total = None if None in totals else sum(totals)
+    rows = chain.from_iterable(map(_read, args.smiles))
+    with options.engine(args):
+        tally = encode(
+            rows,
+            args.model,
+            Path(args.out),
+            config,
+            list(inputs),
+            total,
+            args.properties,
+            args.refine,
+        )
+    if tally.good == 0 and config.shard == (1, 1):
+        raise MolvaeError(f"none of the {tally.rows} rows can be encoded")
+    why = "" if tally.good == tally.rows else "; the column `reason` says why not"
+    options.note(f"{tally.good} of {tally.rows} rows encoded{why}")
+
+
+def _described(given: str) -> tuple[object, int | None]:
+    """An argument -> what tells it from another one, and its rows where that is known."""
+    from molvae.library.latents import identity, parquet_rows
+
+    path = _path(given)
+    if path is None:
+        return given, None if given == "-" else 1
+    return [identity(path), given[len(path) :]], parquet_rows(path)
+
+
+def _path(given: str) -> str | None:
+    """An argument -> the file or folder that it means, or None: it is SMILES, or stdin."""
+    file = given.rpartition(":")[0]
+    for path in (given, file):
+        if os.path.isfile(path) or (os.path.isdir(path) and any(Path(path).glob("*.parquet"))):
+            return path
+    return given if given.endswith(FILE_SUFFIXES) or file.endswith(FILE_SUFFIXES) else None
+
+
+def _read(given: str) -> Iterator[str]:
+    """An argument -> its rows of SMILES, without the names of molecules."""
+    from molvae.chem.datasets import iter_smiles
+    from molvae.library.latents import parquet_files
+
+    path = _path(given)
+    if given == "-":
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        rows = iter_smiles(sys.stdin)
+    elif path is None:
+        rows = iter([given])
+    elif os.path.isdir(path):
+        parts = parquet_files(path)
+        rows = chain.from_iterable(iter_smiles(f"{part}{given[len(path) :]}") for part in parts)
+    else:
+        rows = iter_smiles(given)
+    for row in rows:
+        yield row.split(maxsplit=1)[0] if row.strip() else ""

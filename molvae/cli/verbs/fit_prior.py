@@ -1,0 +1,75 @@
+"""`molvae fit-prior`: give a model a prior that is fitted to the latent points of molecules."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from molvae.cli import options
+from molvae.cli.watch import Watch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae fit-prior`."""
+    parser.add_argument("model", metavar="MODEL", help="shipped model, or a .safetensors file")
+    parser.add_argument("--prior", default="flow-matching", help="see 'molvae list priors'")
+    parser.add_argument(
+        "--data",
+        default=argparse.SUPPRESS,
+        help="data set, FILE or FILE:COLUMN (default: what the model was trained on)",
+    )
+    parser.add_argument(
+        "--molecules", type=options.whole_number, default=50_000, help="to fit to, at most"
+    )
+    parser.add_argument("--epochs", type=float, default=20.0, help="passes over their points")
+    parser.add_argument(
+        "--minutes", type=float, default=argparse.SUPPRESS, help="fit for this long instead"
+    )
+    options.add_seed(parser)
+    parser.add_argument(
+        "--out", default=argparse.SUPPRESS, help="where the model goes (default: MODEL itself)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, save, and say what the new prior is worth; return the exit code."""
+    from molvae.base.errors import MolvaeError
+    from molvae.chem.datasets import load
+    from molvae.latent.training import FitConfig
+    from molvae.model.molvae import MolVAE
+    from molvae.model.storage import shipped
+
+    out = getattr(args, "out", args.model)
+    if out in shipped():
+        raise MolvaeError(f"{out} is a shipped model: say with --out where the new one goes")
+    options.suffix(out, ".safetensors")
+    model = MolVAE.load(args.model)
+    source = getattr(args, "data", None) or model.summary.get("data")
+    if not source:
+        raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
+    data = load(source, progress=options.progress())
+    train, held_out = data.split("train"), data.split("validation")
+    with Watch() as watch:
+        fitted = model.fit_prior(
+            args.prior,
+            train[: args.molecules],
+            held_out[: max(1, args.molecules // 10)],
+            FitConfig(
+                epochs=args.epochs,
+                minutes=getattr(args, "minutes", None),
+                batch=512,
+                learning_rate=1e-3,
+                seed=args.seed,
+            ),
+            observe=watch,
+            progress=options.progress(),
+        )
+    if watch.signal:
+        print(f"stopped; {out} is as it was", file=sys.stderr)
+        return 128 + watch.signal
+    model.save(out)
+    print(
+        f"log p(z) of held-out molecules: {fitted.after:.2f} nats under the prior {args.prior!r}, "
+        f"{fitted.before:.2f} under the one before\nmodel: {out}"
+    )
+    return 0

@@ -1,0 +1,74 @@
+"""`molvae interpolate`: what lies between two molecules, or on the way up a property."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from molvae.cli import options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae interpolate`."""
+    parser.add_argument("start", metavar="A", help="SMILES to begin with")
+    parser.add_argument("end", metavar="B", nargs="?", help="SMILES to end with")
+    parser.add_argument(
+        "--along",
+        metavar="PROPERTY",
+        default=argparse.SUPPRESS,
+        help="instead of B: walk up the gradient of what the model predicts, such as QED, or down "
+        "with --along=-SAS",
+    )
+    parser.add_argument(
+        "--distance", type=float, default=6.0, help="length of that walk in latent space"
+    )
+    options.add_model(parser)
+    parser.add_argument(
+        "--steps", type=options.whole_number, default=9, help="points on the way, ends included"
+    )
+    parser.add_argument(
+        "--out", default=argparse.SUPPRESS, help="also store it: .png, .svg or .csv"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table of the way, and store it as a table or a picture where asked to."""
+    from molvae.base.errors import MolvaeError
+    from molvae.base.files import write
+    from molvae.model.exploration import line, walk
+    from molvae.model.molvae import MolVAE
+
+    out = getattr(args, "out", "")
+    kind = options.suffix(out, ".png", ".svg", ".csv") if out else ""
+    along = getattr(args, "along", None)
+    if (args.end is None) == (along is None):
+        raise MolvaeError("give a second SMILES to end with, or --along PROPERTY")
+    model = MolVAE.load(args.model)
+    if along is None:
+        table = line(model, args.start, args.end, args.steps)
+    else:
+        table = walk(model, args.start, along, args.distance, args.steps)
+    shown = table.assign(valid=table["valid"].map({True: "yes", False: "no"}))
+    options.emit(shown.to_string(index=False, float_format="%.2f", na_rep="-") + "\n")
+    if kind == ".csv":
+        options.emit(table.to_csv(index=False, lineterminator="\n"), out)
+    elif kind:
+        write(out, _picture(table, out))
+
+
+def _picture(table: pd.DataFrame, out: str) -> bytes:
+    from molvae.chem.pictures import molecule_grid
+
+    if "t" in table:
+        legends = [f"t = {t:.2f}" for t in table["t"]]
+        ends = [0, len(table) - 1]
+    else:
+        legends = [f"distance {d:.1f}" for d in table["distance"]]
+        ends = [0]
+    columns = min(len(table), 5)
+    return molecule_grid(
+        list(table["smiles"]), legends, columns, options.picture_format(out), highlighted=ends
+    )

@@ -1,0 +1,65 @@
+"""`molvae list`: every name that an option accepts."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping
+
+REGISTRIES = {
+    "models": "",  # files, not a registry
+    "data": "molvae.chem.datasets:datasets",
+    "objectives": "molvae.oracles.objectives:objectives",
+    "strategies": "molvae.search.strategies:strategies",
+    "tokenizers": "molvae.chem.tokenizers:tokenizers",
+    "encoders": "molvae.latent.encoders:encoders",
+    "decoders": "molvae.latent.decoders:decoders",
+    "posteriors": "molvae.latent.posteriors:posteriors",
+    "priors": "molvae.latent.priors:priors",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae list`."""
+    parser.add_argument(
+        "kind",
+        nargs="?",
+        default="all",
+        choices=["all", *REGISTRIES],
+        metavar="KIND",
+        help=f"one of {', '.join(REGISTRIES)}",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print each registry with a line for each name."""
+    for kind in REGISTRIES if args.kind == "all" else [args.kind]:
+        entries = _entries(kind)
+        width = max(map(len, entries), default=0)
+        print(kind)
+        for name, description in entries.items():
+            print(f"  {name:{width}}  {description}".rstrip())
+        if not entries:
+            print("  (none)")
+
+
+def _entries(kind: str) -> dict[str, str]:
+    if kind == "models":
+        from molvae.model.storage import shipped
+
+        return {name: str(path) for name, path in shipped().items()}
+    module, _, attribute = REGISTRIES[kind].partition(":")
+    registry: Mapping[str, object] = getattr(importlib.import_module(module), attribute)
+    entries = dict(registry)
+    if kind == "strategies":
+        from molvae.loop.genetic import GeneticSearch
+        from molvae.loop.rounds import GENETIC
+
+        entries[GENETIC] = GeneticSearch
+    return {name: _first_line(entry) for name, entry in entries.items()}
+
+
+def _first_line(entry: object) -> str:
+    """An entry's own description, else the first line of its docstring."""
+    text = getattr(entry, "description", None) or entry.__doc__ or ""
+    return str(text).strip().partition("\n")[0]

@@ -1,0 +1,58 @@
+"""`molvae neighbors`: a picture of what the surroundings of a molecule decode to."""
+
+from __future__ import annotations
+
+import argparse
+
+from molvae.cli import options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae neighbors`."""
+    parser.add_argument("smiles", metavar="SMILES", help="the molecule in the middle")
+    options.add_model(parser)
+    parser.add_argument(
+        "--radius", type=float, default=6.0, help="latent distance from the middle to the edge"
+    )
+    parser.add_argument(
+        "--grid", type=options.whole_number, default=7, help="points along an edge, odd"
+    )
+    parser.add_argument(
+        "--along",
+        metavar="PROPERTY",
+        default=argparse.SUPPRESS,
+        help="what the model predicts, such as QED: it grows to the right",
+    )
+    options.add_seed(parser)
+    parser.add_argument("--out", default="neighbors.png", help=".png or .svg")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw the neighbourhood and say what it consists of."""
+    from molvae.base.files import write
+    from molvae.chem.molecules import canonical
+    from molvae.chem.pictures import molecule_grid
+    from molvae.model.exploration import plane
+    from molvae.model.molvae import MolVAE
+
+    picture = options.picture_format(args.out)
+    model = MolVAE.load(args.model)
+    table = plane(
+        model, args.smiles, args.radius, args.grid, args.seed, getattr(args, "along", None)
+    )
+    given = canonical(args.smiles)
+    forms = [canonical(s) for s in table["smiles"]]
+    middle = len(forms) // 2
+    same = [i for i, form in enumerate(forms) if form == given]
+    legends = [f"distance {d:.1f}" for d in table["distance"]]
+    for i in same:
+        legends[i] += ": the same"
+    legends[middle] = "the molecule given"
+    cells = list(table["smiles"])
+    cells[middle] = args.smiles
+    content = molecule_grid(cells, legends, args.grid, picture, highlighted={middle, *same})
+    write(args.out, content)
+    back = "to itself" if middle in same else f"to {table['smiles'][middle]}"
+    different = len({form for form in forms if form is not None})
+    print(f"{args.out}: {len(forms)} points, {table['valid'].sum()} valid, {different} different")
+    print(f"{args.smiles} decodes {back}; {len(same)} points decode to it (coloured)")

@@ -1,0 +1,105 @@
+"""`molvae report`: the statistics table of a model, its samples, its held-out reconstruction."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from molvae.cli import options
+
+if TYPE_CHECKING:
+    from molvae.reports.model_report import Report
+
+GREEDY = "the likeliest token at each step, unchecked"
+MEANS = "the same from posterior means, as the encoder gives them"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae report`."""
+    parser.add_argument(
+        "model", nargs="?", default="zinc", metavar="MODEL", help="shipped model, or its file"
+    )
+    parser.add_argument(
+        "--data",
+        default=argparse.SUPPRESS,
+        help="data set, FILE or FILE:COLUMN (default: what the model was trained on)",
+    )
+    parser.add_argument(
+        "--molecules",
+        type=options.whole_number,
+        default=5_000,
+        help="from the data set, from the GA and from the test split, each at most",
+    )
+    parser.add_argument(
+        "--samples", type=options.whole_number, default=5_000, help="strings drawn from the model"
+    )
+    options.add_seed(parser)
+    parser.add_argument("--out", default="runs/report-{model}", help="folder for the results")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print, and store report.json and properties.png."""
+    import json
+
+    from molvae.base.errors import MolvaeError
+    from molvae.base.files import write
+    from molvae.chem.datasets import load
+    from molvae.model.molvae import MolVAE
+    from molvae.reports.model_report import ReportConfig, measure
+    from molvae.reports.plots import property_distributions
+
+    model = MolVAE.load(args.model)
+    source = getattr(args, "data", None) or model.summary.get("data")
+    if not source:
+        raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
+    watched = options.progress()
+    data = load(source, progress=watched)
+    config = ReportConfig(args.molecules, args.samples, args.seed)
+    report = measure(model, data, config, progress=watched)
+    folder = Path(args.out.replace("{model}", Path(args.model).stem))
+    figures = {"model": args.model, **report.to_json()}
+    write(folder / "report.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
+    write(folder / "properties.png", property_distributions(report.sets))
+    print(f"{args.model} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
+    print(report.table.to_string(index=False))
+    print("\n" + "\n".join(_lines(report)))
+    print(f"\n{folder / 'report.json'}, {folder / 'properties.png'}")
+
+
+def _lines(report: Report) -> list[str]:
+    found, held_out = report.samples, report.held_out
+    rows = [
+        ("validity", f"{found.validity:.1%}", f"of {found.drawn} strings from the prior"),
+        ("uniqueness", f"{found.uniqueness:.1%}", f"of {found.valid} valid strings"),
+        ("novelty", f"{found.novelty:.1%}", f"of {found.unique} different, not in training data"),
+        ("validity, greedy", f"{report.validity_greedy:.1%}", GREEDY),
+    ]
+    if held_out:
+        where = f"of {held_out['molecules']:.0f} held-out molecules"
+        rows += [
+            ("exact reconstruction", f"{held_out['exact_reconstruction']:.1%}", where),
+            ("exact, greedy", f"{held_out['exact_reconstruction_greedy']:.1%}", GREEDY),
+            ("exact, means", f"{held_out['exact_reconstruction_means']:.1%}", MEANS),
+            ("token accuracy", f"{held_out['token_accuracy']:.2%}", "teacher-forced"),
+            ("local validity", f"{held_out['local_validity']:.1%}", "0.5 sd away from them"),
+            ("local, greedy", f"{held_out['local_validity_greedy']:.1%}", GREEDY),
+            ("midpoint validity", f"{held_out['midpoint_validity']:.1%}", "halfway between pairs"),
+            ("midpoint, greedy", f"{held_out['midpoint_validity_greedy']:.1%}", GREEDY),
+        ]
+        rows += [
+            (f"{key.removeprefix('r2_')} R2", f"{value:.3f}", "predicted from latent points")
+            for key, value in held_out.items()
+            if key.startswith("r2_")
+        ]
+        rows += [
+            (name, f"{held_out[key]:.2f}", "nats per molecule")
+            for name, key in (
+                ("reconstruction", "reconstruction_nats"),
+                ("KL", "kl_nats"),
+                ("ELBO", "elbo_nats"),
+            )
+        ]
+    if report.not_encodable or not held_out:
+        rows.append(("not encodable", str(report.not_encodable), "test molecules left out"))
+    return [f"{name:<21}{value:>8}  {base}" for name, value, base in rows]

@@ -1,0 +1,96 @@
+"""`molvae sample`: strings decoded from random points of the prior."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from molvae.cli import options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `molvae sample`."""
+    options.add_model(parser)
+    parser.add_argument("-n", "--number", type=options.whole_number, default=100, help="how many")
+    parser.add_argument(
+        "--valid", action="store_true", help="draw on until -n different valid molecules are found"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="0: likeliest token, 1: tokens are drawn"
+    )
+    options.add_beam(parser)
+    parser.add_argument(
+        "--prior",
+        choices=["own", "standard"],
+        default="own",
+        help="the model's own prior, or the standard normal that its training assumed",
+    )
+    options.add_seed(parser)
+    parser.add_argument(
+        "--out",
+        default="-",
+        help=".csv; .smi for the valid ones only; a FOLDER of Parquet (columns smiles, valid), "
+        "where a seed draws other molecules than in a file; - is the terminal",
+    )
+    options.add_stream(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print or store what the model draws, and say how much of it is valid."""
+    from molvae.base.errors import MolvaeError
+
+    if not 0 <= args.temperature < float("inf"):
+        raise MolvaeError(f"the temperature must be 0 or more, not {args.temperature}")
+    if options.is_folder(args.out):
+        _stream(args)
+    else:
+        options.refuse_stream(args)
+        _collect(args)
+
+
+def _stream(args: argparse.Namespace) -> None:
+    from molvae.base.errors import MolvaeError
+    from molvae.library.bulk import sample
+
+    if args.valid:
+        raise MolvaeError("--valid needs a file; a folder's column `valid` tells them apart")
+    config, folder = options.stream_config(args), Path(args.out)
+    with options.engine(args):
+        tally = sample(args.number, args.model, folder, config, args.seed, **_drawing(args))
+    options.note(f"{tally.rows} strings drawn: {tally.good} valid")
+
+
+def _collect(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from molvae.chem.molecules import canonical
+    from molvae.model.exploration import new_molecules
+    from molvae.model.molvae import MolVAE
+
+    kind = ".csv" if args.out == "-" else options.suffix(args.out, ".csv", ".smi")
+    model = MolVAE.load(args.model)
+    draw = {"seed": args.seed, "progress": options.progress(), **_drawing(args)}
+    if args.valid:
+        strings, drawn = new_molecules(model, args.number, **draw)
+    else:
+        strings, drawn = model.sample(args.number, **draw), args.number
+    forms = [canonical(s) for s in strings]
+    table = pd.DataFrame({"smiles": strings, "valid": [form is not None for form in forms]})
+    if kind == ".smi":
+        options.emit("".join(f"{s}\n" for s in table["smiles"][table["valid"]]), args.out)
+    else:
+        options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)
+    different = len({form for form in forms if form is not None})
+    if args.valid:
+        options.note(f"{drawn} strings drawn for {different} different valid molecules")
+        if different < args.number:
+            options.note(f"gave up before {args.number}: the model yields too few new ones")
+    else:
+        options.note(f"{drawn} strings drawn: {table['valid'].sum()} valid, {different} different")
+
+
+def _drawing(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that say how strings are drawn."""
+    standard = args.prior == "standard"
+    return {"temperature": args.temperature, "beam": args.beam, "standard": standard}

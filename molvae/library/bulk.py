@@ -1,0 +1,212 @@
+"""Encode, decode and sample libraries larger than memory: a stream in, a folder of Parquet out.
+
+How the parts are made, shared among machines and resumed is in `molvae.library.stream`. Every
+worker must see the model's file and the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.molecules import canonical
+from molvae.latent.refine import STEPS
+from molvae.library.latents import Latents, identity, iter_latents, parquet_rows
+from molvae.library.stream import StreamConfig, Tally, run
+from molvae.model.decoding import BEAM
+from molvae.model.molvae import MolVAE
+from molvae.model.storage import shipped
+
+_RANDOM = threading.Lock()  # the prior draws from torch's one generator; an engine may run threads
+
+
+def encode(
+    smiles: Iterable[str],
+    model: str | Path,
+    folder: Path,
+    config: StreamConfig | None = None,
+    origin: object = None,
+    total: int | None = None,
+    properties: bool = False,
+    refine: int = STEPS,
+) -> Tally:
+    """SMILES -> parts of columns smiles, z0, z1, ... (float32), reason.
+
+    A row that cannot be encoded keeps its place, with null latents and the reason; elsewhere the
+    reason is null.
+
+    Args:
+        smiles: any iterable, such as `chem.datasets.iter_smiles(file)`; never held whole.
+        model: name of a shipped model, or a .safetensors file.
+        folder: where the parts go; made where it is missing.
+        config: how the stream is cut and run.
+        origin: what names the input (JSON values); a folder made from another one is refused.
+        total: rows of the whole input, where known, for the progress bar.
+        properties: also what the model predicts, as columns predicted_logP and so on.
+        refine: steps from a posterior mean at most, as in `MolVAE.encode`.
+
+    Raises:
+        MolvaeError: no such model; a folder that holds something else, or was made with other
+            settings or from other rows; an input that cannot be read; a process that died.
+    """
+    config = config or StreamConfig()
+    weights, digest = identified(model)
+    settings = {"verb": "encode", "model": digest, "input": origin, "chunk": config.chunk}
+    settings |= {"properties": properties, "refine": refine}
+    rows = iter(smiles)
+    chunks = iter(lambda: list(islice(rows, config.chunk)), [])
+    work = partial(_encode, weights, digest, properties, refine)
+    return run(chunks, work, folder, settings, config, total)
+
+
+def decode(
+    source: str | Path | IO[str],
+    model: str | Path,
+    folder: Path,
+    config: StreamConfig | None = None,
+    beam: int = BEAM,
+) -> Tally:
+    """Latents, as in `files.iter_latents` -> parts of columns smiles, valid, one row a point.
+
+    A row without latents gives a null SMILES. `beam` as in `MolVAE.decode`. All else, errors
+    included, as in `encode`.
+    """
+    config = config or StreamConfig()
+    weights, digest = identified(model)
+    origin: object = "-"
+    total = None
+    if isinstance(source, str | Path):
+        origin, total = identity(source), parquet_rows(source)
+    settings = {"verb": "decode", "model": digest, "input": origin, "chunk": config.chunk}
+    settings["beam"] = beam
+    chunks = iter_latents(source, config.chunk)
+    return run(chunks, partial(_decode, weights, digest, beam), folder, settings, config, total)
+
+
+def sample(
+    number: int,
+    model: str | Path,
+    folder: Path,
+    config: StreamConfig | None = None,
+    seed: int = 0,
+    temperature: float = 0.0,
+    beam: int = BEAM,
+    standard: bool = False,
+) -> Tally:
+    """Strings decoded from `number` points of the prior -> parts of columns smiles, valid.
+
+    Chunk i is drawn with a seed made of (seed, i), so the strings do not depend on the shards; they
+    are others than those of `MolVAE.sample`. Errors as in `encode`.
+    """
+    config = config or StreamConfig()
+    weights, digest = identified(model)
+    settings = {"verb": "sample", "model": digest, "number": number, "chunk": config.chunk}
+    drawing = {"temperature": temperature, "beam": beam, "standard": standard}
+    settings |= {"seed": seed, **drawing}
+    step = config.chunk
+    chunks = (range(start, min(start + step, number)) for start in range(0, number, step))
+    work = partial(_sample, weights, digest, seed, drawing)
+    return run(chunks, work, folder, settings, config, number)
+
+
+def read(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[None, str]:
+    """A string -> its `MolVAE.ids` and None, or None and why it cannot be encoded, in one line."""
+    if not smiles:
+        return None, "it is empty"
+    try:
+        return model.ids(smiles), None
+    except MolvaeError as error:
+        return None, str(error)
+
+
+def predicted(model: MolVAE, z: Latents) -> pd.DataFrame:
+    """Latents (n, D) -> the properties that the model predicts, columns predicted_logP and so on.
+
+    Raises:
+        MolvaeError: it predicts none.
+    """
+    return model.properties(z).add_prefix("predicted_")
+
+
+def decode_rows(
+    model: MolVAE, z: Latents, beam: int = BEAM, progress: bool = False
+) -> list[str | None]:
+    """Latents (n, D), a row of NaN where there are none -> strings, None for such a row."""
+    there = np.asarray(np.isfinite(z).any(axis=1))
+    strings = iter(model.decode(z[there], progress=progress, beam=beam))
+    return [next(strings) if row else None for row in there.tolist()]
+
+
+def identified(model: str | Path) -> tuple[Path, str]:
+    """A model's name or file -> its file and a digest of the content."""
+    MolVAE.load(model)  # whatever is wrong with it is said before the work begins
+    path = shipped().get(str(model), Path(model)).resolve()
+    return path, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _model(weights: Path, digest: str) -> MolVAE:
+    """Load a model once a process; `digest` tells a file that has been replaced since."""
+    return MolVAE.load(weights)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: processes share the machine, and sums come out the same."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _encode(
+    weights: Path, digest: str, properties: bool, refine: int, part: int, smiles: list[str]
+) -> tuple[pa.Table, int]:
+    model = _model(weights, digest)
+    found, reasons = zip(*(read(model, s) for s in smiles), strict=True)
+    usable = [ids for ids in found if ids is not None]
+    left_out = np.array([ids is None for ids in found])
+    z = np.full((len(smiles), model.latent), np.nan, dtype=np.float32)
+    with _one_thread():
+        z[~left_out] = model.encode_ids(usable, refine=refine).numpy()
+    columns = {f"z{axis}": pa.array(z[:, axis], mask=left_out) for axis in range(model.latent)}
+    if properties:
+        y = predicted(model, np.nan_to_num(z))
+        columns = {str(n): pa.array(y[n], mask=left_out) for n in y} | columns
+    table = {"smiles": smiles, **columns, "reason": pa.array(reasons, pa.string())}
+    return pa.table(table), len(usable)
+
+
+def _decode(weights: Path, digest: str, beam: int, part: int, z: Latents) -> tuple[pa.Table, int]:
+    with _one_thread():
+        return _strings(decode_rows(_model(weights, digest), z, beam))
+
+
+def _sample(
+    weights: Path, digest: str, seed: int, drawing: dict[str, Any], part: int, rows: Sequence[int]
+) -> tuple[pa.Table, int]:
+    model = _model(weights, digest)
+    own = int(np.random.SeedSequence((seed, part)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    with _one_thread():
+        with _RANDOM:
+            z = model.sample_latents(len(rows), own, drawing["standard"])
+        return _strings(model.decode(z, drawing["temperature"], own, beam=drawing["beam"]))
+
+
+def _strings(strings: Sequence[str | None]) -> tuple[pa.Table, int]:
+    valid = [s is not None and canonical(s) is not None for s in strings]
+    return pa.table({"smiles": pa.array(strings, pa.string()), "valid": valid}), sum(valid)

@@ -1,0 +1,186 @@
+"""Files that a verb writes and another one reads: whole or not at all, and only data inside.
+
+A table of latents is a .npz (arrays `smiles`, `z`), or a .csv or Parquet of columns smiles, z0,
+z1, ... Parquet comes in a folder of parts, which `molvae.library.stream` writes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+
+from molvae.base.errors import MolvaeError
+
+Latents = npt.NDArray[np.float32]
+LATENT_ROWS = 2_000  # read at a time
+SETTINGS, TOTAL = "_settings.json", "_total.json"  # beside the parts; readers of Parquet skip "_"
+FINISH = "the command that wrote it, given again, goes on; all shards write into one folder"
+
+
+def latents_csv(smiles: list[str], z: Latents, properties: pd.DataFrame | None = None) -> str:
+    """SMILES and their latents (n, D) -> CSV text that reads back as the same float32 numbers.
+
+    The columns of `properties`, where given, come before the latents.
+    """
+    columns = [pd.DataFrame({"smiles": smiles})]
+    columns += [] if properties is None else [properties]
+    columns += [pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])]
+    return pd.concat(columns, axis=1).to_csv(index=False, float_format="%.9g", lineterminator="\n")
+
+
+def latents_npz(smiles: list[str], z: Latents, properties: pd.DataFrame | None = None) -> bytes:
+    """SMILES and their latents (n, D) -> an .npz file with the plain arrays `smiles` and `z`.
+
+    Each column of `properties`, where given, is an array too.
+    """
+    buffer = io.BytesIO()
+    columns: dict[str, Any] = {"smiles": np.array(smiles, dtype=np.str_), "z": z}
+    if properties is not None:
+        columns |= {str(name): properties[name].to_numpy() for name in properties}
+    np.savez_compressed(buffer, **columns)
+    return buffer.getvalue()
+
+
+def read_latents(source: str | Path | IO[str]) -> Latents:
+    """Latents in a file, a folder of parts or an open CSV text -> z, (n, D) float32.
+
+    Raises:
+        MolvaeError: as `iter_latents`.
+    """
+    return np.concatenate(list(iter_latents(source, LATENT_ROWS)))
+
+
+def iter_latents(source: str | Path | IO[str], size: int) -> Iterator[Latents]:
+    """Latents in a file, a folder of parts or an open CSV text -> arrays (size, D) float32.
+
+    A table is never held whole, but for an .npz, which is read at once. The last array is
+    shorter. A row of Parquet without latents, which `molvae encode` leaves where it cannot
+    encode, is a row of NaN.
+
+    Raises:
+        MolvaeError: no such file, not a table of latents, a value that is not a finite number, or
+            a folder that lacks parts.
+    """
+    name = str(source) if isinstance(source, str | Path) else "standard input"
+    row = 0
+    held: Latents | None = None
+    try:
+        for z, gaps_allowed in _tables(source):
+            if z.ndim != 2 or z.shape[1] == 0:
+                raise MolvaeError(f"{name}: no latents in it (an array z, or columns z0, z1, ...)")
+            _check_finite(z, gaps_allowed, name, row)
+            row += len(z)
+            held = z if held is None else np.concatenate([held, z])
+            while len(held) > size:
+                yield held[:size]
+                held = held[size:]
+    except FileNotFoundError as error:
+        raise MolvaeError(f"{name}: no such file") from error
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise MolvaeError(f"{name}: not a table of latents: {error}") from error
+    if held is None:
+        raise MolvaeError(f"{name}: no latents in it")
+    yield held
+
+
+def _tables(source: str | Path | IO[str]) -> Iterator[tuple[Latents, bool]]:
+    """Yield the latents of one file after the other, and whether rows may be without."""
+    if not isinstance(source, str | Path):
+        yield from _csv_tables(source)
+    elif Path(source).suffix == ".npz":
+        with np.load(source, allow_pickle=False) as arrays:
+            yield np.asarray(arrays["z"], dtype=np.float32), False
+    elif Path(source).is_dir() or Path(source).suffix == ".parquet":
+        for path in parquet_files(source):
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                columns = _latent_columns(file.schema_arrow.names)
+                for batch in file.iter_batches(LATENT_ROWS, columns=columns):
+                    z = [batch[column].to_numpy(zero_copy_only=False) for column in columns]
+                    yield np.array(z, dtype=np.float32).reshape(len(columns), len(batch)).T, True
+    else:
+        yield from _csv_tables(source)
+
+
+def _csv_tables(source: str | Path | IO[str]) -> Iterator[tuple[Latents, bool]]:
+    with pd.read_csv(source, chunksize=LATENT_ROWS) as tables:
+        for table in tables:
+            columns = _latent_columns([str(name) for name in table.columns])
+            yield table[columns].to_numpy(dtype=np.float32), False
+
+
+def _latent_columns(names: list[str]) -> list[str]:
+    found = (re.fullmatch(r"z(\d+)", name) for name in names)
+    return [f"z{axis}" for axis in sorted(int(match[1]) for match in found if match)]
+
+
+def _check_finite(z: Latents, gaps_allowed: bool, name: str, before: int) -> None:
+    wrong = ~np.isfinite(z).all(axis=1)
+    if gaps_allowed:
+        wrong &= ~np.isnan(z).all(axis=1)
+    if wrong.any():
+        row = before + int(np.flatnonzero(wrong)[0]) + 1
+        raise MolvaeError(f"{name}: row {row} has a latent that is not a finite number")
+
+
+def part_name(part: int) -> str:
+    """The number of a chunk, from 0 -> the name of its file."""
+    return f"part-{part:05d}.parquet"
+
+
+def parquet_files(source: str | Path) -> list[Path]:
+    """A Parquet file, or a folder of them -> the files in the order of their rows.
+
+    Raises:
+        MolvaeError: no Parquet in the folder, or parts of a stream are not there yet.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return [folder]
+    if not (folder / SETTINGS).exists():
+        files = sorted(folder.glob("*.parquet"))
+        if not files:
+            raise MolvaeError(f"{folder}: no Parquet files in it")
+        return files
+    here = {path.name for path in folder.glob("part-*.parquet")}
+    if not (folder / TOTAL).exists():
+        raise MolvaeError(f"{folder}: {len(here)} parts, and not finished: {FINISH}")
+    parts = int(json.loads((folder / TOTAL).read_text())["parts"])
+    names = [part_name(part) for part in range(parts)]
+    if missing := sum(name not in here for name in names):
+        raise MolvaeError(f"{folder}: {missing} of {parts} parts are not there: {FINISH}")
+    return [folder / name for name in names]
+
+
+def parquet_rows(source: str | Path) -> int | None:
+    """A Parquet file, or a folder of them -> the number of rows; None for another kind of file.
+
+    Raises:
+        MolvaeError: as `parquet_files`.
+    """
+    if not Path(source).is_dir() and Path(source).suffix != ".parquet":
+        return None
+    return sum(int(pq.read_metadata(path).num_rows) for path in parquet_files(source))
+
+
+def identity(source: str | Path) -> dict[str, str | int]:
+    """A file, or a folder of Parquet -> the name and size that tell it from another input.
+
+    Raises:
+        MolvaeError: no such file.
+        OSError: it cannot be looked at.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise MolvaeError(f"{path}: no such file")
+    size = sum(file.stat().st_size for file in parquet_files(path))
+    return {"name": path.name, "bytes": size}

@@ -1,0 +1,201 @@
+"""Rows beyond memory: chunks -> a function of a chunk -> Parquet parts, by many processes.
+
+Chunk i of the input becomes the file part-<i>.parquet, whichever shard or process makes it, so all
+shards of a job array write into one folder. A part is written whole or not at all; what is there
+is not made again, so a command that was stopped goes on when it is given again. A part remembers a
+digest of its rows: an input that has changed since is refused.
+
+The work runs through joblib: `with joblib.parallel_config(backend="dask"):` around a call makes
+Dask, or any other backend, its engine; every worker must see the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from molvae.base.errors import MolvaeError
+from molvae.base.files import agree, write
+from molvae.base.parallel import unordered
+from molvae.library.latents import SETTINGS, TOTAL, part_name
+
+# (number of the chunk, its rows) -> the part, and how many of its rows succeeded. A top-level
+# function, or a `functools.partial` of one, for it travels to other processes.
+Work = Callable[[int, Any], tuple[pa.Table, int]]
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """How a stream is cut and run.
+
+    Attributes:
+        chunk: rows of a part.
+        shard: (i, n): this run makes every n-th part, from the i-th (from 1) on.
+        jobs: processes; None leaves it to joblib (1, or what `joblib.parallel_config` says).
+        progress: whether to draw a progress bar on standard error.
+    """
+
+    chunk: int = 10_000
+    shard: tuple[int, int] = (1, 1)
+    jobs: int | None = None
+    progress: bool = False
+
+    def makes(self, part: int) -> bool:
+        """Tell whether a part belongs to this shard."""
+        return part % self.shard[1] == self.shard[0] - 1
+
+    def share(self, total: int) -> int:
+        """The rows of a whole input -> those of this shard."""
+        starts = range((self.shard[0] - 1) * self.chunk, total, self.shard[1] * self.chunk)
+        return sum(min(self.chunk, total - start) for start in starts)
+
+
+class Tally(NamedTuple):
+    """Rows of a shard, and how many of them succeeded: encoded, or decoded to a valid SMILES."""
+
+    rows: int
+    good: int
+
+    def plus(self, other: Tally) -> Tally:
+        """Add two tallies."""
+        return Tally(self.rows + other.rows, self.good + other.good)
+
+
+def run(
+    chunks: Iterable[Any],
+    work: Work,
+    folder: Path,
+    settings: dict[str, Any],
+    config: StreamConfig = StreamConfig(),
+    total: int | None = None,
+) -> Tally:
+    """Chunks of rows -> the parts of this shard, each made by `work`; returns its tally.
+
+    Chunks are sequences of what str() tells apart, or arrays; about 2 a process are in memory.
+    `settings` (JSON values) are all that the parts depend on beside their rows; they are kept in
+    the folder, where another command's are refused.
+
+    Raises:
+        MolvaeError: a folder that holds something else, or was made with other settings or from
+            other rows; an input that cannot be read; a process that died.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, settings)
+    _sweep(folder, config)
+    done = Tally(0, 0)
+    share = None if total is None else config.share(total)
+    with tqdm(total=share, unit="mol", desc=folder.name, disable=not config.progress) as bar:
+        reading = _Reading(chunks, folder, config, bar)
+        try:
+            for tally in unordered(config.jobs)(
+                joblib.delayed(_make)(work, *task) for task in reading.tasks()
+            ):
+                done = done.plus(tally)
+                bar.update(tally.rows)
+        except BrokenExecutor as error:
+            raise MolvaeError(
+                "a process died, perhaps for want of memory: the same command goes on from here"
+            ) from error
+    if reading.failure is not None:
+        raise reading.failure
+    agree(folder / TOTAL, {"parts": reading.parts, "rows": reading.rows})
+    return done.plus(reading.found)
+
+
+@dataclass
+class _Reading:
+    """One pass over the input, which says what is left to do."""
+
+    chunks: Iterable[Any]
+    folder: Path
+    config: StreamConfig
+    bar: tqdm[Any]
+    parts: int = 0
+    rows: int = 0
+    found: Tally = field(default_factory=lambda: Tally(0, 0))  # in parts made by an earlier run
+    failure: Exception | None = None
+
+    def tasks(self) -> Iterator[tuple[Path, int, Any, str]]:
+        """Yield the path, number, rows and digest of each part that is still to be made."""
+        try:
+            for chunk in self.chunks:
+                part, self.parts, self.rows = self.parts, self.parts + 1, self.rows + len(chunk)
+                if not self.config.makes(part):
+                    continue
+                path, digest = self.folder / part_name(part), _digest(chunk)
+                tally = _made(path, digest)
+                if tally is None:
+                    yield path, part, chunk, digest
+                else:
+                    self._skip(tally)
+        except Exception as error:  # joblib reads in a thread of its own, where it would be lost
+            self.failure = error
+
+    def _skip(self, tally: Tally) -> None:
+        self.found = self.found.plus(tally)
+        if not self.bar.disable:
+            self.bar.initial += tally.rows  # which keeps them out of the rate
+            self.bar.update(tally.rows)
+
+
+def _make(work: Work, path: Path, part: int, chunk: Any, digest: str) -> Tally:
+    table, good = work(part, chunk)
+    facts = {"molvae": json.dumps({"rows": digest, "good": good})}
+    buffer = pa.BufferOutputStream()
+    # nearly all values differ, so a dictionary of them would only cost
+    pq.write_table(table.replace_schema_metadata(facts), buffer, use_dictionary=False)
+    write(path, buffer.getvalue().to_pybytes())
+    return Tally(len(chunk), good)
+
+
+def _made(path: Path, digest: str) -> Tally | None:
+    """Return the tally of a part that is there and whole, or None.
+
+    Raises:
+        MolvaeError: it was made from other rows.
+    """
+    try:
+        footer = pq.read_metadata(path)
+        facts = json.loads(footer.metadata[b"molvae"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, cut off, or not ours
+        return None
+    if facts["rows"] != digest:
+        raise MolvaeError(
+            f"{path}: was made from other rows than the input has now: choose another --out"
+        )
+    return Tally(footer.num_rows, facts["good"])
+
+
+def _digest(chunk: Any) -> str:
+    rows = chunk.tobytes() if isinstance(chunk, np.ndarray) else "\n".join(map(str, chunk)).encode()
+    return hashlib.blake2b(rows, digest_size=16).hexdigest()
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Keep the settings in a new folder; refuse a folder of other settings or other things."""
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    if names and SETTINGS not in names:
+        raise MolvaeError(
+            f"{folder}: is not empty, and not a folder of parts: choose another --out"
+        )
+    agree(folder / SETTINGS, settings)
+
+
+def _sweep(folder: Path, config: StreamConfig) -> None:
+    """Remove what a killed run of this shard left half-written."""
+    for path in folder.glob(".part-*.part"):
+        number = re.match(r"\.part-(\d+)\.parquet\.", path.name)
+        if number and config.makes(int(number[1])):
+            path.unlink(missing_ok=True)

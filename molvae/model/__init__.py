@@ -1,0 +1,1 @@
+"""MolVAE = tokenizer + VAE: molecules to points and back, trained, stored, adapted, explored."""

@@ -1,0 +1,79 @@
+"""What a latent point decodes to: of the strings that are likely there, the best that is valid.
+
+The likeliest symbol at each step (greedy decoding) often ends in no molecule: a ring that was
+opened for one string is closed as in another. So several strings are written for each point, those
+that are no molecule are dropped, and of the others the one is taken that is likely and that the
+encoder puts near the point. `beam=1` is greedy decoding, unchecked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.molecules import canonical
+from molvae.latent.autoregressive import beam_search
+
+if TYPE_CHECKING:
+    from molvae.model.molvae import MolVAE
+
+BATCH = 512  # strings written together
+BEAM = 8  # strings of a point that are considered
+# what a unit of squared distance counts, in nats: less favours short strings, more reconstructs
+# better and favours odd ones (pipelines/beam_study.py)
+PULL = 0.25
+MARGIN = 5.0  # nats less likely than the best, and a beginning is given up
+
+
+def decode(
+    model: MolVAE,
+    points: Tensor,
+    temperature: float = 0.0,
+    seed: int = 0,
+    progress: bool = False,
+    beam: int = BEAM,
+    pull: float = PULL,
+) -> list[str]:
+    """Points (n, D) -> strings, as `MolVAE.decode` describes; `pull` as PULL."""
+    search = beam > 1 and temperature == 0
+    step = max(1, BATCH // beam) if search else BATCH
+    generator = torch.Generator(points.device).manual_seed(seed)
+    strings: list[str] = []
+    with tqdm(total=len(points), desc="decode", unit="mol", disable=not progress) as bar:
+        for z in torch.split(points, step):
+            if search:
+                strings += _best(model, z, beam, pull)
+            else:
+                ids = model.vae.decoder.generate(z, temperature, generator)
+                strings += model.tokenizer.decode(ids.cpu().numpy())
+            bar.update(len(z))
+    return strings
+
+
+def _best(model: MolVAE, z: Tensor, beam: int, pull: float) -> list[str]:
+    """Points (n, D) -> the x with the most log p(x|z) - pull |z - m(x)|^2, where q(z|x) has mean m.
+
+    Where none of the strings is a molecule that the model reads, it is the likeliest string.
+    """
+    ids, log_p = beam_search(model.vae.decoder, z, beam, MARGIN)
+    written = model.tokenizer.decode(ids.flatten(0, 1).cpu().numpy())
+    finite, rows, places = log_p.flatten().isfinite().tolist(), [], []
+    for i, string in enumerate(written):
+        form = canonical(string) if finite[i] else None
+        if form is not None:
+            try:
+                rows.append(model.read(form))
+            except MolvaeError:
+                continue
+            places.append(i)
+    score = torch.full_like(log_p, -torch.inf).flatten()
+    if rows:
+        at = torch.tensor(places, device=z.device)
+        apart = model.encode_ids(rows, refine=0).to(z) - z[at // beam]
+        score[at] = log_p.flatten()[at] - pull * apart.square().sum(dim=1)
+    best = score.view_as(log_p).argmax(dim=1).tolist()  # 0, the likeliest, where all are -inf
+    return [written[i * beam + k] for i, k in enumerate(best)]

@@ -1,0 +1,168 @@
+"""A look around in latent space: the line between two molecules, the plane through one, samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.fingerprints import similarities
+from molvae.chem.molecules import canonical
+from molvae.chem.property_tables import properties
+
+if TYPE_CHECKING:
+    from molvae.model.molvae import MolVAE
+
+DRAWS_PER_MOLECULE = 50  # a model that needs more strings than this for a new one has run dry
+THOROUGH = 32  # refining steps: a few molecules are worth more of them than a library
+
+
+def line(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
+    """Two molecules -> what `steps` evenly spaced points on the line between them decode to.
+
+    Args:
+        model: a trained model.
+        start: SMILES at t = 0.
+        end: SMILES at t = 1.
+        steps: points, both ends included; at least 2.
+
+    Returns:
+        One row a point: t, smiles (as decoded), valid, logP, SAS, QED, similarity_start,
+        similarity_end (Tanimoto, to the molecules given). What an invalid string has not is NaN.
+
+    Raises:
+        MolvaeError: fewer than 2 steps, or an end that the model cannot encode.
+    """
+    if steps < 2:
+        raise MolvaeError(f"a line needs at least 2 steps, not {steps}")
+    ends = model.encode([start, end], refine=THOROUGH)  # (2, D)
+    t = torch.linspace(0, 1, steps)[:, None]
+    smiles = model.decode((1 - t) * ends[0] + t * ends[1])
+    table = _described(smiles)
+    table.insert(0, "t", t[:, 0].tolist())
+    return table.assign(
+        similarity_start=similarities(smiles, start), similarity_end=similarities(smiles, end)
+    )
+
+
+def walk(
+    model: MolVAE, smiles: str, along: str, distance: float = 6.0, steps: int = 9
+) -> pd.DataFrame:
+    """A molecule -> what the points of a walk up a predicted property decode to.
+
+    Each step goes along the gradient of the property that the model predicts, which is the local
+    optimisation of Gomez-Bombarelli et al. 2018.
+
+    Args:
+        model: a trained model that predicts properties.
+        smiles: where the walk begins.
+        along: the property; "-SAS" walks down.
+        distance: length of the whole walk in latent units.
+        steps: points, the first included; at least 2.
+
+    Returns:
+        One row a point: distance, predicted (the property at the point), smiles (as decoded),
+        valid, logP, SAS, QED, similarity (Tanimoto, to the molecule given).
+
+    Raises:
+        MolvaeError: fewer than 2 steps, a property that the model does not predict, or a molecule
+            that it cannot encode.
+    """
+    if steps < 2:
+        raise MolvaeError(f"a walk needs at least 2 steps, not {steps}")
+    if not 0 < distance < float("inf"):
+        raise MolvaeError(f"the distance must be a positive number, not {distance}")
+    name = along.removeprefix("-")
+    sign = -1.0 if along.startswith("-") else 1.0
+    z = [model.encode([smiles], refine=THOROUGH)]
+    for _ in range(steps - 1):
+        slope = sign * model.gradient(z[-1], name)
+        z.append(z[-1] + distance / (steps - 1) * slope / slope.norm())
+    points = torch.cat(z)
+    table = _described(model.decode(points))
+    table.insert(0, "distance", torch.linspace(0, distance, steps).tolist())
+    table.insert(1, "predicted", model.properties(points)[name])
+    return table.assign(similarity=similarities(table["smiles"].tolist(), smiles))
+
+
+def plane(
+    model: MolVAE,
+    smiles: str,
+    radius: float = 6.0,
+    grid: int = 7,
+    seed: int = 0,
+    along: str | None = None,
+) -> pd.DataFrame:
+    """A molecule -> what a square grid of latent points around its own decodes to.
+
+    The grid lies in the plane through the molecule's latent point along two orthogonal directions
+    of unit length: random ones, or, to the right, the one in which a predicted property grows.
+
+    Args:
+        model: a trained model of at least two latent dimensions.
+        smiles: the molecule in the middle.
+        radius: latent distance from the middle to the middle of an edge.
+        grid: points along an edge; odd, so that one is in the middle.
+        seed: chooses the directions.
+        along: the property that grows to the right.
+
+    Returns:
+        One row a point, in the reading order of the picture: right, up (latent distances along
+        the two directions), distance (from the middle), smiles (as decoded), valid, logP, SAS, QED.
+
+    Raises:
+        MolvaeError: an even or too small grid, a radius that is not positive, a property that the
+            model does not predict, or a molecule that it cannot encode.
+    """
+    if grid < 3 or grid % 2 == 0:
+        raise MolvaeError(f"the grid must be an odd number from 3, not {grid}")
+    if not 0 < radius < float("inf"):
+        raise MolvaeError(f"the radius must be a positive number, not {radius}")
+    if model.latent < 2:
+        raise MolvaeError("a plane needs a model of at least two latent dimensions")
+    z = model.encode([smiles], refine=THOROUGH)  # (1, D)
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(model.latent, 2, generator=generator)
+    if along is not None:
+        directions[:, 0] = model.gradient(z, along)[0]
+    axes, triangle = torch.linalg.qr(directions)  # (D, 2)
+    axes = axes * triangle.diagonal().sign()  # not against the directions
+    edge = torch.linspace(-radius, radius, grid)
+    up, right = torch.meshgrid(edge.flip(0), edge, indexing="ij")
+    offsets = torch.stack([right.flatten(), up.flatten()], dim=1)  # (grid * grid, 2)
+    table = _described(model.decode(z + offsets @ axes.T))
+    table.insert(0, "right", offsets[:, 0].tolist())
+    table.insert(1, "up", offsets[:, 1].tolist())
+    table.insert(2, "distance", offsets.norm(dim=1).tolist())
+    return table
+
+
+def new_molecules(model: MolVAE, n: int, seed: int = 0, **drawing: Any) -> tuple[list[str], int]:
+    """Draw from the prior until there are n different valid molecules.
+
+    `drawing` are further arguments of `MolVAE.sample`.
+
+    Returns:
+        Their canonical SMILES in the order they were found, and how many strings were drawn;
+        fewer than n where 50 n strings do not hold that many.
+    """
+    found: dict[str, None] = {}
+    drawn = 0
+    generator = torch.Generator().manual_seed(seed)
+    while len(found) < n and drawn < DRAWS_PER_MOLECULE * n:
+        batch = min(max(2 * (n - len(found)), 64), DRAWS_PER_MOLECULE * n - drawn)
+        batch_seed = int(torch.randint(2**31, (), generator=generator))
+        strings = model.sample(batch, seed=batch_seed, **drawing)
+        drawn += batch
+        found.update(dict.fromkeys(form for form in map(canonical, strings) if form is not None))
+    return list(found)[:n], drawn
+
+
+def _described(smiles: list[str]) -> pd.DataFrame:
+    """Decoded strings -> smiles, valid, logP, SAS, QED."""
+    table = properties(smiles)[["logP", "SAS", "QED"]]
+    table.insert(0, "smiles", smiles)
+    table.insert(1, "valid", [canonical(s) is not None for s in smiles])
+    return table

@@ -1,0 +1,197 @@
+"""Molecules -> the arrays and the VAE that a training starts from, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from molvae.base.errors import MolvaeError
+from molvae.base.parallel import parallel
+from molvae.chem.molecules import heavy_atoms, random_forms
+from molvae.chem.tokenizers import Tokenizer
+from molvae.latent.batches import Array
+from molvae.latent.fit import fit
+from molvae.latent.training import FitConfig, Observer
+from molvae.latent.vae import VAE, VAEConfig
+
+# where the default of VAEConfig is not best for molecules
+SHAPE: dict[str, Any] = {
+    "posterior": "isotropic",
+    "blur": 0.5,
+    "encoder_hidden": 256,
+    "decoder_hidden": 256,
+}
+EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
+
+
+class TrainingSet(NamedTuple):
+    """What `latent.fit` reads: ids (N, L), properties (N, P), other forms' ids (N, K, L).
+
+    Properties and forms are there where they were asked for, and forms only to train on.
+    """
+
+    smiles: list[str]
+    """Of the molecules to train on."""
+    train: tuple[Array, ...]
+    validation: tuple[Array, ...]
+    properties: tuple[str, ...]
+    left_out: int
+    """Molecules that the tokenizer cannot write, or the model cannot read."""
+
+    @classmethod
+    def make(
+        cls,
+        parts: Sequence[Sequence[str]],
+        tokenizer: Tokenizer,
+        properties: pd.DataFrame | None = None,
+        longest: int | None = None,
+        forms: int = 0,
+        progress: bool = False,
+    ) -> TrainingSet:
+        """Canonical SMILES to train and to validate on -> their arrays.
+
+        Args:
+            parts: different molecules to train on, different molecules to validate on.
+            tokenizer: what the model reads.
+            properties: numbers, indexed by SMILES; a molecule that is not there has none.
+            longest: the model's limit in tokens, begin and end included.
+            forms: SMILES of each molecule in random order that the encoder reads, in place of the
+                canonical one, which stands in for a form that the tokenizer cannot write.
+            progress: show a bar.
+
+        Raises:
+            MolvaeError: nothing is left to train or to validate on; a negative number of forms.
+        """
+        if forms < 0:
+            raise MolvaeError(f"the number of random SMILES must not be negative, got {forms}")
+        smiles: list[list[str]] = []
+        tables: list[tuple[Array, ...]] = []
+        for part in parts:
+            wanted = 0 if tables else forms
+            work = partial(_written, tokenizer, longest, wanted)
+            found = parallel(work, list(part), "tokens", progress)
+            rows = {s: ids for s, ids in zip(part, found, strict=True) if ids}
+            if not rows:
+                raise MolvaeError("training needs molecules both to train on and to validate on")
+            smiles.append(list(rows))
+            table: tuple[Array, ...] = (tokenizer.pad([own for own, *_ in rows.values()]),)
+            if properties is not None:
+                known = properties[~properties.index.duplicated()].reindex(smiles[-1])
+                table = (*table, known.to_numpy(np.float32, copy=True))
+            if wanted:
+                padded = tokenizer.pad([ids for _, *read in rows.values() for ids in read])
+                unknown = np.zeros((len(rows), 0), np.float32)  # where there are no properties
+                table = (*(*table, unknown)[:2], padded.reshape(len(rows), forms, -1))
+            tables.append(table)
+        names = () if properties is None else tuple(map(str, properties.columns))
+        left_out = sum(map(len, parts)) - sum(map(len, smiles))
+        return cls(smiles[0], tables[0], tables[1], names, left_out)
+
+    def examples(self, seed: int) -> Tensor:
+        """Some molecules to train on, drawn at random: ids (n, L)."""
+        ids = self.train[0]
+        rows = np.random.default_rng(seed).permutation(len(ids))[:EXAMPLES]
+        return torch.from_numpy(ids[rows].astype(np.int64))
+
+
+def _ids(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | None:
+    """The ids of a canonical SMILES, or None where it cannot be written or is too long."""
+    try:
+        ids = tokenizer.ids(smiles)
+    except MolvaeError:
+        return None
+    return ids if longest is None or len(ids) + 2 <= longest else None
+
+
+def _written(
+    tokenizer: Tokenizer, longest: int | None, forms: int, smiles: list[str]
+) -> list[list[list[int]]]:
+    """Canonical SMILES -> the ids of each and of its random forms; none where it has no ids."""
+    rows: list[list[list[int]]] = []
+    for s in smiles:
+        own = _ids(tokenizer, s, longest)
+        if own is None:
+            rows.append([])
+            continue
+        others = random_forms(s, forms) if forms else []
+        rows.append([own, *(_ids(tokenizer, form, longest) or own for form in others)])
+    return rows
+
+
+def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: int) -> VAE:
+    """Make an untrained VAE that fits the data; `shape` overrides `SHAPE` and `VAEConfig`.
+
+    Raises:
+        MolvaeError: an unknown name, or parts that do not fit.
+    """
+    ids = (data.train[0], data.validation[0], *data.train[2:])
+    longest = max(array.shape[-1] for array in ids)
+    room = longest + longest // 2  # for larger molecules than those to train on
+    config = VAEConfig(vocabulary, max_length=room, properties=data.properties)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vae = VAE(replace(config, **{**SHAPE, **shape}))
+        vae.initialise(data.examples(seed))
+    if vae.property_head is not None:
+        vae.property_head.initialise(torch.from_numpy(data.train[1]))
+    return vae
+
+
+def grown_from(old: VAE, data: TrainingSet, shape: Mapping[str, Any], seed: int) -> VAE:
+    """Copy a trained VAE, for training on other data: its prior is N(0, I) again.
+
+    It keeps what predicts its properties where the data has the same. Of its `shape`, only what
+    has no weights can be another: dropout and blur.
+
+    Raises:
+        MolvaeError: something else in `shape`.
+    """
+    if fixed := sorted(set(shape) - {"dropout", "blur"}):
+        raise MolvaeError(f"{fixed[0]} is that of the model that the training starts from")
+    own: dict[str, Any] = {
+        "properties": data.properties,
+        "prior": "standard-normal",
+        "prior_options": {},
+    }
+    config = replace(old.config, **own, **shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vae = VAE(config)
+    same = data.properties == old.config.properties
+    left = ("prior_module.",) if same else ("prior_module.", "property_head.")
+    kept = {k: v for k, v in old.state_dict().items() if not k.startswith(left)}
+    vae.load_state_dict(kept, strict=False)
+    if vae.property_head is not None and not same:
+        vae.property_head.initialise(torch.from_numpy(data.train[1]))
+    return vae
+
+
+def train(
+    vae: VAE, data: TrainingSet, config: FitConfig, folder: Path | None, observe: Observer
+) -> dict[str, Any]:
+    """Train a VAE in place and standardise its latent coordinates; returns the summary to keep.
+
+    Raises:
+        MolvaeError: a loss that is no longer finite, a folder with another training.
+    """
+    state = fit(vae, data.train, data.validation, config, folder, observe)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        vae.cpu().eval().standardise(data.examples(config.seed))
+    sizes = [heavy_atoms(s) for s in data.smiles]
+    return {
+        "molecules": len(data.smiles),
+        "left_out": data.left_out,
+        "heavy_atoms": [min(sizes), max(sizes)],
+        "fit": asdict(config),
+        "training": asdict(state),
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,73 @@
+"""Constraints: what a molecule must be like to be evaluated at all.
+
+SAS<4  heavy_atoms<=38  MolWt<500   a property, an objective or one of RDKit's descriptors
+similarity(CCO)>=0.4                Tanimoto similarity of fingerprints to a molecule
+has:c1ccncc1  lacks:[N+](=O)[O-]    a substructure that must, or must not, be there (SMARTS)
+alerts:PAINS  alerts:BRENK          none of the structural alerts of a catalogue of RDKit's
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rdkit import Chem
+from rdkit.Chem import FilterCatalog, Mol
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.molecules import quiet
+from molvae.oracles.objectives import quantity
+
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+CATALOGUES = FilterCatalog.FilterCatalogParams.FilterCatalogs.names
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A condition as it was written, and whether a molecule meets it."""
+
+    text: str
+    met: Callable[[Mol], bool]
+
+
+def constraint(text: str) -> Constraint:
+    """A condition as above -> the constraint.
+
+    Raises:
+        MolvaeError: it cannot be understood.
+    """
+    kind, colon, rest = text.strip().partition(":")
+    if colon and kind in ("has", "lacks"):
+        with quiet():
+            pattern = Chem.MolFromSmarts(rest)
+        if pattern is None or not rest:
+            raise MolvaeError(f"constraint {text!r}: {rest!r} is no SMARTS pattern")
+        wanted = kind == "has"
+        return Constraint(text, lambda mol: mol.HasSubstructMatch(pattern) == wanted)
+    if colon and kind == "alerts":
+        if rest not in CATALOGUES:
+            known = ", ".join(CATALOGUES)
+            raise MolvaeError(f"constraint {text!r}: no catalogue {rest!r}: there are {known}")
+        catalogue = FilterCatalog.FilterCatalog(CATALOGUES[rest])
+        return Constraint(text, lambda mol: not catalogue.HasMatch(mol))
+    parts = re.fullmatch(r"(.+?)\s*(<=|>=|<|>)\s*([^<>=]+)", text.strip())
+    try:
+        name, sign, number = parts.groups() if parts else ("", "", "")
+        limit = float(number)
+    except ValueError:
+        raise MolvaeError(
+            f"constraint {text!r} is not understood: write, for instance, 'SAS<4', "
+            "'similarity(CCO)>=0.4', 'has:c1ccncc1', 'lacks:[N+](=O)[O-]' or 'alerts:PAINS'"
+        ) from None
+    try:
+        value, compare = quantity(name), COMPARISONS[sign]
+    except MolvaeError as error:
+        raise MolvaeError(f"constraint {text!r}: {error}") from None
+    return Constraint(text, lambda mol: compare(value(mol), limit))

@@ -1,0 +1,197 @@
+"""Carrying out evaluations: here or in other processes, with a time limit, and again if need be."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, TypeAlias
+
+import joblib
+from joblib.externals.loky import get_reusable_executor
+from rdkit.Chem import Mol
+
+from molvae.base.errors import MolvaeError
+from molvae.base.parallel import unordered
+from molvae.chem.molecules import parse, quiet
+from molvae.oracles.objectives import Objective
+
+Attempt: TypeAlias = tuple[tuple[float, ...], str | None]  # values, or NaN and the reason
+
+KNOWN_METHODS = multiprocessing.get_all_start_methods()
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How evaluations are carried out.
+
+    Attributes:
+        jobs: how many at once, by joblib and the backend that it is set to, each in a process; 1 is
+            one after the other, in this process.
+        seconds: time limit of one, None for none. With a limit each has a process of its own, which
+            is killed with all that it has started; so a crash, too, is one failed evaluation.
+        retries: how often a failed one is tried again.
+    """
+
+    jobs: int = 1
+    seconds: float | None = None
+    retries: int = 0
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise MolvaeError(f"the number of jobs must be at least 1, not {self.jobs}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise MolvaeError(f"the time limit must be above 0 seconds, not {self.seconds}")
+        if self.retries < 0:
+            raise MolvaeError(f"the number of retries must not be negative, got {self.retries}")
+
+
+class Outcome(NamedTuple):
+    """What an evaluation gave: the M properties, not yet turned, or NaN and the reason."""
+
+    smiles: str
+    values: tuple[float, ...]
+    error: str | None
+    seconds: float
+
+
+def evaluations(
+    objectives: Sequence[Objective], smiles: Sequence[str], effort: Effort
+) -> Iterator[Outcome]:
+    """M objectives, canonical SMILES -> their outcomes, in the order in which they are known."""
+    if effort.jobs == 1:
+        yield from (_evaluated(objectives, name, effort) for name in smiles)
+    else:
+        tasks = (joblib.delayed(_evaluated)(objectives, name, effort) for name in smiles)
+        outcomes = unordered(effort.jobs)(tasks)
+        try:
+            yield from outcomes
+        except BrokenExecutor as error:
+            raise _died() from error
+        finally:
+            with warnings.catch_warnings():  # of what was under way when nobody wanted it any more
+                warnings.simplefilter("ignore")
+                if isinstance(outcomes, Generator):
+                    outcomes.close()
+
+
+@contextmanager
+def workers(
+    objectives: Sequence[Objective], effort: Effort
+) -> Iterator[Callable[[str], Future[Outcome]]]:
+    """Local processes: a function that has a canonical SMILES evaluated and does not wait for it.
+
+    What is under way when the context ends is killed.
+
+    Raises:
+        MolvaeError: a process died.
+    """
+    executor = get_reusable_executor(max_workers=effort.jobs)
+    try:
+        yield lambda name: executor.submit(_evaluated, objectives, name, effort)
+    except BrokenExecutor as error:
+        raise _died() from error
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _died() -> MolvaeError:
+    return MolvaeError(
+        "a process died while it evaluated; all that was known is kept. With a time limit such an "
+        "evaluation fails alone"
+    )
+
+
+def _evaluated(objectives: Sequence[Objective], name: str, effort: Effort) -> Outcome:
+    started = time.perf_counter()
+    for _ in range(effort.retries + 1):
+        if effort.seconds is None:
+            values, error = _attempt(objectives, name)
+        else:
+            values, error = _limited(objectives, name, effort.seconds)
+        if error is None:
+            break
+    return Outcome(name, values, error, time.perf_counter() - started)
+
+
+def _attempt(objectives: Sequence[Objective], name: str) -> Attempt:
+    try:
+        with quiet():
+            mol = _molecule(name)
+            return tuple(_number(objective.function(mol)) for objective in objectives), None
+    except Exception as failure:  # whatever a user's function raises is a failed evaluation
+        return _failed(objectives), f"{type(failure).__name__}: {failure}"
+
+
+def _failed(objectives: Sequence[Objective]) -> tuple[float, ...]:
+    return (math.nan,) * len(objectives)
+
+
+def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Attempt:
+    """An attempt in a process of its own, killed when the time is over."""
+    method = "forkserver" if "forkserver" in KNOWN_METHODS else "spawn"
+    if multiprocessing.get_start_method(allow_none=True) not in (None, *KNOWN_METHODS):
+        multiprocessing.set_start_method(method, force=True)  # joblib's, which no child would know
+    context: Any = multiprocessing.get_context(method)
+    context.set_forkserver_preload([__name__])  # imported once, not for each evaluation
+    answer, ask = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(ask, objectives, name))
+    try:
+        process.start()
+    except Exception as error:  # there are many ways of not being picklable
+        raise MolvaeError(
+            f"with a time limit the objective must be importable from other processes: {error}"
+        ) from error
+    ask.close()
+    try:
+        if not answer.poll(seconds):
+            return _failed(objectives), f"TimeoutError: no answer after {seconds:g} s"
+        found: Attempt = answer.recv()
+        return found
+    except EOFError:
+        process.join()
+        return _failed(objectives), f"its process died, exit code {process.exitcode}"
+    finally:
+        _kill(process)
+
+
+def _answer(ask: Connection, objectives: Sequence[Objective], name: str) -> None:
+    if hasattr(os, "setsid"):
+        os.setsid()  # what the objective starts can then be killed with it
+    ask.send(_attempt(objectives, name))
+
+
+def _kill(process: Any) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (AttributeError, OSError):  # no such thing here, or it has no group yet, or is gone
+        process.kill()
+    process.join()
+
+
+def _molecule(name: str) -> Mol:
+    mol = parse(name)
+    if mol is None:
+        raise ValueError("RDKit does not read its own canonical form back")
+    return mol
+
+
+def _number(value: object) -> float:
+    """What an objective returned -> a finite float; ValueError says what was wrong with it."""
+    if isinstance(value, (str, bytes)):
+        raise ValueError(f"returned the text {value!r}, not a number")
+    try:
+        y = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"returned {value!r}, not a number") from None
+    if not math.isfinite(y):
+        raise ValueError(f"returned {y}")
+    return y

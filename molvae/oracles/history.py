@@ -1,0 +1,281 @@
+"""Every evaluation, durable the moment it is known: one SQLite file, which `--resume` reads."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.base.errors import MolvaeError
+
+_APPLICATION_ID = 0x6D6F6C77  # "molw", so that another program's file is told apart
+_SCHEMA = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+CREATE TABLE runs (run INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE settings (
+    run INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, name));
+CREATE TABLE evaluations (
+    run INTEGER NOT NULL, number INTEGER NOT NULL, iteration INTEGER NOT NULL, smiles TEXT NOT NULL,
+    y REAL, several TEXT, error TEXT, seconds REAL NOT NULL, z BLOB, objective TEXT,
+    PRIMARY KEY (run, number), UNIQUE (smiles, run));
+CREATE TABLE iterations (
+    run INTEGER NOT NULL, iteration INTEGER NOT NULL, decoded INTEGER NOT NULL,
+    valid INTEGER NOT NULL, candidates INTEGER NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (run, iteration));
+"""
+_RECORD = "number, iteration, smiles, y, several, error, seconds, z"
+_ITERATION = "iteration, decoded, valid, candidates, seconds"
+_PATIENCE = 60.0  # seconds to wait while another process writes
+
+
+_DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", "Expecting")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One evaluated molecule.
+
+    `values` are the M maximised objectives, all NaN where one failed; `error` then says why.
+    """
+
+    number: int
+    iteration: int
+    smiles: str
+    values: tuple[float, ...]
+    error: str | None
+    seconds: float
+    z: NDArray[np.float32] | None  # (D,), the molecule's own re-encoded posterior mean
+
+    @property
+    def y(self) -> float:
+        """The objective; of several their sum, which is NaN where they are."""
+        return sum(self.values)
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one round of the search did before its candidates were evaluated.
+
+    `decoded` latent points gave `valid` admissible molecules, of which `candidates` were chosen
+    for the oracle, in `seconds` (all but the oracle).
+    """
+
+    iteration: int
+    decoded: int
+    valid: int
+    candidates: int
+    seconds: float
+
+
+class History:
+    """The evaluations of one run, in the order they were made, in a file or (None) in memory.
+
+    A file may hold several runs, of several processes at once; each sees its own, but for scores.
+
+    >>> history = History()
+    >>> history.add("CCO", -0.0014, seconds=0.1).number
+    0
+    >>> "CCO" in history, len(history)
+    (True, 1)
+    """
+
+    def __init__(self, path: str | Path | None = None, run: str = "run") -> None:
+        """Open or create the file, and the run in it of that name.
+
+        Raises:
+            MolvaeError: the file is damaged, no history, in use, or cannot be written.
+        """
+        self.path = None if path is None else Path(path)
+        self._where = "in memory" if path is None else str(path)
+        with self._explained():
+            self._db = sqlite3.connect(
+                ":memory:" if path is None else path, isolation_level=None, timeout=_PATIENCE
+            )
+            self._open()
+            self._db.execute("INSERT OR IGNORE INTO runs (name) VALUES (?)", (run,))
+            find = "SELECT run FROM runs WHERE name = ?"
+            (self._run,) = self._db.execute(find, (run,)).fetchone()
+            self._records = [_record(row) for row in self._rows("evaluations", _RECORD)]
+        self._by_smiles = {record.smiles: record for record in self._records}
+
+    def _open(self) -> None:
+        self._db.execute("PRAGMA synchronous = FULL")  # a record outlives a power cut
+        self._db.execute("BEGIN IMMEDIATE")  # another process may open it too
+        if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+        self._db.execute("COMMIT")
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        if application != _APPLICATION_ID:
+            raise MolvaeError(
+                f"{self._where} is a database, but not a history of molvae, or of an older one"
+            )
+
+    def _rows(self, table: str, columns: str) -> list[Any]:
+        """What a table holds of this run, ordered by the first of the columns."""
+        query = f"SELECT {columns} FROM {table} WHERE run = ? ORDER BY {columns.partition(',')[0]}"
+        return self._db.execute(query, (self._run,)).fetchall()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise MolvaeError(f"history {self._where}: {_reason(error)}") from error
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, smiles: str) -> bool:
+        return smiles in self._by_smiles
+
+    def __getitem__(self, smiles: str) -> Record:
+        """Return the record of a canonical SMILES; KeyError where it was never evaluated."""
+        return self._by_smiles[smiles]
+
+    def records(self, before: int | None = None) -> list[Record]:
+        """All records in order, or those of the iterations below `before`.
+
+        The latter come in an order that does not depend on which evaluation ended first.
+        """
+        if before is None:
+            return list(self._records)
+        past = (r for r in self._records if r.iteration < before)
+        return sorted(past, key=lambda r: (r.iteration, r.smiles))
+
+    def add(
+        self,
+        smiles: str,
+        y: float | Sequence[float],
+        *,
+        seconds: float,
+        iteration: int = -1,
+        error: str | None = None,
+        z: NDArray[Any] | None = None,
+        objective: str | None = None,
+    ) -> Record:
+        """Store one evaluation, committed to disk before this returns.
+
+        Args:
+            smiles: canonical SMILES, not stored before.
+            y: the maximised value, NaN where the objective failed; or those of M objectives.
+            seconds: what the evaluation took.
+            iteration: the round of the search; -1 for an evaluation outside one.
+            error: why it failed.
+            z: its latent point (D,), stored as float32.
+            objective: what was evaluated, as `score` asks for it; None for nothing that another run
+                could use.
+
+        Raises:
+            MolvaeError: the molecule is stored already, or the disk refuses.
+        """
+        if smiles in self:
+            raise MolvaeError(f"history {self._where}: {smiles} is stored already")
+        if error is not None:
+            error = error.encode(errors="replace").decode()  # lone surrogates cannot be stored
+        latent = None if z is None else np.asarray(z, dtype="<f4").ravel()
+        values = tuple(map(float, y)) if isinstance(y, Sequence) else (float(y),)
+        record = Record(len(self._records), iteration, smiles, values, error, seconds, latent)
+        stored_y = None if np.isnan(record.y) else record.y
+        several = json.dumps(values) if len(values) > 1 else None
+        row = (record.number, iteration, smiles, stored_y, several, error, seconds)
+        blob = None if latent is None else latent.tobytes()
+        with self._explained():
+            self._db.execute(
+                f"INSERT INTO evaluations (run, {_RECORD}, objective) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (self._run, *row, blob, objective),
+            )
+        self._records.append(record)
+        self._by_smiles[smiles] = record
+        return record
+
+    def score(self, smiles: str, objective: str) -> tuple[float, ...] | None:
+        """Return the values that any run of this file found for a molecule, None if there are none.
+
+        Failures do not count.
+        """
+        with self._explained():
+            row = self._db.execute(
+                "SELECT y, several FROM evaluations "
+                "WHERE smiles = ? AND objective = ? AND error IS NULL",
+                (smiles, objective),
+            ).fetchone()
+        return None if row is None else _values(*row)
+
+    def add_iteration(self, iteration: Iteration) -> None:
+        """Store what a round proposed; a round that is repeated after a resume replaces itself."""
+        with self._explained():
+            self._db.execute(
+                f"INSERT OR REPLACE INTO iterations (run, {_ITERATION}) VALUES (?, ?, ?, ?, ?, ?)",
+                (self._run, *vars(iteration).values()),
+            )
+
+    def iterations(self) -> list[Iteration]:
+        """All rounds in order."""
+        with self._explained():
+            return [Iteration(*row) for row in self._rows("iterations", _ITERATION)]
+
+    @property
+    def next_iteration(self) -> int:
+        """The first round whose candidates are not all evaluated yet."""
+        rounds = self.iterations()
+        if not rounds:
+            return 0
+        done = sum(record.iteration == rounds[-1].iteration for record in self._records)
+        return rounds[-1].iteration + (done >= rounds[-1].candidates)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the run, empty before they are first saved."""
+        with self._explained():
+            rows = self._rows("settings", "name, value")
+            return {name: json.loads(value) for name, value in rows}
+
+    def save_settings(self, settings: Mapping[str, Any]) -> None:
+        """Store settings (JSON values), each replacing an earlier one of its name."""
+        rows = [(self._run, name, json.dumps(value)) for name, value in settings.items()]
+        with self._explained():
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    number, iteration, smiles, y, several, error, seconds, blob = row
+    z = None if blob is None else np.frombuffer(blob, dtype="<f4")
+    return Record(number, iteration, smiles, _values(y, several), error, seconds, z)
+
+
+def _values(y: float | None, several: str | None) -> tuple[float, ...]:
+    if several is not None:
+        return tuple(json.loads(several))
+    return (np.nan if y is None else y,)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if any(sign in text for sign in _DAMAGE):
+        return f"the file is damaged or no history of molvae ({text})"
+    if "full" in text:
+        return "the disk is full; all evaluations before this one are saved"
+    if "UNIQUE" in text:
+        return "another process goes on with the same run"
+    return text

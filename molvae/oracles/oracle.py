@@ -1,0 +1,219 @@
+"""The oracle: objectives with a budget; repeats come from the history, a failure is NaN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit.Chem import MolToSmiles
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.molecules import remembered
+from molvae.oracles.constraints import constraint
+from molvae.oracles.evaluation import Effort, Outcome, evaluations
+from molvae.oracles.history import History, Record
+from molvae.oracles.objectives import Given, as_objective
+
+GIVE_UP_AFTER = 20  # failures with no success at all: the objective is broken, not the molecules
+
+
+class BudgetError(MolvaeError):
+    """More new molecules were asked for than the budget has left; nothing was evaluated."""
+
+
+class Oracle:
+    """Evaluates molecules, each unique canonical one once, until the budget is spent.
+
+    The budget counts the molecules of this run, also those whose score another run in the same file
+    has found, which are not evaluated again: what a run does depends on no other. Invalid strings,
+    molecules outside `heavy_atoms` and repeats are free.
+
+    >>> oracle = Oracle("logP", budget=2)
+    >>> oracle(["CCO", "OCC", "not a molecule"]).round(4).tolist(), oracle.remaining
+    ([-0.0014, -0.0014, nan], 1)
+    """
+
+    def __init__(
+        self,
+        objective: Given | list[Given] | tuple[Given, ...],
+        budget: int,
+        history: History | None = None,
+        heavy_atoms: Sequence[int] | None = None,
+        on_evaluation: Callable[[Record], None] | None = None,
+        effort: Effort | None = None,
+        constraints: Sequence[str] = (),
+    ) -> None:
+        """Join an objective, a budget and a history.
+
+        Args:
+            objective: a registered name, `package.module:function`, `cmd:program {smiles}`, a JSON
+                file of `molvae.oracles.goals`, or a function of a molecule; or M of them, which are
+                searched for at once.
+            budget: how many molecules may be evaluated, at least 1.
+            history: where evaluations are kept; None keeps them in memory.
+            heavy_atoms: least and greatest size of an admissible molecule, None for any.
+            on_evaluation: called after each new evaluation is stored.
+            effort: in how many processes, with which time limit, and how often again; None is
+                in this one, without a limit, once.
+            constraints: what an admissible molecule must be like: `molvae.oracles.constraints`.
+
+        Raises:
+            MolvaeError: an unknown objective, a budget below 1, an empty size range, or a
+                constraint that is not understood.
+        """
+        if budget < 1:
+            raise MolvaeError(f"the budget must be at least 1 evaluation, not {budget}")
+        if heavy_atoms is not None and not 0 < heavy_atoms[0] <= heavy_atoms[1]:
+            low, high = heavy_atoms
+            raise MolvaeError(f"no molecule has between {low} and {high} heavy atoms")
+        given: Sequence[Given] = objective if isinstance(objective, (list, tuple)) else [objective]
+        self.objectives = tuple(as_objective(one) for one in given)
+        self.budget = budget
+        self.history = History() if history is None else history
+        self.heavy_atoms = heavy_atoms
+        self.on_evaluation = on_evaluation
+        self.effort = effort or Effort()
+        versions = [f"{o.label} {o.version}" if o.version else "" for o in self.objectives]
+        self.version = "; ".join(versions) if all(versions) else None
+        self.constraints = [constraint(text) for text in constraints]
+
+    @property
+    def remaining(self) -> int:
+        """How many evaluations the budget has left."""
+        return max(0, self.budget - len(self.history))
+
+    def admissible(self, smiles: str) -> str | None:
+        """SMILES -> its canonical form, or None where it is invalid or must not be evaluated."""
+        mol = remembered(smiles)
+        low, high = self.heavy_atoms or (0, math.inf)
+        if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
+            return None
+        if not all(c.met(mol) for c in self.constraints):
+            return None
+        name = MolToSmiles(mol)
+        return name if remembered(name) is not None else None  # of some odd rings it is no SMILES
+
+    def __call__(
+        self,
+        smiles: Sequence[str],
+        z: NDArray[np.floating] | None = None,
+        iteration: int = -1,
+    ) -> NDArray[np.float64]:
+        """SMILES (B) -> the maximised objective (B,), NaN where invalid, inadmissible or failed.
+
+        Of M > 1 objectives (B, M).
+
+        Args:
+            smiles: any strings.
+            z: their latent points (B, D), stored beside them.
+            iteration: the round of the search, stored beside them.
+
+        Raises:
+            BudgetError: more new molecules than the budget has left; none was evaluated.
+            MolvaeError: every evaluation so far failed; all are in the history.
+        """
+        names = [self.admissible(text) for text in smiles]
+        new: dict[str, int] = {}
+        for row, name in enumerate(names):
+            if name is not None and name not in self.history:
+                new.setdefault(name, row)
+        if len(new) > self.remaining:
+            raise BudgetError(
+                f"{len(new)} new molecules, but {self.remaining} of {self.budget} evaluations left"
+            )
+        places = {name: None if z is None else z[row] for name, row in new.items()}
+        unknown = []
+        for name, place in places.items():
+            if not self.reuse(name, iteration, place):
+                unknown.append(name)
+        for outcome in evaluations(self.objectives, unknown, self.effort):
+            self.store(outcome, iteration, places[outcome.smiles])
+        failed = (math.nan,) * len(self.objectives)
+        rows = [failed if name is None else self.history[name].values for name in names]
+        values = np.array(rows, dtype=np.float64).reshape(len(rows), len(failed))
+        return values[:, 0] if len(self.objectives) == 1 else values
+
+    def tell(
+        self,
+        name: str,
+        value: float | Sequence[float],
+        iteration: int = -1,
+        z: NDArray[np.floating] | None = None,
+    ) -> None:
+        """Store the property of a canonical SMILES that was evaluated elsewhere, NaN for a failure.
+
+        Of M > 1 objectives M values.
+
+        Raises:
+            BudgetError: none of the budget is left.
+            MolvaeError: it has a value already, or these are not M values.
+        """
+        if not self.remaining:
+            raise BudgetError(f"all {self.budget} evaluations are spent")
+        values = self.values(value)
+        failed = not all(map(math.isfinite, values))
+        error = f"told {', '.join(map(str, values))}" if failed else None
+        values = (math.nan,) * len(values) if failed else values
+        self.store(Outcome(name, values, error, 0.0), iteration, z)
+
+    def values(self, value: float | Sequence[float]) -> tuple[float, ...]:
+        """What was told of one molecule -> its M values.
+
+        Raises:
+            MolvaeError: these are not M values.
+        """
+        values = tuple(value) if isinstance(value, Sequence) else (value,)
+        if len(values) != len(self.objectives):
+            raise MolvaeError(f"{value} is not a value for each of {', '.join(self.labels)}")
+        return values
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the maximised quantities."""
+        return [objective.label for objective in self.objectives]
+
+    def reuse(self, name: str, iteration: int, z: NDArray[np.floating] | None) -> bool:
+        """Store the score that another run in the file has found, if one has; return whether."""
+        found = self.history.score(name, self.version) if self.version else None
+        if found is not None:
+            self._keep(Outcome(name, found, None, 0.0), iteration, z)
+        return found is not None
+
+    def store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
+        """Store what `evaluation` found of a canonical SMILES.
+
+        Raises:
+            MolvaeError: it is stored already, or every evaluation so far failed.
+        """
+        pairs = zip(self.objectives, outcome.values, strict=True)
+        turned = tuple(v if o.maximise else -v for o, v in pairs)  # signs are turned here only
+        self._keep(outcome._replace(values=turned), iteration, z)
+
+    def _keep(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
+        name, values, error, seconds = outcome
+        record = self.history.add(
+            name,
+            values,
+            seconds=seconds,
+            iteration=iteration,
+            error=error,
+            z=z,
+            objective=self.version,
+        )
+        if self.on_evaluation is not None:
+            self.on_evaluation(record)
+        if error is not None:
+            self._check_hope()
+
+    def _check_hope(self) -> None:
+        """Stop where nothing has ever succeeded, rather than fill the budget with failures."""
+        records = self.history.records()
+        if len(records) < min(GIVE_UP_AFTER, self.budget):
+            return
+        if all(math.isnan(record.y) for record in records):
+            raise MolvaeError(
+                f"the objective {', '.join(self.labels)} failed for all {len(records)} molecules "
+                f"so far, last for {records[-1].smiles} with: {records[-1].error}"
+            )

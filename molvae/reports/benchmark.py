@@ -1,0 +1,177 @@
+"""Benchmarks: every task of a suite, by every strategy, under several seeds.
+
+A run's evaluations are kept in a history of its own as they are made; a benchmark that was stopped
+goes on when the same command is given again, and shards of one share a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from molvae.base.errors import MolvaeError
+from molvae.base.files import write
+from molvae.loop.optimization import optimize
+from molvae.loop.rounds import Adapt, LatentSpace, OptimizeConfig
+from molvae.oracles.evaluation import Effort
+from molvae.oracles.history import History
+from molvae.oracles.oracle import Oracle
+from molvae.oracles.suites import SUITES
+from molvae.reports.metrics import top_auc, top_mean
+from molvae.reports.published import PMO, SOURCES
+
+RESULTS = "results.csv"
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """What is to be run: each task by each strategy under each seed, with `budget` evaluations.
+
+    Attributes:
+        suite: a name from `molvae.oracles.suites`.
+        tasks: some of its tasks; empty for all.
+        strategies: names as of `OptimizeConfig`.
+        seeds: how many, from 0 on.
+        budget: evaluations of each run.
+        shard: (i, n), for every n-th run from the i-th on.
+        heavy_atoms: least and greatest size of an admissible molecule, None for any, as in PMO.
+    """
+
+    suite: str = "pmo"
+    tasks: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ("neighbourhood",)
+    seeds: int = 1
+    budget: int = 10_000
+    shard: tuple[int, int] = (1, 1)
+    heavy_atoms: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.suite not in SUITES:
+            raise MolvaeError(f"no suite {self.suite!r}: there are {', '.join(SUITES)}")
+        for task in self.tasks:
+            if task not in SUITES[self.suite]:
+                known = ", ".join(SUITES[self.suite])
+                raise MolvaeError(f"{self.suite} has no task {task!r}, but {known}")
+        if self.seeds < 1:
+            raise MolvaeError(f"the number of seeds must be at least 1, not {self.seeds}")
+
+    def runs(self) -> list[Run]:
+        """All runs of this shard, seed by seed."""
+        every = [
+            Run(
+                self.suite, task, OptimizeConfig(strategy, seed=seed), self.budget, self.heavy_atoms
+            )
+            for seed in range(self.seeds)
+            for task in self.tasks or SUITES[self.suite]
+            for strategy in self.strategies
+        ]
+        i, n = self.shard
+        return every[i - 1 :: n]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search on one task."""
+
+    suite: str
+    task: str
+    config: OptimizeConfig
+    budget: int
+    heavy_atoms: tuple[int, int] | None
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.suite}-{self.task}-{self.config.strategy}-{self.budget}-{self.config.seed}"
+
+
+def benchmark(
+    model: LatentSpace,
+    start: Sequence[str],
+    folder: Path,
+    config: BenchmarkConfig,
+    effort: Effort | None = None,
+    on_run: Callable[[dict[str, Any]], None] = lambda row: None,
+    adapt: Adapt | None = None,
+) -> pd.DataFrame:
+    """Carry out what is missing; returns a row for every finished run that the folder holds.
+
+    Args:
+        model: the latent space.
+        start: SMILES that every search draws its first molecules from.
+        folder: where histories and results are kept.
+        config: the runs.
+        effort: how the tasks are evaluated.
+        on_run: called with the row of each finished run.
+        adapt: as of `optimize`.
+
+    Raises:
+        MolvaeError: as `optimize`; or the shard has no run.
+    """
+    runs = config.runs()
+    if not runs:
+        i, n = config.shard
+        raise MolvaeError(f"shard {i}/{n} has no run: there are fewer than {i} in all")
+    folder.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        path = folder / f"{run.name}.json"
+        if not path.exists():
+            write(path, json.dumps(_carried_out(run, model, start, folder, effort, adapt)))
+        on_run(json.loads(path.read_text()))
+    paths = sorted(folder.glob(f"{config.suite}-*.json"))
+    rows = pd.DataFrame([json.loads(path.read_text()) for path in paths])
+    write(folder / RESULTS, rows.to_csv(index=False))
+    return rows
+
+
+def _carried_out(
+    run: Run,
+    model: LatentSpace,
+    start: Sequence[str],
+    folder: Path,
+    effort: Effort | None,
+    adapt: Adapt | None,
+) -> dict[str, Any]:
+    """Search, or go on with it; returns the row of the run."""
+    began = time.perf_counter()
+    with History(folder / f"{run.name}.sqlite") as history:
+        task = f"{run.suite}:{run.task}"
+        oracle = Oracle(task, run.budget, history, run.heavy_atoms, effort=effort)
+        result = optimize(model, oracle, start, run.config, adapt=adapt)
+    y = result.table["y"].to_numpy()
+    return {
+        "suite": run.suite,
+        "task": run.task,
+        "strategy": run.config.strategy,
+        "seed": run.config.seed,
+        "budget": run.budget,
+        "evaluations": len(y),
+        **{f"auc_top_{k}": top_auc(y, run.budget, k) for k in (1, 10, 100)},
+        **{f"top_{k}": top_mean(y, k) for k in (1, 10, 100)},
+        "best": result.best(1)["smiles"].item(),
+        "valid": result.valid_fraction,
+        "search_seconds": result.seconds,  # beside the oracle, interrupted parts included
+        "seconds": time.perf_counter() - began,  # since the last start
+    }
+
+
+def comparison(rows: pd.DataFrame, suite: str, budget: int) -> pd.DataFrame:
+    """Rows of finished runs -> a row a task: mean AUC top-10 of each strategy, and published ones.
+
+    The last row is the sum over these tasks, NaN for a strategy that has not finished them all.
+    The published ones are there for PMO with 10,000 evaluations.
+    """
+    mine = rows[(rows["suite"] == suite) & (rows["budget"] == budget)]
+    means = mine.pivot_table("auc_top_10", "task", "strategy", sort=False)
+    table = means.reindex(list(SUITES[suite])).dropna(how="all")
+    if (suite, budget) == ("pmo", 10_000):
+        published = pd.DataFrame.from_dict(PMO, orient="index", columns=list(SOURCES))
+        table = table.join(published)
+    table.loc["sum"] = table.sum(min_count=len(table))
+    return table.rename_axis(columns=None)

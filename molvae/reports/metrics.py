@@ -1,0 +1,155 @@
+"""Measures of generated molecules and of optimisation runs.
+
+Invalid strings are counted and never scored: no figure here replaces a missing value by another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from molvae.chem.molecules import canonical
+from molvae.chem.properties import STATISTICS
+from molvae.reports.published import Moments
+
+
+@dataclass(frozen=True)
+class SampleQuality:
+    """What became of generated strings, as counts; the shares are NaN where they have no base."""
+
+    drawn: int
+    """Strings generated."""
+    valid: int
+    """Strings RDKit reads as a molecule."""
+    unique: int
+    """Different canonical SMILES among the valid."""
+    novel: int
+    """Unique molecules that are not in the training set."""
+
+    @property
+    def validity(self) -> float:
+        """Share of valid among all strings drawn."""
+        return _share(self.valid, self.drawn)
+
+    @property
+    def uniqueness(self) -> float:
+        """Share of different molecules among the valid strings."""
+        return _share(self.unique, self.valid)
+
+    @property
+    def novelty(self) -> float:
+        """Share of molecules not in the training set among the different valid ones."""
+        return _share(self.novel, self.unique)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
+
+
+def sample_quality(samples: Sequence[str], training: Iterable[str]) -> SampleQuality:
+    """Generated strings and training molecules -> counts behind validity, uniqueness, novelty.
+
+    Args:
+        samples: generated strings, valid or not.
+        training: SMILES the model was trained on, already in RDKit's canonical form.
+
+    >>> sample_quality(["CCO", "OCC", "CCN", "C1C"], training=["CCN"])
+    SampleQuality(drawn=4, valid=3, unique=2, novel=1)
+    """
+    forms = [form for form in map(canonical, samples) if form is not None]
+    unique = set(forms)
+    return SampleQuality(len(samples), len(forms), len(unique), len(unique.difference(training)))
+
+
+def moments(properties: pd.DataFrame) -> Moments:
+    """Properties of molecules (one row each) -> mean and population standard deviation.
+
+    Rows of one molecule with a missing value are left out of that property only; a property
+    without any value is NaN (NaN).
+    """
+    found: Moments = {}
+    for name in STATISTICS:
+        values = properties[name].to_numpy(dtype=np.float64)
+        values = values[np.isfinite(values)]
+        found[name] = (
+            (float(values.mean()), float(values.std())) if values.size else (math.nan, math.nan)
+        )
+    return found
+
+
+def statistics_table(
+    sets: dict[str, pd.DataFrame], published: dict[str, Moments] | None = None
+) -> pd.DataFrame:
+    """Named sets of molecules -> table of text, mean (sd) of logP, SAS and QED.
+
+    Args:
+        sets: row name ("Data", "GA", "VAE") -> frame with the columns of `STATISTICS`.
+        published: row name -> moments of the same row in a paper; adds a column for each.
+
+    Returns:
+        One row per set: `molecules`, then per property the measured value and, where there is
+        one, the published value beside it.
+    """
+    rows = []
+    for source, properties in sets.items():
+        row: dict[str, object] = {"source": source, "molecules": len(properties)}
+        measured = moments(properties)
+        for name in STATISTICS:
+            row[name] = _mean_sd(measured[name])
+            if published:
+                row[f"{name} (published)"] = (
+                    _mean_sd(published[source][name]) if source in published else ""
+                )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _mean_sd(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:.2f} ({pair[1]:.2f})"
+
+
+def top_mean(scores: npt.ArrayLike, k: int = 10) -> float:
+    """Scores (n,) -> mean of the k highest; failures (NaN) are left out, fewer than k is fine.
+
+    >>> top_mean([1.0, float("nan"), 3.0, 2.0], k=2)
+    2.5
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    values = np.sort(values[~np.isnan(values)])[-k:]
+    return float(values.mean()) if values.size else math.nan
+
+
+def top_auc(scores: npt.ArrayLike, budget: int, k: int = 10, every: int = 100) -> float:
+    """Scores of a run in the order of its oracle calls -> area under its top-k curve.
+
+    The curve is the mean of the k best so far, read after every `every` calls and after the last
+    one, starting at 0 after 0 calls. The area is that of the trapezoids between the readings,
+    divided by `budget`; a run that stopped early keeps its last value up to the budget. A failed
+    call (NaN) counts as a call; while nothing has succeeded the curve stays at 0.
+
+    Args:
+        scores: (n,) one score per unique molecule evaluated, in order, maximised.
+        budget: the number of calls the run was allowed; scores beyond it are ignored.
+        k: how many of the best are averaged.
+        every: calls between two readings.
+
+    Returns:
+        The area, in the units of the score; NaN for no score at all.
+
+    Reference: Gao, Fu, Sun & Coley 2022, "Sample Efficiency Matters: A Benchmark for Practical
+    Molecular Optimization" (PMO), k = 10, budget = 10,000, every = 100.
+    """
+    values = np.asarray(scores, dtype=np.float64)[:budget]
+    if values.size == 0 or np.isnan(values).all():
+        return math.nan
+    calls = [*range(0, values.size, every), values.size]
+    curve = np.array(
+        [0.0 if np.isnan(values[:n]).all() else top_mean(values[:n], k) for n in calls]
+    )
+    area = np.sum(np.diff(calls) * (curve[1:] + curve[:-1]) / 2)
+    return float(area + (budget - values.size) * curve[-1]) / budget

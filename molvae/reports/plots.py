@@ -1,0 +1,79 @@
+"""Pictures of a training."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from molvae.chem.pictures import PictureFormat
+from molvae.chem.properties import STATISTICS
+
+
+def learning_curve(metrics: Path, path: Path) -> None:
+    """Draw metrics.csv of a training: reconstruction and KL, nats per molecule, over the steps."""
+    table = pd.read_csv(metrics)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("reconstruction_nats", "kl_nats"), strict=True):
+        axes.plot(table["step"], table[name], label="training")
+        held_out = table.dropna(subset=[f"validation_{name}"])
+        axes.plot(held_out["step"], held_out[f"validation_{name}"], "o-", label="validation")
+        label = f"{name.partition('_')[0]} (nats per molecule)"
+        axes.set(xlabel="step", ylabel=label, ylim=(0, None))
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+COLOURS = ("#4c566a", "#d08770", "#2a7fb8", "#7b9e59")
+
+
+def property_distributions(sets: dict[str, pd.DataFrame], picture: PictureFormat = "png") -> bytes:
+    """Named sets of molecules -> one picture, the distribution of logP, SAS and QED in each set.
+
+    Args:
+        sets: name in the legend -> frame with the columns logP, SAS, QED; missing values are
+            left out.
+        picture: "png" or "svg".
+
+    Returns:
+        The content of the picture file. Each curve is a histogram with area 1, all of one
+        property on the same bins, so sets of different size can be compared.
+    """
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(1, len(STATISTICS))
+    for axes, name in zip(grid, STATISTICS, strict=True):
+        columns = {label: frame[name].dropna() for label, frame in sets.items()}
+        _histograms(axes, columns)
+        axes.set_xlabel(name)
+        axes.set_yticks([])
+        axes.spines[["left", "top", "right"]].set_visible(False)
+    handles = [Line2D([], [], color=_colour(i)) for i in range(len(sets))]
+    labels = [f"{label} ({len(frame)} molecules)" for label, frame in sets.items()]
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(sets), frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=picture, dpi=150)
+    return buffer.getvalue()
+
+
+def _histograms(axes: Axes, columns: dict[str, pd.Series[float]]) -> None:
+    """Draw a stepped histogram of each column; the outermost 0.2 % on each side are cut off."""
+    everything = pd.concat(list(columns.values()))
+    if everything.nunique() < 2:
+        return
+    low, high = float(everything.quantile(0.002)), float(everything.quantile(0.998))
+    for i, values in enumerate(columns.values()):
+        inside = values[values.between(low, high)]
+        if len(inside):
+            heights, edges = np.histogram(inside, bins=35, range=(low, high), density=True)
+            axes.stairs(heights, edges, linewidth=1.8, color=_colour(i))
+
+
+def _colour(i: int) -> str:
+    return COLOURS[i % len(COLOURS)]
