@@ -22,12 +22,12 @@ from torch import Tensor
 
 from molvae import MolVAE
 from molvae.chem.datasets import DataSet
-from molvae.chem.fingerprints import similarities
-from molvae.chem.molecules import canonical, parse
+from molvae.chem.fingerprints import tanimoto_similarities
+from molvae.chem.molecules import canonicalize, parse
 from molvae.chem.properties import STATISTICS
-from molvae.chem.property_tables import properties
+from molvae.chem.property_tables import compute_properties
 from molvae.latent.training import FitConfig
-from molvae.reports.metrics import moments, sample_quality
+from molvae.reports.metrics import compute_moments, measure_samples
 
 TRAIN = 5_000  # training molecules behind the mean properties and the regression on z
 PRIOR_TRAIN = 20_000  # training molecules that a prior is fitted to
@@ -71,7 +71,7 @@ def score(
 
 def usable(model: MolVAE, smiles: Sequence[str], n: int, seed: int) -> list[str]:
     """Those of up to n random ones of `smiles` that the model can encode."""
-    return [s for s in some(smiles, n, seed) if model.encodable(s)]
+    return [s for s in some(smiles, n, seed) if model.can_encode(s)]
 
 
 def some(smiles: Sequence[str], n: int, seed: int) -> list[str]:
@@ -107,7 +107,7 @@ class Reference:
         """
         train = data.split("train")
         activations = chemnet(some(data.split("test"), CHEMNET, seed)) if fcd else None
-        return cls(frozenset(train), properties(some(train, TRAIN, seed)), activations)
+        return cls(frozenset(train), compute_properties(some(train, TRAIN, seed)), activations)
 
 
 def sample_scores(strings: Sequence[str], reference: Reference) -> dict[str, float]:
@@ -115,9 +115,12 @@ def sample_scores(strings: Sequence[str], reference: Reference) -> dict[str, flo
 
     The differences of mean properties and the FCD are those of all valid samples, repeats too.
     """
-    quality = sample_quality(strings, reference.train)
-    valid = [form for form in map(canonical, strings) if form is not None]
-    found, expected = moments(properties(valid)), moments(reference.properties)
+    quality = measure_samples(strings, reference.train)
+    valid = [form for form in map(canonicalize, strings) if form is not None]
+    found, expected = (
+        compute_moments(compute_properties(valid)),
+        compute_moments(reference.properties),
+    )
     shares = {name: getattr(quality, name) for name in ("validity", "uniqueness", "novelty")}
     differences = {f"{name}_difference": found[name][0] - expected[name][0] for name in STATISTICS}
     distance = math.nan
@@ -157,7 +160,7 @@ def property_fit(
     z_train: Tensor, train: Sequence[str], z_test: Tensor, test: Sequence[str]
 ) -> dict[str, float]:
     """Latents and their molecules -> R^2 of a ridge regression of each property on z, held out."""
-    known, wanted = properties(train), properties(test)
+    known, wanted = compute_properties(train), compute_properties(test)
     found = {}
     for name in STATISTICS:
         line = Ridge().fit(z_train.double().numpy(), known[name])
@@ -219,7 +222,7 @@ def valid_share(strings: Sequence[str]) -> float:
 def mean_similarity(strings: Sequence[str], references: Sequence[str]) -> float:
     """Strings and the molecule that each belongs to -> mean Tanimoto similarity of the valid."""
     pairs = zip(strings, references, strict=True)
-    found = [s for string, reference in pairs for s in similarities([string], reference)]
+    found = [s for string, reference in pairs for s in tanimoto_similarities([string], reference)]
     valid = [s for s in found if not math.isnan(s)]
     return float(np.mean(valid)) if valid else math.nan
 

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molvae.search.neighbourhood import Neighbourhood, highest, nearby
+from molvae.search.neighbourhood import Neighbourhood, choose_highest, propose_nearby
 from molvae.search.strategy import (
     Features,
     Floats,
     Kind,
     Observations,
     Seed,
-    by_rank,
-    inside,
-    prior_samples,
+    clip_to_bounds,
+    draw_by_rank,
+    sample_prior,
     strategies,
 )
-from molvae.search.surrogate import MixedProcess, fit_surrogate, kept
+from molvae.search.surrogate import MixedProcess, fit_surrogate, select_observations
 
 Propose = Callable[[Neighbourhood, Observations, int], Floats]
 Choose = Callable[[Neighbourhood, Observations, Features, int], NDArray[np.intp]]
@@ -36,16 +36,16 @@ def steps(length: float) -> Propose:
     """Steps of one length around the best, in eighths of the bounds."""
 
     def propose(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
-        z = by_rank(seen.known()[0][:100], p, 0.1, usual.rng)
+        z = draw_by_rank(seen.known()[0][:100], p, 0.1, usual.rng)
         scale = (seen.bounds[1] - seen.bounds[0]) / 8
-        return inside(z + length * scale * usual.rng.standard_normal(z.shape), seen.bounds)
+        return clip_to_bounds(z + length * scale * usual.rng.standard_normal(z.shape), seen.bounds)
 
     return propose
 
 
 def prior(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
     """Samples of the prior."""
-    return prior_samples(seen.bounds, p, usual.rng)
+    return sample_prior(seen.bounds, p, usual.rng)
 
 
 def above(deviations: float) -> Choose:
@@ -139,19 +139,19 @@ class OnLatents:
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
         self.bounds, self.z, self.rng = seen.bounds, seen.known()[0], np.random.default_rng(seed)
-        rows = np.sort(kept(seen.y[:, 0], self.rng))
+        rows = np.sort(select_observations(seen.y[:, 0], self.rng))
         self.surrogate = fit_surrogate(seen.z[rows], seen.y[rows])
 
     def propose(self, p: int) -> Floats:
         """Propose as usual."""
-        return nearby(self.z, self.bounds, p, self.rng)
+        return propose_nearby(self.z, self.bounds, p, self.rng)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Choose as usual, by that process."""
         with torch.no_grad():
             posterior = self.surrogate.posterior(torch.as_tensor(features, dtype=torch.float64))
         mean, variance = posterior.mean[:, 0].numpy(), posterior.variance[:, 0].numpy()
-        return highest(mean, np.sqrt(variance), q, self.rng)
+        return choose_highest(mean, np.sqrt(variance), q, self.rng)
 
 
 VARIANTS = {

@@ -24,7 +24,7 @@ import torch
 
 from molvae import MolVAE
 from molvae.chem.datasets import load
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.latent.training import FitConfig
 
 HELD_OUT = 1_000
@@ -132,7 +132,7 @@ class Timed:
 def equal(strings: list[str], held_out: list[str]) -> float:
     """Share of strings that are the molecule."""
     pairs = zip(strings, held_out, strict=True)
-    return sum(canonical(string) == smiles for string, smiles in pairs) / len(held_out)
+    return sum(canonicalize(string) == smiles for string, smiles in pairs) / len(held_out)
 
 
 if __name__ == "__main__":

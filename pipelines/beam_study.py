@@ -19,10 +19,10 @@ from _model_scores import some, usable
 
 from molvae import MolVAE
 from molvae.base.errors import MolvaeError
-from molvae.base.files import write
+from molvae.base.files import write_file
 from molvae.chem.datasets import load
-from molvae.chem.molecules import canonical
-from molvae.chem.property_tables import properties
+from molvae.chem.molecules import canonicalize
+from molvae.chem.property_tables import compute_properties
 from molvae.model.decoding import BEAM, PULL, decode
 
 WIDTHS = (1, 2, 4, BEAM, 16)
@@ -44,23 +44,23 @@ def main() -> None:
     data = load(model.summary["data"], progress=True)
     held_out = usable(model, data.split("validation"), n, args.seed)
     z, drawn = model.encode(held_out, refine=0), model.sample_latents(n, args.seed, args.standard)
-    expected = properties(some(data.split("train"), 20 * n, args.seed)).mean()
+    expected = compute_properties(some(data.split("train"), 20 * n, args.seed)).mean()
     rows = {}
     for beam, pull in [(width, PULL) for width in WIDTHS] + [(BEAM, pull) for pull in PULLS]:
         back = decode(model, z, beam=beam, pull=pull)
         began = time.perf_counter()
         strings = decode(model, drawn, beam=beam, pull=pull)
         seconds = time.perf_counter() - began
-        valid = [s for s in strings if canonical(s) is not None]
-        differences = (properties(valid).mean() - expected).add_suffix("_difference")
+        valid = [s for s in strings if canonicalize(s) is not None]
+        differences = (compute_properties(valid).mean() - expected).add_suffix("_difference")
         rows[beam, pull] = {
-            "exact": sum(map(eq, map(canonical, back), held_out)) / len(back),
+            "exact": sum(map(eq, map(canonicalize, back), held_out)) / len(back),
             "valid": len(valid) / n,
             **differences,
             "rate": n / seconds,
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["beam", "pull"]).sort_index()
-    write(args.out / "beam_study.csv", table.to_csv())
+    write_file(args.out / "beam_study.csv", table.to_csv())
     print(f"{args.model}: {len(held_out)} molecules, {n} points, seed {args.seed}")
     print(table.to_string(float_format="{:.3f}".format))
 

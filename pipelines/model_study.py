@@ -32,10 +32,10 @@ from matplotlib.figure import Figure
 
 from molvae import MolVAE
 from molvae.base.errors import MolvaeError
-from molvae.base.files import write
+from molvae.base.files import write_file
 from molvae.chem.datasets import DataSet, load
-from molvae.chem.property_tables import columns
-from molvae.chem.recombine import recombined
+from molvae.chem.property_tables import load_properties
+from molvae.chem.recombine import recombine
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
 
@@ -103,10 +103,10 @@ def main() -> None:
         row, priors = args.out / f"{name}.json", args.out / f"{name}-priors.csv"
         if not row.is_file():
             print(f"{name}: scoring", flush=True)
-            write(row, json.dumps(figures(model, data, reference, args)))
+            write_file(row, json.dumps(figures(model, data, reference, args)))
         if name in WITH_PRIORS and not priors.is_file():
             print(f"{name}: fitting priors", flush=True)
-            write(priors, priors_of(model, data, reference, args).to_csv())
+            write_file(priors, priors_of(model, data, reference, args).to_csv())
     report(args.out)
 
 
@@ -151,8 +151,8 @@ def newly_trained(
 ) -> MolVAE:
     """Train the model of a configuration."""
     names = settings.pop("properties")
-    more = recombined(data, settings.get("recombine", 0), args.seed, progress=True)
-    tables = [columns(d, names, progress=True) for d in (data, more) if names]
+    more = recombine(data, settings.get("recombine", 0), args.seed, progress=True)
+    tables = [load_properties(d, names, progress=True) for d in (data, more) if names]
     settings["properties"] = pd.concat(tables) if tables else None
     if args.quick:
         settings |= QUICK_SETTINGS
@@ -202,7 +202,7 @@ def report(folder: Path) -> None:
     rows = {name: folder / f"{name}.json" for name in CONFIGURATIONS}
     found = {name: json.loads(path.read_text()) for name, path in rows.items() if path.is_file()}
     table = pd.DataFrame.from_dict(found, orient="index").rename_axis("configuration")
-    write(folder / "model_study.csv", table.to_csv())
+    write_file(folder / "model_study.csv", table.to_csv())
     print(f"\n{shown(table)}")
     files = {name: folder / f"{name}-priors.csv" for name in table.index}
     parts = {
@@ -210,7 +210,7 @@ def report(folder: Path) -> None:
     }
     if parts:
         priors = pd.concat(parts, names=["configuration"])
-        write(folder / "priors.csv", priors.to_csv())
+        write_file(folder / "priors.csv", priors.to_csv())
         print("\npriors fitted to the trained models; log p(z) of held-out samples, nats")
         print(shown(priors))
         trade_off(table, priors).savefig(folder / "priors.png", dpi=150)

@@ -23,7 +23,7 @@ from _search_variants import VARIANTS
 from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
-from molvae.model.adaptation import adapted
+from molvae.model.adaptation import fine_tune
 from molvae.reports.metrics import top_auc
 
 DEFAULT, ADAPTED = "neighbourhood", "adaptation"
@@ -47,7 +47,7 @@ def main() -> None:
     found = []
     for name in wanted:
         strategy, place = rows[name]
-        model, adapt = MolVAE.load(models[place]), adapted if name == ADAPTED else None
+        model, adapt = MolVAE.load(models[place]), fine_tune if name == ADAPTED else None
         for task in args.tasks:
             for seed in range(args.seeds):
                 path = args.out / f"{name}-{task}-{args.budget}-{seed}.sqlite"

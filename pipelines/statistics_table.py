@@ -19,14 +19,14 @@ import pandas as pd
 
 from molvae import MolVAE
 from molvae.base.errors import MolvaeError
-from molvae.base.files import write
+from molvae.base.files import write_file
 from molvae.chem.datasets import DataSet, load
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.chem.properties import STATISTICS
-from molvae.model.storage import shipped
-from molvae.reports.metrics import moments, statistics_table
-from molvae.reports.model_report import property_sets
-from molvae.reports.plots import property_distributions
+from molvae.model.storage import list_shipped_models
+from molvae.reports.metrics import build_statistics_table, compute_moments
+from molvae.reports.model_report import compute_property_sets
+from molvae.reports.plots import plot_property_distributions
 from molvae.reports.published import PUBLISHED
 
 ROUNDS = 10  # of samples, at most: a model that writes too few molecules has a shorter row
@@ -37,19 +37,21 @@ def main() -> None:
     args = arguments()
     rows = []
     for name in args.data:
-        if name not in shipped():
+        if name not in list_shipped_models():
             print(f"{name}: left out, since no model of this name ships with the package\n")
             continue
         data = load(name, progress=True)
         drawn, strings = draw(MolVAE.load(name), args.molecules, args.seed)
-        sets = property_sets(data, drawn, args.molecules, args.seed, progress=not args.quick)
+        sets = compute_property_sets(
+            data, drawn, args.molecules, args.seed, progress=not args.quick
+        )
         print(f"{name}: mean (sd) ± standard error of the mean; {strings} strings from the prior")
         print(printed(data, sets).to_string(index=False), end="\n\n")
         rows += numbers(data, sets)
-        write(args.out / f"{name}.png", property_distributions(sets))
+        write_file(args.out / f"{name}.png", plot_property_distributions(sets))
     if not rows:
         raise MolvaeError("nothing to measure: none of these data sets has a shipped model")
-    write(args.out / "statistics_table.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_file(args.out / "statistics_table.csv", pd.DataFrame(rows).to_csv(index=False))
     print(f"table and figures: {args.out}")
 
 
@@ -76,7 +78,7 @@ def draw(model: MolVAE, molecules: int, seed: int) -> tuple[list[str], int]:
     for i in range(ROUNDS):
         strings = model.sample(molecules - len(found), seed=seed + i)
         drawn += len(strings)
-        found |= dict.fromkeys(form for form in map(canonical, strings) if form is not None)
+        found |= dict.fromkeys(form for form in map(canonicalize, strings) if form is not None)
         if len(found) == molecules:
             break
     return list(found), drawn
@@ -84,7 +86,7 @@ def draw(model: MolVAE, molecules: int, seed: int) -> tuple[list[str], int]:
 
 def printed(data: DataSet, sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The statistics table as text, with the standard error of each mean."""
-    table = statistics_table(sets, PUBLISHED[data.name])
+    table = build_statistics_table(sets, PUBLISHED[data.name])
     for name in STATISTICS:
         errors = [f" ±{standard_error(frame[name]):.3f}" for frame in sets.values()]
         table[name] = table[name] + errors
@@ -95,7 +97,7 @@ def numbers(data: DataSet, sets: dict[str, pd.DataFrame]) -> list[dict[str, obje
     """The same as numbers, a row for each data set, source and property."""
     rows = []
     for source, frame in sets.items():
-        for name, (mean, sd) in moments(frame).items():
+        for name, (mean, sd) in compute_moments(frame).items():
             published = PUBLISHED[data.name][source][name]
             rows.append(
                 {

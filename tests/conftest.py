@@ -8,8 +8,8 @@ os.environ["MOLVAE_CACHE"] = tempfile.mkdtemp(prefix="molvae-test-cache-")
 
 import pytest
 
-from molvae.chem.datasets import datasets, part_of
-from molvae.chem.property_tables import properties
+from molvae.chem.datasets import assign_part, datasets
+from molvae.chem.property_tables import compute_properties
 from molvae.latent.training import FitConfig
 from molvae.model.molvae import MolVAE
 
@@ -17,9 +17,9 @@ from molvae.model.molvae import MolVAE
 @pytest.fixture(scope="session")
 def zinc() -> list[str]:
     """2,000 random molecules of ZINC250k, canonical."""
-    from molvae.chem.molecules import canonical
+    from molvae.chem.molecules import canonicalize
 
-    smiles = [canonical(s) for s in random.Random(0).sample(datasets["zinc"](), 2_000)]
+    smiles = [canonicalize(s) for s in random.Random(0).sample(datasets["zinc"](), 2_000)]
     return list(dict.fromkeys(s for s in smiles if s))
 
 
@@ -29,10 +29,10 @@ SMALL = {"latent": 8, "encoder_hidden": 64, "decoder_hidden": 64}
 @pytest.fixture(scope="session")
 def small_model(zinc: list[str]) -> MolVAE:
     """A model trained for seconds: too weak to be useful, real in every other respect."""
-    train = [s for s in zinc if part_of(s) == "train"]
-    validation = [s for s in zinc if part_of(s) == "validation"]
+    train = [s for s in zinc if assign_part(s) == "train"]
+    validation = [s for s in zinc if assign_part(s) == "validation"]
     config = FitConfig(epochs=2, batch=64, validate_every=20)
-    known = properties(zinc)[["logP", "SAS", "QED"]].set_axis(zinc)
+    known = compute_properties(zinc)[["logP", "SAS", "QED"]].set_axis(zinc)
     model = MolVAE.fit(train, validation, shape=SMALL, properties=known, config=config)
     model.summary["data"] = "zinc"
     return model

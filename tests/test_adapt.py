@@ -9,7 +9,7 @@ from test_loop import START, Chains, Interrupted
 
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.base.errors import MolvaeError
-from molvae.model.adaptation import adapted
+from molvae.model.adaptation import fine_tune
 from molvae.oracles.history import History
 
 CONFIG = OptimizeConfig("neighbourhood", initial=12, batch=6, pool=64, seed=1)
@@ -82,7 +82,7 @@ def test_with_or_without_is_a_setting_of_the_run() -> None:
 
 def test_a_model_moves_towards_what_it_is_adapted_to(small_model: MolVAE, zinc: list[str]) -> None:
     best, others = zinc[:200], zinc[200:500]
-    new = adapted(small_model, best, others, seed=0)
+    new = fine_tune(small_model, best, others, seed=0)
     before, after = (m.evaluate(best)["elbo_nats"] for m in (small_model, new))
     assert after > before
     assert new.ids("CCO") == small_model.ids("CCO")

@@ -5,8 +5,8 @@ import pytest
 from rdkit import rdBase
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
-from molvae.loop.genetic import random_graph_ga
+from molvae.chem.molecules import canonicalize
+from molvae.loop.genetic import breed_at_random
 
 SEEDS = [
     "CC(=O)Oc1ccccc1C(=O)O",
@@ -19,15 +19,15 @@ SEEDS = [
 
 
 def test_offspring_are_new_unique_canonical_molecules():
-    children = random_graph_ga(SEEDS, molecules=40, seed=1)
+    children = breed_at_random(SEEDS, molecules=40, seed=1)
     assert len(children) == 40
-    assert [canonical(child) for child in children] == children
+    assert [canonicalize(child) for child in children] == children
     assert len(set(children)) == 40
     assert not set(children) & set(SEEDS)
 
 
 def test_same_seed_same_molecules_in_any_process():
-    here = random_graph_ga(SEEDS, molecules=15, seed=3)
+    here = breed_at_random(SEEDS, molecules=15, seed=3)
     code = (
         "from molvae.chem.baseline import random_graph_ga\n"
         f"print('\\n'.join(random_graph_ga({SEEDS!r}, molecules=15, seed=3)))"
@@ -41,12 +41,12 @@ def test_same_seed_same_molecules_in_any_process():
             env={"PYTHONHASHSEED": hash_seed},
         )
         assert there.stdout.split() == here
-    assert random_graph_ga(SEEDS, molecules=15, seed=4) != here
+    assert breed_at_random(SEEDS, molecules=15, seed=4) != here
 
 
 def test_strange_starting_molecules_do_no_harm():
     strange = ["[Na+].[Cl-]", "[2H]C([2H])([2H])O", "C", "[Fe]", "CCO", "F/C=C/F"]
-    assert all(canonical(child) for child in random_graph_ga(strange, molecules=20))
+    assert all(canonicalize(child) for child in breed_at_random(strange, molecules=20))
 
 
 def test_rdkit_log_is_left_as_it_was():
@@ -54,10 +54,10 @@ def test_rdkit_log_is_left_as_it_was():
 
     rdBase.EnableLog("rdApp.error")
     before = rdBase.LogStatus()
-    random_graph_ga(SEEDS, molecules=5)
+    breed_at_random(SEEDS, molecules=5)
     assert rdBase.LogStatus() == before
 
 
 def test_one_molecule_is_too_few_to_cross():
     with pytest.raises(MolvaeError, match="at least two"):
-        random_graph_ga(["CCO", "CCO"], molecules=5)
+        breed_at_random(["CCO", "CCO"], molecules=5)

@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import heavy_atoms
+from molvae.chem.molecules import count_heavy_atoms
 from molvae.cli import main
 from molvae.loop.optimization import optimize
 from molvae.model.molvae import MolVAE
 from molvae.oracles.history import History
 from molvae.oracles.suites import SUITES
-from molvae.reports.benchmark import BenchmarkConfig, benchmark, comparison
+from molvae.reports.benchmark import BenchmarkConfig, compare_with_published, run_benchmark
 from molvae.reports.metrics import top_auc
 from molvae.reports.published import PMO, SOURCES
 
@@ -22,7 +22,7 @@ def test_a_benchmark_that_was_stopped_goes_on_to_the_same_figures(
 ) -> None:
     model = MolVAE.load("zinc")
     config = BenchmarkConfig("pmo", TASKS, ("neighbourhood", "ga"), seeds=1, budget=50)
-    whole = benchmark(model, zinc, tmp_path / "whole", config)
+    whole = run_benchmark(model, zinc, tmp_path / "whole", config)
     assert len(whole) == 4
     assert (whole["evaluations"] == 50).all()
 
@@ -36,9 +36,9 @@ def test_a_benchmark_that_was_stopped_goes_on_to_the_same_figures(
 
     monkeypatch.setattr("molvae.reports.benchmark.optimize", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        benchmark(model, zinc, tmp_path / "again", config)
+        run_benchmark(model, zinc, tmp_path / "again", config)
     seen = []
-    again = benchmark(model, zinc, tmp_path / "again", config, on_run=seen.append)
+    again = run_benchmark(model, zinc, tmp_path / "again", config, on_run=seen.append)
     assert len(seen) == 4
     figures = ["task", "strategy", "auc_top_1", "auc_top_10", "top_1", "best"]
     pd.testing.assert_frame_equal(again[figures], whole[figures])
@@ -72,7 +72,7 @@ def test_the_table_stands_beside_what_was_published() -> None:
             for task in (list(PMO) if strategy == "ga" else list(PMO)[:2])
         ]
     )
-    table = comparison(rows, "pmo", 10_000)
+    table = compare_with_published(rows, "pmo", 10_000)
     assert table.loc["sum", "ga"] == 11.5
     assert pd.isna(table.loc["sum", "ei"])  # two tasks are not the suite
     assert table.loc["sum", "mol_ga"] == pytest.approx(14.708, abs=0.002)
@@ -93,12 +93,12 @@ def test_the_verb_prints_the_table_and_refuses_another_model(
         assert "choose another --out" in capsys.readouterr().err
     assert main([*words, "--heavy-atoms", "6", "12", "--out", str(tmp_path / "small")]) == 0
     with History(tmp_path / "small" / "pmo-qed-ga-20-0.sqlite") as history:
-        assert all(6 <= heavy_atoms(record.smiles) <= 12 for record in history.records())
+        assert all(6 <= count_heavy_atoms(record.smiles) <= 12 for record in history.records())
 
 
 def test_wrong_names_are_told(tmp_path: Path) -> None:
     with pytest.raises(MolvaeError, match="shard 24/30 has no run"):
-        benchmark(MolVAE.load("qm9"), [], tmp_path, BenchmarkConfig(shard=(24, 30)))
+        run_benchmark(MolVAE.load("qm9"), [], tmp_path, BenchmarkConfig(shard=(24, 30)))
     with pytest.raises(MolvaeError, match="no suite 'moses': there are guacamol, pmo"):
         BenchmarkConfig("moses")
     with pytest.raises(MolvaeError, match="pmo has no task 'logp'"):

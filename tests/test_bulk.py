@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.library import bulk
 from molvae.library.latents import read_latents
 from molvae.library.stream import StreamConfig
@@ -59,7 +59,7 @@ def test_decode_reads_the_folder_that_encode_wrote(bad_and_good, small_model_fil
     there = ~np.isnan(z).all(axis=1)
     assert table["smiles"].notna().tolist() == there.tolist()
     assert table["smiles"][there].tolist() == MolVAE.load(small_model_file).decode(z[there])
-    valid = [isinstance(s, str) and canonical(s) is not None for s in table["smiles"]]
+    valid = [isinstance(s, str) and canonicalize(s) is not None for s in table["smiles"]]
     assert table["valid"].tolist() == valid
     assert tally == (26, sum(valid))
 

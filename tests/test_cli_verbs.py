@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from molvae import MolVAE
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.cli import main
 from molvae.model.decoding import BEAM
 
@@ -45,7 +45,7 @@ def test_sample_prints_every_string_with_its_validity(molvae):
     assert code == 0
     found = table(out)
     assert len(found) == 20
-    assert found["valid"].tolist() == [canonical(s) is not None for s in found["smiles"]]
+    assert found["valid"].tolist() == [canonicalize(s) is not None for s in found["smiles"]]
     assert err.startswith("20 strings drawn")
     assert molvae("sample", "-n", "20", "--seed", "3", "--temperature", "1")[1] == out
     assert molvae("sample", "-n", "20", "--seed", "4", "--temperature", "1")[1] != out
@@ -55,7 +55,7 @@ def test_sample_valid_yields_different_molecules_only(molvae, tmp_path):
     code, _, err = molvae("sample", "-n", "3", "--valid", "--temperature", "1", "--out", "new.smi")
     assert code == 0
     found = (tmp_path / "new.smi").read_text().split()
-    assert [canonical(s) for s in found] == found
+    assert [canonicalize(s) for s in found] == found
     assert len(set(found)) == len(found) <= 3
     assert "different valid molecules" in err
 

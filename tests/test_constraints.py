@@ -9,7 +9,7 @@ from molvae.base.errors import MolvaeError
 from molvae.loop.optimization import optimize
 from molvae.loop.rounds import OptimizeConfig
 from molvae.model.molvae import MolVAE
-from molvae.oracles.constraints import constraint
+from molvae.oracles.constraints import parse_constraint
 from molvae.oracles.objectives import objectives
 from molvae.oracles.oracle import Oracle
 
@@ -41,7 +41,7 @@ ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
     ],
 )
 def test_aspirin_meets_or_does_not(text: str, met: bool) -> None:
-    assert constraint(text).met(Chem.MolFromSmiles(ASPIRIN)) is met
+    assert parse_constraint(text).met(Chem.MolFromSmiles(ASPIRIN)) is met
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_aspirin_meets_or_does_not(text: str, met: bool) -> None:
 )
 def test_what_is_not_understood_is_told(text: str, message: str) -> None:
     with pytest.raises(MolvaeError) as error:
-        constraint(text)
+        parse_constraint(text)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -69,7 +69,7 @@ def test_what_is_not_understood_is_told(text: str, message: str) -> None:
 @given(st.text(max_size=30))
 def test_any_text_is_a_constraint_or_an_error(text: str) -> None:
     with contextlib.suppress(MolvaeError):
-        assert constraint(text).met(Chem.MolFromSmiles("CCO")) in (True, False)
+        assert parse_constraint(text).met(Chem.MolFromSmiles("CCO")) in (True, False)
 
 
 @pytest.mark.parametrize("strategy", ["ei", "neighbourhood", "ga"])

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.datasets import datasets, iter_smiles, load, part_of, read_smiles
+from molvae.chem.datasets import assign_part, datasets, iter_smiles, load, read_smiles
 from molvae.chem.molecules import parse
 from molvae.chem.properties import PROPERTIES
-from molvae.chem.property_tables import properties
+from molvae.chem.property_tables import compute_properties
 
 ROWS = ["CCO", "OCC", "c1ccccc1", "not a molecule", "", "CC(=O)Oc1ccccc1C(=O)O"]
 CANONICAL = ["CCO", "c1ccccc1", "CC(=O)Oc1ccccc1C(=O)O"]
@@ -74,25 +74,25 @@ def test_unreadable_sources_say_what_is_wrong(tmp_path: Path) -> None:
 
 def test_the_split_is_90_5_5_and_does_not_depend_on_the_order(zinc: list[str]) -> None:
     shuffled = random.Random(1).sample(zinc, len(zinc))
-    assert {s: part_of(s) for s in zinc} == {s: part_of(s) for s in shuffled}
-    parts = pd.Series([part_of(s) for s in zinc]).value_counts(normalize=True)
+    assert {s: assign_part(s) for s in zinc} == {s: assign_part(s) for s in shuffled}
+    parts = pd.Series([assign_part(s) for s in zinc]).value_counts(normalize=True)
     assert abs(parts["train"] - 0.90) < 0.03
     assert abs(parts["validation"] - 0.05) < 0.02
     # pinned: a change would move test molecules into the training split of existing models
-    assert [part_of(s) for s in ("CCO", "OO", "CCN")] == ["test", "validation", "train"]
+    assert [assign_part(s) for s in ("CCO", "OO", "CCN")] == ["test", "validation", "train"]
 
 
 def test_properties_are_those_of_each_molecule_and_are_cached(tmp_path: Path) -> None:
     path = tmp_path / "mine.smi"
     path.write_text("\n".join(ROWS))
     data = load(str(path))
-    first, again = properties(data), properties(data)
+    first, again = compute_properties(data), compute_properties(data)
     pd.testing.assert_frame_equal(first, again)
     assert list(first.columns) == list(PROPERTIES)
     for smiles, (_, row) in zip(data.smiles, first.iterrows(), strict=True):
         mol = parse(smiles)
         assert row.tolist() == [f(mol) for f in PROPERTIES.values()]
-    assert np.isnan(properties(["C1CC"])["logP"][0])
+    assert np.isnan(compute_properties(["C1CC"])["logP"][0])
 
 
 def test_a_damaged_cache_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from molvae.base.errors import MolvaeError
 from molvae.loop.ask_tell import Search
 from molvae.loop.optimization import optimize
 from molvae.loop.rounds import OptimizeConfig
-from molvae.oracles.evaluation import Effort, evaluations
+from molvae.oracles.evaluation import Effort, evaluate_molecules
 from molvae.oracles.history import History, Record
 from molvae.oracles.objectives import as_objective
 from molvae.oracles.oracle import Oracle
@@ -55,7 +55,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(objective: str, effort: Effort) -> dict[str, tuple[float, str | None]]:
-    outcomes = evaluations([as_objective(objective)], SMILES, effort)
+    outcomes = evaluate_molecules([as_objective(objective)], SMILES, effort)
     return {o.smiles: (o.values[0], o.error) for o in outcomes}
 
 
@@ -128,7 +128,7 @@ def test_a_program_gets_the_molecule_as_one_word_and_no_shell(tmp_path: Path) ->
 
 def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
     command = script(tmp_path, f"sleep 300 & echo $! > {tmp_path}/child; wait")
-    outcome = next(iter(evaluations([as_objective(command)], ["CCO"], Effort(seconds=2))))
+    outcome = next(iter(evaluate_molecules([as_objective(command)], ["CCO"], Effort(seconds=2))))
     assert outcome.error == "TimeoutError: no answer after 2 s"
     child = int((tmp_path / "child").read_text())
     for _ in range(50):
@@ -160,7 +160,7 @@ def test_efforts_that_make_no_sense() -> None:
         with pytest.raises(MolvaeError):
             Effort(**wrong)
     with pytest.raises(MolvaeError, match="must be importable from other processes"):
-        list(evaluations([as_objective(lambda mol: 1.0)], ["CCO"], Effort(seconds=5)))
+        list(evaluate_molecules([as_objective(lambda mol: 1.0)], ["CCO"], Effort(seconds=5)))
 
 
 def test_optimize_with_a_program_from_the_command_line(tmp_path: Path) -> None:

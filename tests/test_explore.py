@@ -5,8 +5,14 @@ import pytest
 import torch
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
-from molvae.model.exploration import THOROUGH, line, new_molecules, plane, walk
+from molvae.chem.molecules import canonicalize
+from molvae.model.exploration import (
+    THOROUGH,
+    decode_plane,
+    interpolate,
+    sample_new_molecules,
+    walk_along_property,
+)
 
 BOOK = ["CCO", "CCN", "CCC", "c1ccccc1", "C1CC", "CC(=O)O", "CCCl", "CCF"]
 
@@ -33,7 +39,7 @@ class BookModel:
 
 
 def test_line_begins_and_ends_at_the_molecules_and_describes_each_step():
-    table = line(BookModel(), "CCO", "CCF", steps=5)
+    table = interpolate(BookModel(), "CCO", "CCF", steps=5)
     assert table["t"].tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert table["smiles"].iloc[[0, -1]].tolist() == ["CCO", "CCF"]
     assert table["similarity_start"].iloc[0] == table["similarity_end"].iloc[-1] == 1
@@ -45,7 +51,7 @@ def test_an_invalid_decode_is_shown_without_values():
         def decode(self, z, progress=False):
             return ["CCO", "C1CC", "CCF"]
 
-    middle = line(Stammering(), "CCO", "CCF", steps=3).iloc[1]
+    middle = interpolate(Stammering(), "CCO", "CCF", steps=3).iloc[1]
     assert (middle["smiles"], middle["valid"]) == ("C1CC", False)
     assert np.isnan([middle["logP"], middle["QED"], middle["similarity_start"]]).all()
 
@@ -53,11 +59,11 @@ def test_an_invalid_decode_is_shown_without_values():
 @pytest.mark.parametrize("arguments", [("CCO", "CCN", 1), ("CCO", "nonsense", 3)])
 def test_line_refuses_what_is_none(arguments):
     with pytest.raises(MolvaeError):
-        line(BookModel(), *arguments)
+        interpolate(BookModel(), *arguments)
 
 
 def test_plane_is_a_square_around_the_molecule():
-    table = plane(BookModel(), "CCO", radius=2.0, grid=5, seed=1)
+    table = decode_plane(BookModel(), "CCO", radius=2.0, grid=5, seed=1)
     assert len(table) == 25
     middle = table.iloc[12]
     assert (middle["distance"], middle["smiles"]) == (0, "CCO")
@@ -75,46 +81,48 @@ def test_plane_directions_are_orthonormal_so_distances_are_latent_distances():
             return super().decode(z)
 
     model = Watching()
-    table = plane(model, "CCO", radius=3.0, grid=3, seed=4)
+    table = decode_plane(model, "CCO", radius=3.0, grid=3, seed=4)
     distances = (seen[0] - model.encode(["CCO"], refine=0)).norm(dim=1)
     assert np.allclose(distances, table["distance"], atol=1e-5)
 
 
 def test_plane_is_fixed_by_its_seed():
-    tables = [plane(BookModel(), "CCO", 2.0, 7, seed)["smiles"].tolist() for seed in (1, 1, 2)]
+    tables = [
+        decode_plane(BookModel(), "CCO", 2.0, 7, seed)["smiles"].tolist() for seed in (1, 1, 2)
+    ]
     assert tables[0] == tables[1] != tables[2]
 
 
 @pytest.mark.parametrize("arguments", [(2.0, 4), (2.0, 1), (-1.0, 5), (float("nan"), 5)])
 def test_plane_refuses_what_is_none(arguments):
     with pytest.raises(MolvaeError):
-        plane(BookModel(), "CCO", *arguments)
+        decode_plane(BookModel(), "CCO", *arguments)
 
 
 def test_new_molecules_are_valid_and_different_and_a_dry_model_ends():
-    found, drawn = new_molecules(BookModel(), 5)
+    found, drawn = sample_new_molecules(BookModel(), 5)
     assert len(set(found)) == len(found) == 5
-    assert [canonical(s) for s in found] == found
+    assert [canonicalize(s) for s in found] == found
     assert drawn >= 5
-    found, drawn = new_molecules(BookModel(), 20)  # there are only seven
+    found, drawn = sample_new_molecules(BookModel(), 20)  # there are only seven
     assert (len(found), drawn) == (7, 20 * 50)
 
 
 def test_a_walk_goes_up_the_predicted_property(small_model, zinc):
-    table = walk(small_model, zinc[0], "SAS", distance=2.0, steps=5)
+    table = walk_along_property(small_model, zinc[0], "SAS", distance=2.0, steps=5)
     assert table["predicted"].is_monotonic_increasing
     assert table["distance"].tolist() == [0, 0.5, 1, 1.5, 2]
     z = small_model.encode([zinc[0]], refine=THOROUGH)
     assert table["smiles"].tolist()[0] == small_model.decode(z)[0]
-    down = walk(small_model, zinc[0], "-SAS", distance=2.0, steps=5)
+    down = walk_along_property(small_model, zinc[0], "-SAS", distance=2.0, steps=5)
     assert down["predicted"].is_monotonic_decreasing
     for wrong in ({"along": "gap"}, {"steps": 1}, {"distance": -1.0}):
         with pytest.raises(MolvaeError):
-            walk(small_model, zinc[0], **{"along": "SAS", **wrong})
+            walk_along_property(small_model, zinc[0], **{"along": "SAS", **wrong})
 
 
 def test_the_property_grows_to_the_right_of_the_plane(small_model, zinc):
-    table = plane(small_model, zinc[0], radius=0.5, grid=3, along="logP")
+    table = decode_plane(small_model, zinc[0], radius=0.5, grid=3, along="logP")
     z = small_model.encode([zinc[0]], refine=THOROUGH)
     slope = small_model.gradient(z, "logP")[0]
     to_the_right = small_model.properties(z + 0.5 * slope / slope.norm())["logP"].item()

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from molvae.base.errors import MolvaeError
-from molvae.base.files import write
+from molvae.base.files import write_file
 from molvae.library.latents import (
+    count_parquet_rows,
+    format_latents_csv,
+    format_latents_npz,
     iter_latents,
-    latents_csv,
-    latents_npz,
-    parquet_rows,
     read_latents,
 )
 
@@ -24,12 +24,12 @@ tables = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=12), e
 
 @given(tables)
 def test_csv_returns_the_very_same_numbers(z):
-    assert np.array_equal(read_latents(io.StringIO(latents_csv(["C"] * len(z), z))), z)
+    assert np.array_equal(read_latents(io.StringIO(format_latents_csv(["C"] * len(z), z))), z)
 
 
 def test_npz_holds_plain_arrays_and_reads_back(tmp_path):
     z = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
-    write(tmp_path / "z.npz", latents_npz(["C", "CC", "CCO"], z))
+    write_file(tmp_path / "z.npz", format_latents_npz(["C", "CC", "CCO"], z))
     with np.load(tmp_path / "z.npz", allow_pickle=False) as arrays:
         assert arrays["smiles"].tolist() == ["C", "CC", "CCO"]
     assert np.array_equal(read_latents(tmp_path / "z.npz"), z)
@@ -82,7 +82,7 @@ def test_arrays_have_the_size_asked_for_whatever_the_files(tmp_path):
     arrays = list(iter_latents(tmp_path, 3))
     assert [len(array) for array in arrays] == [3, 3, 3, 2]
     assert np.array_equal(np.concatenate(arrays), z)
-    assert parquet_rows(tmp_path) == 11
+    assert count_parquet_rows(tmp_path) == 11
 
 
 def test_a_missing_file_is_named():
@@ -92,8 +92,8 @@ def test_a_missing_file_is_named():
 
 def test_write_replaces_and_makes_folders(tmp_path):
     path = tmp_path / "a" / "b.txt"
-    write(path, "first")
-    write(path, b"second")
+    write_file(path, "first")
+    write_file(path, b"second")
     assert path.read_text() == "second"
     assert os.listdir(path.parent) == ["b.txt"]
 
@@ -102,6 +102,6 @@ def test_failed_write_leaves_the_old_file_and_names_the_path(tmp_path):
     target = tmp_path / "taken.csv"
     target.mkdir()
     with pytest.raises(OSError, match=r"taken\.csv'") as failure:
-        write(target, "x")
+        write_file(target, "x")
     assert failure.value.filename == str(target)
     assert os.listdir(tmp_path) == ["taken.csv"]

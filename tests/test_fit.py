@@ -8,7 +8,7 @@ import torch
 from random_ids import LONGEST, VOCABULARY, sequences
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.checkpoint import read, write
+from molvae.latent.checkpoint import read_tensors, write_tensors
 from molvae.latent.fit import CHECKPOINT, METRICS, fit
 from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
@@ -81,9 +81,9 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path: Path) -> N
     path.write_bytes(whole)
     with pytest.raises(MolvaeError, match="made with the optimizer muon"):
         train(tmp_path, optimizer="adam")
-    tensors, metadata = read(path)
+    tensors, metadata = read_tensors(path)
     tensors["optimizer.0.0.exp_avg"] = tensors.pop("optimizer.0.0.exp_avg")[1:]
-    write(path, tensors, metadata)
+    write_tensors(path, tensors, metadata)
     with pytest.raises(MolvaeError, match="has other optimizers"):
         train(tmp_path)
     wider = VAE(VAEConfig(VOCABULARY, LONGEST, latent=5, encoder_hidden=16, decoder_hidden=16))

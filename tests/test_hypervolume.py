@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from molvae.search.hypervolume import as_one, cells, expected_growth, front, hypervolume, reference
+from molvae.search.hypervolume import (
+    expected_hypervolume_improvement,
+    free_boxes,
+    hypervolume,
+    pareto_front,
+    reference_point,
+    scalarise,
+)
 from molvae.search.strategies import strategies
 from molvae.search.strategy import Observations
 
@@ -31,7 +38,7 @@ def brute_force_front(y: np.ndarray) -> list[int]:
 @given(VALUES)
 @settings(max_examples=200, deadline=None)
 def test_the_front_is_what_no_row_dominates(y: np.ndarray) -> None:
-    assert front(y).tolist() == brute_force_front(y)
+    assert pareto_front(y).tolist() == brute_force_front(y)
 
 
 @pytest.mark.parametrize("m", [2, 3])
@@ -41,7 +48,7 @@ def test_hypervolume_and_free_boxes_share_the_space(m: int) -> None:
     points = np.random.default_rng(7).random((100_000, m))
     dominated = (y[:, None] >= points).all(axis=2).any(axis=0)
     assert hypervolume(y, below) == pytest.approx(dominated.mean(), abs=0.005)
-    low, high = cells(y[front(y)], below)
+    low, high = free_boxes(y[pareto_front(y)], below)
     free = ((points[:, None] > low) & (points[:, None] < high)).all(axis=2).sum(axis=1)
     np.testing.assert_array_equal(free, ~dominated)
 
@@ -50,8 +57,8 @@ def test_hypervolume_and_free_boxes_share_the_space(m: int) -> None:
 def test_expected_growth_is_the_mean_of_what_draws_add(m: int) -> None:
     rng = np.random.default_rng(m)
     y = rng.random((6, m))
-    below = reference(y)
-    low, high = cells(y[front(y)], below)
+    below = reference_point(y)
+    low, high = free_boxes(y[pareto_front(y)], below)
     mean, deviation = rng.random((2, m)) + 0.3, np.full((2, m), 0.4)
     draws = mean + deviation * rng.standard_normal((4_000, 2, m))
     sizes = [
@@ -64,19 +71,19 @@ def test_expected_growth_is_the_mean_of_what_draws_add(m: int) -> None:
             grown = hypervolume(np.vstack([y, draw]), below) - before
             assert size == pytest.approx(grown, abs=1e-9)
     error = added.std(axis=0) / np.sqrt(len(draws))
-    found = expected_growth(mean, deviation, low, high)
+    found = expected_hypervolume_improvement(mean, deviation, low, high)
     assert (np.abs(found - added.mean(axis=0)) < 4 * error).all()
 
 
 def test_one_value_follows_dominance_and_leaves_a_single_objective_alone() -> None:
     y = np.array([[0.0, 5.0], [1.0, 9.0], [np.nan, np.nan], [3.0, 6.0]])
     for seed in range(20):
-        one = as_one(y, np.random.default_rng(seed))
+        one = scalarise(y, np.random.default_rng(seed))
         assert one.shape == (4, 1)
         assert one[1] > one[0]
         assert one[3] > one[0]
         assert np.isnan(one[2])
-    np.testing.assert_array_equal(as_one(y[:, :1], np.random.default_rng(0)), y[:, :1])
+    np.testing.assert_array_equal(scalarise(y[:, :1], np.random.default_rng(0)), y[:, :1])
 
 
 def test_its_choices_spread_along_the_front() -> None:
@@ -100,7 +107,7 @@ def test_its_choices_spread_along_the_front() -> None:
     assert len(set(rows.tolist())) == 12
     found = -((pool[rows][:, None] - centre) ** 2).sum(axis=2)
     random = -((pool[:12][:, None] - centre) ** 2).sum(axis=2)
-    below = reference(y)
+    below = reference_point(y)
     assert hypervolume(np.vstack([y, found]), below) > hypervolume(np.vstack([y, random]), below)
     assert (found.argmax(axis=1) == 0).any()
     assert (found.argmax(axis=1) == 1).any()

@@ -20,7 +20,7 @@ from molvae.loop.ask_tell import Search
 from molvae.loop.optimization import Result, optimize
 from molvae.loop.rounds import GENETIC, OptimizeConfig
 from molvae.oracles.history import History
-from molvae.oracles.objectives import Objective, as_objective, measured, objectives
+from molvae.oracles.objectives import Objective, as_objective, measured_objective, objectives
 from molvae.oracles.oracle import Oracle
 from molvae.search.strategies import strategies
 
@@ -35,7 +35,7 @@ class Chains:
     latent = 4
     summary = {"heavy_atoms": [2, 14], "data": "chains"}  # noqa: RUF012
 
-    def readable(self, form: str) -> bool:
+    def can_encode_canonical(self, form: str) -> bool:
         return len(form) < 40
 
     def encode(self, smiles: list[str], refine: int = 0) -> np.ndarray:
@@ -430,7 +430,7 @@ def test_a_genetic_algorithm_spends_the_same_budget_and_goes_on_where_it_stopped
 def test_a_laboratory_is_asked_and_tells_over_several_days(tmp_path: Path) -> None:
     def today() -> tuple[Search, Oracle]:
         history = History(tmp_path / "lab.sqlite")
-        oracle = Oracle(measured("grease"), 30, history, heavy_atoms=(2, 14))
+        oracle = Oracle(measured_objective("grease"), 30, history, heavy_atoms=(2, 14))
         return Search(Chains(), oracle, START, OptimizeConfig(initial=12, batch=6, seed=1)), oracle
 
     def grease(smiles: str) -> float:
@@ -464,7 +464,7 @@ def test_a_laboratory_is_asked_and_tells_over_several_days(tmp_path: Path) -> No
 
 
 def test_what_is_told_must_be_new_and_admissible() -> None:
-    search = Search(Chains(), Oracle(measured("grease"), 30, heavy_atoms=(2, 14)), START)
+    search = Search(Chains(), Oracle(measured_objective("grease"), 30, heavy_atoms=(2, 14)), START)
     search.tell({"CCO": 1.0})
     for told, message in (
         ({"CCCC": 1.0, "OCC": 2.0}, "has a value already"),
@@ -480,7 +480,7 @@ def test_what_is_told_must_be_new_and_admissible() -> None:
 @pytest.mark.parametrize("strategy", ["neighbourhood", GENETIC])
 def test_others_are_asked_for_while_some_are_still_measured(strategy: str, tmp_path: Path) -> None:
     def today() -> Search:
-        oracle = Oracle(measured("grease"), 40, History(tmp_path / "lab.sqlite"), (2, 14))
+        oracle = Oracle(measured_objective("grease"), 40, History(tmp_path / "lab.sqlite"), (2, 14))
         return Search(Chains(), oracle, START, OptimizeConfig(strategy, 6, initial=12))
 
     search = today()
@@ -509,7 +509,7 @@ def test_others_are_asked_for_while_some_are_still_measured(strategy: str, tmp_p
 
 
 def test_a_measured_quantity_is_not_computed() -> None:
-    oracle = Oracle(measured("affinity", maximise=False), 5)
+    oracle = Oracle(measured_objective("affinity", maximise=False), 5)
     assert np.isnan(oracle(["CCO"])).all()
     assert "has to be told" in str(oracle.history["CCO"].error)
     oracle.tell("CCN", 2.0)

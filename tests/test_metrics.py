@@ -9,9 +9,9 @@ from hypothesis.extra.numpy import arrays
 
 from molvae.reports.metrics import (
     SampleQuality,
-    moments,
-    sample_quality,
-    statistics_table,
+    build_statistics_table,
+    compute_moments,
+    measure_samples,
     top_auc,
     top_mean,
 )
@@ -22,7 +22,7 @@ ETHANOL, ASPIRIN = "CCO", "CC(=O)Oc1ccccc1C(=O)O"
 
 def test_quality_counts_invalid_and_sees_through_different_spellings():
     samples = ["OCC", "CCO", "O=C(O)c1ccccc1OC(C)=O", "C1CC", "", "c1ccccc1"]
-    quality = sample_quality(samples, training=[ETHANOL, ASPIRIN])
+    quality = measure_samples(samples, training=[ETHANOL, ASPIRIN])
     assert quality == SampleQuality(drawn=6, valid=4, unique=3, novel=1)
     assert quality.validity == pytest.approx(4 / 6)
     assert quality.uniqueness == pytest.approx(3 / 4)
@@ -30,7 +30,7 @@ def test_quality_counts_invalid_and_sees_through_different_spellings():
 
 
 def test_quality_of_nothing_valid_is_nan_not_zero_or_one():
-    quality = sample_quality(["C1CC", "("], training=[])
+    quality = measure_samples(["C1CC", "("], training=[])
     assert quality.validity == 0
     assert math.isnan(quality.uniqueness)
     assert math.isnan(quality.novelty)
@@ -38,13 +38,13 @@ def test_quality_of_nothing_valid_is_nan_not_zero_or_one():
 
 @given(st.lists(st.text("CNO()1=c", max_size=8), max_size=20))
 def test_quality_counts_never_grow_down_the_line(samples):
-    quality = sample_quality(samples, training=["C", "CC"])
+    quality = measure_samples(samples, training=["C", "CC"])
     assert len(samples) == quality.drawn >= quality.valid >= quality.unique >= quality.novel >= 0
 
 
 def test_moments_are_population_ones_and_skip_missing_values():
     frame = pd.DataFrame({"logP": [1.0, 3.0, np.nan], "SAS": [2.0] * 3, "QED": [np.nan] * 3})
-    found = moments(frame)
+    found = compute_moments(frame)
     assert found["logP"] == (2.0, 1.0)
     assert found["SAS"] == (2.0, 0.0)
     assert all(math.isnan(value) for value in found["QED"])
@@ -52,12 +52,12 @@ def test_moments_are_population_ones_and_skip_missing_values():
 
 def test_statistics_table_sets_the_published_figure_beside_the_measured_one():
     frame = pd.DataFrame({"logP": [2.0, 3.0], "SAS": [3.0, 3.0], "QED": [0.7, 0.8]})
-    table = statistics_table({"Data": frame, "VAE": frame}, PUBLISHED["zinc"])
+    table = build_statistics_table({"Data": frame, "VAE": frame}, PUBLISHED["zinc"])
     row = table.set_index("source").loc["VAE"]
     assert row["molecules"] == 2
     assert row["logP"] == "2.50 (0.50)"
     assert row["logP (published)"] == "2.67 (1.46)"
-    assert list(statistics_table({"Data": frame}).columns) == [
+    assert list(build_statistics_table({"Data": frame}).columns) == [
         "source", "molecules", "logP", "SAS", "QED",
     ]  # fmt: skip
 

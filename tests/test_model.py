@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from molvae import MolVAE
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
-from molvae.chem.property_tables import properties
+from molvae.chem.molecules import canonicalize
+from molvae.chem.property_tables import compute_properties
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.autoregressive import beam_search
-from molvae.latent.checkpoint import read, write
+from molvae.latent.checkpoint import read_tensors, write_tensors
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
 from molvae.latent.training import FitConfig
 from molvae.model.decoding import MARGIN, decode
-from molvae.model.storage import shipped
+from molvae.model.storage import list_shipped_models
 from molvae.model.training import TrainingSet
 
 STRANGE = ["", " ", "C1CC", "not a molecule", "C" * 400, "[235U]", "[Xe]", "Ω", "CC(C)(C)(C)C"]
@@ -40,7 +40,7 @@ def test_encode_is_deterministic_canonical_and_independent_of_the_batch(
 def test_a_string_that_cannot_be_encoded_is_refused_in_one_line(
     small_model: MolVAE, smiles: str
 ) -> None:
-    assert not small_model.encodable(smiles)
+    assert not small_model.can_encode(smiles)
     with pytest.raises(MolvaeError) as error:
         small_model.encode(["CCO", smiles])
     assert "\n" not in str(error.value)
@@ -50,7 +50,7 @@ def test_a_string_that_cannot_be_encoded_is_refused_in_one_line(
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_encoded_or_refused_never_a_crash(small_model: MolVAE, text: str) -> None:
-    if small_model.encodable(text):
+    if small_model.can_encode(text):
         assert torch.isfinite(small_model.encode([text])).all()
 
 
@@ -72,7 +72,7 @@ def test_decode_takes_arrays_and_tensors_and_refuses_other_shapes(small_model: M
 def test_a_beam_finds_molecules_that_greedy_decoding_misses(small_model: MolVAE) -> None:
     z = small_model.sample_latents(100, seed=1)
     greedy, found = small_model.decode(z, beam=1), small_model.decode(z)
-    valid = [sum(canonical(s) is not None for s in strings) for strings in (greedy, found)]
+    valid = [sum(canonicalize(s) is not None for s in strings) for strings in (greedy, found)]
     assert valid[1] > valid[0]
     alone = [small_model.decode(point[None])[0] for point in z]
     same = sum(a == b for a, b in zip(found, alone, strict=True))
@@ -90,9 +90,9 @@ def test_of_the_strings_in_the_beam_the_best_molecule_counts(small_model: MolVAE
         for beam in zip(strings, log_p.tolist(), strict=True)
     ]
     for some, chosen in zip(found, decode(small_model, z, beam=4, pull=0.0), strict=True):
-        assert chosen == next((s for s in some if small_model.encodable(s)), some[0])
+        assert chosen == next((s for s in some if small_model.can_encode(s)), some[0])
     for some, point, chosen in zip(found, z, decode(small_model, z, beam=4, pull=1e6), strict=True):
-        known = [s for s in some if small_model.encodable(s)]
+        known = [s for s in some if small_model.can_encode(s)]
         if known:
             apart = (small_model.encode(known, refine=0) - point).norm(dim=1)
             mean = small_model.encode([chosen], refine=0)
@@ -105,7 +105,7 @@ def test_properties_are_predicted_stored_and_differentiable(
     z = small_model.encode(zinc[:400])
     predicted = small_model.properties(z)
     assert list(predicted) == ["logP", "SAS", "QED"]
-    true = properties(zinc[:400])
+    true = compute_properties(zinc[:400])
     assert abs(predicted["SAS"].mean() - true["SAS"].mean()) < 0.3
     loaded = MolVAE.load(small_model_file).properties(z)
     np.testing.assert_allclose(loaded, predicted, atol=0.02)
@@ -119,7 +119,7 @@ def test_properties_are_predicted_stored_and_differentiable(
 
 def test_a_property_that_few_molecules_have_is_learned_from_them(zinc: list[str]) -> None:
     some = zinc[:300]
-    known = properties(some)[["SAS"]].set_axis(some)
+    known = compute_properties(some)[["SAS"]].set_axis(some)
     true = known["SAS"].copy()
     known["nothing"] = np.nan
     known.loc[some[::2], "SAS"] = np.nan
@@ -145,7 +145,7 @@ def test_a_training_may_start_from_another_model(small_model: MolVAE, zinc: list
     assert tuned.vae.property_head is None
     assert tuned.summary["start"] == small_model.summary
     assert all(torch.equal(v, weights[k]) for k, v in small_model.vae.state_dict().items())
-    known = properties(zinc[:400])[["logP", "SAS", "QED"]].set_axis(zinc[:400])
+    known = compute_properties(zinc[:400])[["logP", "SAS", "QED"]].set_axis(zinc[:400])
     again = MolVAE.fit(
         train, validation, start=small_model, properties=known, config=FitConfig(learning_rate=0)
     )
@@ -165,20 +165,20 @@ def test_a_saved_model_is_the_same_model(
 
 def test_a_wrong_model_file_is_one_clear_error(small_model_file: str, tmp_path: Path) -> None:
     whole = Path(small_model_file).read_bytes()
-    tensors, metadata = read(Path(small_model_file))
+    tensors, metadata = read_tensors(Path(small_model_file))
     cut, text, foreign = tmp_path / "cut.safetensors", tmp_path / "text", tmp_path / "foreign"
     cut.write_bytes(whole[:5000])
     text.write_text("hello")
-    write(foreign, tensors, {"some": "thing"})
+    write_tensors(foreign, tensors, {"some": "thing"})
     wrong_shape = tmp_path / "shape"
-    write(wrong_shape, tensors, metadata | {"config": metadata["config"] | {"latent": 9}})
+    write_tensors(wrong_shape, tensors, metadata | {"config": metadata["config"] | {"latent": 9}})
     for path in (cut, text, foreign, wrong_shape, tmp_path / "none", "zinkk"):
         with pytest.raises(MolvaeError):
             MolVAE.load(path)
 
 
 def test_reading_a_file_executes_nothing(small_model_file: str, tmp_path: Path) -> None:
-    tensors, metadata = read(Path(small_model_file))
+    tensors, metadata = read_tensors(Path(small_model_file))
     path = tmp_path / "evil.safetensors"
     for change in (
         {"config": metadata["config"] | {"prior": "antigravity:fly"}},
@@ -186,7 +186,7 @@ def test_reading_a_file_executes_nothing(small_model_file: str, tmp_path: Path) 
         {"config": metadata["config"] | {"encoder": "subprocess:Popen"}},
         {"tokenizer": "antigravity:fly"},
     ):
-        write(path, tensors, metadata | change)
+        write_tensors(path, tensors, metadata | change)
         with pytest.raises(MolvaeError, match=r"if you trust it|not a class derived from"):
             MolVAE.load(path)
     assert "antigravity" not in sys.modules
@@ -196,7 +196,7 @@ def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> N
     some = zinc[:64]
     figures = small_model.evaluate(some)
     decoded = small_model.decode(small_model.encode(some))
-    exact = sum(a == canonical(b) for a, b in zip(some, decoded, strict=True)) / len(some)
+    exact = sum(a == canonicalize(b) for a, b in zip(some, decoded, strict=True)) / len(some)
     assert figures["exact_reconstruction"] == pytest.approx(exact)
     greedy = small_model.decode(small_model.encode(some), beam=1)
     exact = sum(a == b for a, b in zip(some, greedy, strict=True)) / len(some)
@@ -282,7 +282,7 @@ def test_a_few_molecules_can_be_learned_by_heart(
         config=FitConfig(epochs=400, batch=8, kl_weight=1e-3, learning_rate=1e-2),
     )
     decoded = model.decode(model.encode(some))
-    assert sum(canonical(a) == b for a, b in zip(decoded, some, strict=True)) >= 7
+    assert sum(canonicalize(a) == b for a, b in zip(decoded, some, strict=True)) >= 7
 
 
 def test_the_encoder_may_read_random_forms_of_what_the_decoder_writes(zinc: list[str]) -> None:
@@ -295,7 +295,7 @@ def test_the_encoder_may_read_random_forms_of_what_the_decoder_writes(zinc: list
     strings = [words.decode(form) for form in read]  # 30 times 4
     assert len({s for forms in strings for s in forms}) > 100
     for smiles, forms in zip(words.decode(ids), strings, strict=True):
-        assert {canonical(form) for form in forms} == {smiles}
+        assert {canonicalize(form) for form in forms} == {smiles}
     short = TrainingSet.make((train, held_out), words, longest=len(ids[0]), forms=4)
     assert short.left_out == 0  # longer forms are replaced, not their molecule
 
@@ -307,7 +307,7 @@ def test_points_decode_to_their_molecules_and_are_means_where_these_do(
     model, some = MolVAE.load(name), zinc[:100]
     means, points = model.encode(some, refine=0), model.encode(some)
     exact = [
-        np.array([canonical(a) == b for a, b in zip(model.decode(z, beam=1), some, strict=True)])
+        np.array([canonicalize(a) == b for a, b in zip(model.decode(z, beam=1), some, strict=True)])
         for z in (means, points)
     ]
     assert exact[0].mean() < exact[1].mean()
@@ -328,7 +328,7 @@ def test_processes_write_the_molecules_as_one_does(
         return words, TrainingSet.make(parts, words, forms=2)
 
     words, data = written()
-    monkeypatch.setattr("molvae.chem.datasets.CHUNK", 40)
+    monkeypatch.setattr("molvae.base.parallel.CHUNK", 40)
     again, same = written()
     assert words.vocabulary == again.vocabulary
     assert data.smiles == same.smiles
@@ -338,7 +338,7 @@ def test_processes_write_the_molecules_as_one_does(
 
 
 def test_shipped_models_load_by_name_and_keep_to_their_size() -> None:
-    for name, path in shipped().items():
+    for name, path in list_shipped_models().items():
         assert path.stat().st_size < 10e6
         model = MolVAE.load(name)
         assert model.decode(model.encode(["CC(=O)Oc1ccccc1C(=O)O"]))

@@ -18,7 +18,7 @@ from model_study import BASE, CONFIGURATIONS, fit_arguments
 
 from molvae.chem.datasets import DataSet
 from molvae.chem.properties import STATISTICS
-from molvae.chem.property_tables import properties
+from molvae.chem.property_tables import compute_properties
 from molvae.chem.tokenizers import tokenizers
 from molvae.latent.vae import VAEConfig
 from molvae.model.molvae import MolVAE
@@ -35,11 +35,11 @@ class Perfect:
             encode=lambda some: np.array([[smiles.index(s)] for s in some])
         )
         self.vae = SimpleNamespace(posterior=lambda ids: Normal(self.z[ids[:, 0]], 0.1))
-        columns = properties(smiles)[list(STATISTICS)].to_numpy()
+        columns = compute_properties(smiles)[list(STATISTICS)].to_numpy()
         index = 1_000.0 * np.arange(len(smiles))[:, None]
         self.z = torch.tensor(np.hstack([index, columns]), dtype=torch.float32)
 
-    def encodable(self, smiles):
+    def can_encode(self, smiles):
         return smiles in self.smiles
 
     def encode(self, smiles, refine):
@@ -98,7 +98,7 @@ def test_a_perfect_model_gets_full_marks(row, data):
     assert row["local_similarity_noise"] == row["local_similarity_small_noise"] == 1
     for name in STATISTICS:  # each is a coordinate of z
         assert row[f"{name}_r2"] > 0.9
-        assert abs(row[f"{name}_difference"]) < 0.2 * properties(data.smiles)[name].std()
+        assert abs(row[f"{name}_difference"]) < 0.2 * compute_properties(data.smiles)[name].std()
     assert math.isnan(row["fcd"])
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.optimizers import RMS, Muon, optimizers, orthogonalised
+from molvae.latent.optimizers import RMS, Muon, make_optimizers, orthogonalised
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
 
@@ -41,14 +41,14 @@ def test_a_gate_is_stepped_by_itself() -> None:
 def test_every_weight_has_one_optimizer() -> None:
     molecules = VAE(VAEConfig(vocabulary=9, max_length=8, latent=4, encoder_hidden=16))
     for name, kinds in (("muon", ["Adam", "Muon"]), ("adam", ["Adam"])):
-        both = optimizers(molecules, name)
+        both = make_optimizers(molecules, name)
         assert [type(o).__name__ for o in both] == kinds
         owned = [id(p) for o in both for group in o.param_groups for p in group["params"]]
         assert sorted(owned) == sorted(id(p) for p in molecules.parameters())
     numbers = VAE(
         VAEConfig(shape=(3,), latent=2, encoder="mlp", decoder="mlp", likelihood="gaussian")
     )
-    assert len(optimizers(numbers, "muon")) == 1  # no GRU
+    assert len(make_optimizers(numbers, "muon")) == 1  # no GRU
 
 
 def test_what_cannot_train_is_refused() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from molvae.base.errors import MolvaeError
 from molvae.oracles.history import History
-from molvae.oracles.objectives import as_objective, measured, objectives
+from molvae.oracles.objectives import as_objective, measured_objective, objectives
 from molvae.oracles.oracle import GIVE_UP_AFTER, BudgetError, Oracle
 
 MOLECULES = ["CCO", "c1ccccc1", "CC(=O)O", "CCN", "C1CCCCC1"]
@@ -201,5 +201,5 @@ def test_scores_of_a_minimised_property_keep_their_sign(tmp_path) -> None:
 
 def test_what_may_differ_under_one_name_is_not_shared() -> None:
     assert as_objective("QED").version is not None
-    for objective in (lambda mol: 1.0, measured("activity"), math.sqrt, Counting()):
+    for objective in (lambda mol: 1.0, measured_objective("activity"), math.sqrt, Counting()):
         assert as_objective(objective).version is None

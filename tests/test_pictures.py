@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molvae.chem.pictures import CELL, molecule_grid
-from molvae.reports.plots import property_distributions
+from molvae.chem.pictures import CELL, draw_molecules
+from molvae.reports.plots import plot_property_distributions
 
 MOLECULES = ["CCO", "c1ccccc1C(=O)O", "Cn1c(=O)c2c(ncn2C)n(C)c1=O"]
 
@@ -21,35 +21,35 @@ def cell(image: np.ndarray, row: int, column: int) -> np.ndarray:
 
 
 def test_png_grid_has_a_cell_for_every_molecule():
-    image = pixels(molecule_grid(MOLECULES, columns=2))
+    image = pixels(draw_molecules(MOLECULES, columns=2))
     assert image.shape[:2] == (2 * CELL, 2 * CELL)
     drawn = [cell(image, i // 2, i % 2).min() < 0.5 for i in range(4)]
     assert drawn == [True, True, True, False]
 
 
 def test_svg_grid_is_xml_of_the_same_size():
-    root = ElementTree.fromstring(molecule_grid(MOLECULES, columns=3, picture="svg"))
+    root = ElementTree.fromstring(draw_molecules(MOLECULES, columns=3, picture="svg"))
     assert root.attrib["width"].startswith(str(3 * CELL))
 
 
 def test_invalid_string_is_marked_and_not_drawn_as_something_else():
-    image = pixels(molecule_grid(["C1CC", "CCO", ""], columns=3))
+    image = pixels(draw_molecules(["C1CC", "CCO", ""], columns=3))
     first, _, last = (cell(image, 0, i) for i in range(3))
     assert first.min() < 0.5
     assert np.array_equal(first, last)
 
 
 def test_highlight_colours_only_the_cell_asked_for():
-    plain = pixels(molecule_grid(MOLECULES, columns=3))
-    marked = pixels(molecule_grid(MOLECULES, columns=3, highlighted=[1]))
+    plain = pixels(draw_molecules(MOLECULES, columns=3))
+    marked = pixels(draw_molecules(MOLECULES, columns=3, highlighted=[1]))
     assert [np.array_equal(cell(plain, 0, i), cell(marked, 0, i)) for i in range(3)] == [
         True, False, True,
     ]  # fmt: skip
 
 
 def test_legend_is_drawn_below_its_molecule():
-    bare = cell(pixels(molecule_grid(["CCO"], columns=1)), 0, 0)
-    named = cell(pixels(molecule_grid(["CCO"], ["ethanol"], columns=1)), 0, 0)
+    bare = cell(pixels(draw_molecules(["CCO"], columns=1)), 0, 0)
+    named = cell(pixels(draw_molecules(["CCO"], ["ethanol"], columns=1)), 0, 0)
     assert bare[-CELL // 4 :].min() == 1.0
     assert named[-CELL // 4 :].min() < 0.5
 
@@ -70,11 +70,11 @@ def frame(seed: int, n: int) -> pd.DataFrame:
     ],
 )
 def test_distributions_are_drawn_for_any_sets_also_empty_ones(sets):
-    image = pixels(property_distributions(sets))
+    image = pixels(plot_property_distributions(sets))
     assert image.ndim == 3
     assert image[..., :3].min() < 0.5
 
 
 def test_distributions_as_svg():
-    content = property_distributions({"Data": frame(0, 100)}, picture="svg")
+    content = plot_property_distributions({"Data": frame(0, 100)}, picture="svg")
     assert ElementTree.fromstring(content).tag.endswith("svg")

@@ -10,7 +10,7 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
 from molvae.chem.molecules import parse
 from molvae.chem.properties import PROPERTIES
-from molvae.chem.property_tables import columns, properties
+from molvae.chem.property_tables import compute_properties, load_properties
 
 ROWS = pd.DataFrame(
     {
@@ -35,7 +35,7 @@ def test_columns_of_a_file_belong_to_its_molecules(source: str, suffix: str) -> 
         ROWS.to_parquet(path)
     data = load(str(path))
     for _ in range(2):  # computed, then from the cache
-        table = columns(data, ["affinity", "logP"])
+        table = load_properties(data, ["affinity", "logP"])
         assert list(table.columns) == ["affinity", "logP"]
         assert list(table.index) == data.smiles == ["CCO", "c1ccccc1", "CCN"]
         np.testing.assert_allclose(table["affinity"], [1.5, -3.5, np.nan])  # repeats: their mean
@@ -46,7 +46,7 @@ def test_columns_of_a_file_belong_to_its_molecules(source: str, suffix: str) -> 
 
 def test_measured_properties_of_qm9() -> None:
     data = load("qm9")
-    table = columns(data, ["HOMO_LUMO_gap_au"])
+    table = load_properties(data, ["HOMO_LUMO_gap_au"])
     assert table["HOMO_LUMO_gap_au"].notna().all()
     methane = table.loc["C", "HOMO_LUMO_gap_au"]
     assert methane == pytest.approx(0.5048, abs=1e-4)  # hartree, as the data set has it
@@ -59,29 +59,29 @@ def test_a_column_that_is_not_there_or_holds_no_number(
     source: str, name: str, message: str
 ) -> None:
     with pytest.raises(MolvaeError, match=message):
-        columns(load(source), [name])
+        load_properties(load(source), [name])
 
 
 def test_a_file_without_columns_has_no_measured_properties(tmp_path: Path) -> None:
     (tmp_path / "mine.smi").write_text("CCO\nCCN\n")
     data = load(str(tmp_path / "mine.smi"))
     with pytest.raises(MolvaeError, match="known: logP, SAS, QED"):
-        columns(data, ["affinity"])
-    assert len(columns(data, ["QED"])) == 2
+        load_properties(data, ["affinity"])
+    assert len(load_properties(data, ["QED"])) == 2
 
 
 def test_a_name_that_zinc_does_not_have() -> None:
     with pytest.raises(MolvaeError, match="zinc has no property 'gap'"):
-        columns(load("zinc"), ["gap"])
+        load_properties(load("zinc"), ["gap"])
 
 
 def test_an_invalid_string_has_no_properties() -> None:
-    assert properties(["CCO", "C1CC"]).notna().all(axis=1).tolist() == [True, False]
+    assert compute_properties(["CCO", "C1CC"]).notna().all(axis=1).tolist() == [True, False]
 
 
 def test_a_property_that_cannot_be_computed_is_not_known() -> None:
     odd = "CCC1=c2=C(C[NH2+]Cc3cccc(-c4ccccc4)c3)[nH]n21"  # read by RDKit, refused by its QED
-    row = properties([odd, "CCO"]).iloc[0]
+    row = compute_properties([odd, "CCO"]).iloc[0]
     assert parse(odd) is not None
     assert np.isnan(row["QED"])
     assert row.drop("QED").notna().all()

@@ -12,7 +12,7 @@ import pytest
 import molvae
 from molvae.chem.datasets import load
 from molvae.cli import VERBS, main
-from molvae.model.storage import shipped
+from molvae.model.storage import list_shipped_models
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALLER = {  # the same commands, ended sooner
@@ -48,7 +48,7 @@ def test_the_examples_in_docstrings_run(path: Path) -> None:
 
 def test_every_verb_is_shown_and_a_model_ships() -> None:
     assert {shlex.split(command)[1] for command in COMMANDS} == set(VERBS)
-    assert "zinc" in shipped()
+    assert "zinc" in list_shipped_models()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -58,7 +58,7 @@ def test_each_command_of_the_table_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.smi").write_text("CC(=O)Oc1ccccc1C(=O)O\nCC(=O)Nc1ccc(O)cc1\n")
     (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(load("zinc").smiles[:200]))
-    shutil.copy(shipped()["zinc"], tmp_path / "my.safetensors")
+    shutil.copy(list_shipped_models()["zinc"], tmp_path / "my.safetensors")
     (goals,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
     (tmp_path / "goals.json").write_text(goals)
     (tmp_path / "dock.sh").write_text("#!/bin/sh\necho ${#1}\n")

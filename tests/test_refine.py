@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.refine import LENGTH, refined
+from molvae.latent.refine import LENGTH, refine_latents
 from molvae.latent.vae import VAE, VAEConfig
 
 
@@ -27,15 +27,15 @@ def never(x: Tensor, z: Tensor) -> Tensor:
 def test_steps_lead_to_the_likeliest_latents(linear: tuple[VAE, Tensor, Tensor]) -> None:
     vae, x, best = linear
     z = vae.encode(x).detach()
-    away = [(refined(vae, x, z, never, n) - best).norm(dim=1) for n in (0, 2, 4, 8)]
+    away = [(refine_latents(vae, x, z, never, n) - best).norm(dim=1) for n in (0, 2, 4, 8)]
     for farther, nearer in pairwise(away):
         assert (nearer < farther).float().mean() > 0.9
-    assert torch.equal(refined(vae, x, z, never, 0), z)
+    assert torch.equal(refine_latents(vae, x, z, never, 0), z)
     step = LENGTH * 3**0.5
     torch.testing.assert_close(
-        (refined(vae, x, z, never, 1) - z).norm(dim=1), torch.full((40,), step).double()
+        (refine_latents(vae, x, z, never, 1) - z).norm(dim=1), torch.full((40,), step).double()
     )
-    assert (refined(vae, x, z, never, 500) - best).norm(dim=1).max() < 2 * step
+    assert (refine_latents(vae, x, z, never, 500) - best).norm(dim=1).max() < 2 * step
 
 
 def test_settled_rows_stay_and_the_others_go_on(linear: tuple[VAE, Tensor, Tensor]) -> None:
@@ -46,7 +46,7 @@ def test_settled_rows_stay_and_the_others_go_on(linear: tuple[VAE, Tensor, Tenso
         own = best[[rows[tuple(row.tolist())] for row in x]]
         return (z - own).norm(dim=1) < 0.5
 
-    found = refined(vae, x, z, near, 100)
+    found = refine_latents(vae, x, z, near, 100)
     there = near(x, z)
     assert 0 < there.sum() < len(x)
     assert torch.equal(found[there], z[there])
@@ -62,6 +62,6 @@ def test_steps_where_nothing_is_to_be_gained_stay_finite(
     for weight in vae.decoder.parameters():
         torch.nn.init.zeros_(weight)
     z = vae.encode(x).detach()
-    assert torch.equal(refined(vae, x, z, never), z)
+    assert torch.equal(refine_latents(vae, x, z, never), z)
     with pytest.raises(MolvaeError, match="negative"):
-        refined(vae, x, z, never, -1)
+        refine_latents(vae, x, z, never, -1)

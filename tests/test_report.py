@@ -6,7 +6,12 @@ import torch
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import DataSet
-from molvae.reports.model_report import ReportConfig, measure, property_sets, surroundings
+from molvae.reports.model_report import (
+    ReportConfig,
+    compute_property_sets,
+    measure_model,
+    measure_surroundings,
+)
 
 CONFIG = ReportConfig(molecules=40, samples=60, seed=1)
 
@@ -18,7 +23,7 @@ def data(zinc):
 
 @pytest.fixture(scope="module")
 def report(small_model, data):
-    return measure(small_model, data, CONFIG)
+    return measure_model(small_model, data, CONFIG)
 
 
 def test_every_figure_says_how_many_molecules_it_is_from(report):
@@ -47,21 +52,21 @@ def test_surroundings_of_a_model_that_knows_one_molecule_are_valid(zinc):
             return [zinc[0] if point.norm() < 5 else "C1" for point in z]
 
     near, far = torch.zeros(50, 4), torch.full((50, 4), 9.0)
-    assert set(surroundings(Sure(), near).values()) == {1.0}
-    assert set(surroundings(Sure(), far).values()) == {0.0}
+    assert set(measure_surroundings(Sure(), near).values()) == {1.0}
+    assert set(measure_surroundings(Sure(), far).values()) == {0.0}
     ends = torch.cat([near + 9, near - 9])  # half of the midpoints are in the middle
-    assert 0.2 < surroundings(Sure(), ends)["midpoint_validity"] < 0.8
+    assert 0.2 < measure_surroundings(Sure(), ends)["midpoint_validity"] < 0.8
 
 
 def test_table_shows_the_published_row_of_this_data_set_only(small_model, report, zinc):
     assert "QED (published)" in report.table
-    own = measure(small_model, DataSet("my.smi", zinc[:300], 0, "mine"), CONFIG)
+    own = measure_model(small_model, DataSet("my.smi", zinc[:300], 0, "mine"), CONFIG)
     assert "QED (published)" not in own.table
     assert own.to_json()["published"] is None
 
 
 def test_json_repeats_for_a_seed_and_holds_no_nan(small_model, data, report):
-    first, second = (r.to_json() for r in (report, measure(small_model, data, CONFIG)))
+    first, second = (r.to_json() for r in (report, measure_model(small_model, data, CONFIG)))
     for figures in (first, second):
         figures.pop("seconds")
         json.dumps(figures, allow_nan=False)
@@ -72,7 +77,7 @@ def test_json_repeats_for_a_seed_and_holds_no_nan(small_model, data, report):
 
 def test_a_model_that_writes_nonsense_is_reported_not_refused(small_model, data, monkeypatch):
     monkeypatch.setattr(type(small_model), "sample", lambda self, n, **_: ["C1"] * n)
-    report = measure(small_model, data, CONFIG)
+    report = measure_model(small_model, data, CONFIG)
     assert report.samples.validity == 0
     assert math.isnan(report.samples.novelty)
     figures = report.to_json()
@@ -83,13 +88,15 @@ def test_a_model_that_writes_nonsense_is_reported_not_refused(small_model, data,
 
 def test_rows_of_the_table_are_of_the_molecules_asked_for(data):
     drawn = data.smiles[:3]
-    sets = property_sets(data, drawn, molecules=20, seed=1)
+    sets = compute_property_sets(data, drawn, molecules=20, seed=1)
     assert {name: len(frame) for name, frame in sets.items()} == {"Data": 20, "GA": 20, "VAE": 3}
-    everything = property_sets(DataSet("some", data.smiles[:30], 0, "some"), drawn, molecules=50)
+    everything = compute_property_sets(
+        DataSet("some", data.smiles[:30], 0, "some"), drawn, molecules=50
+    )
     assert everything["Data"]["logP"].head(3).tolist() == sets["VAE"]["logP"].tolist()
     assert len(everything["Data"]) == 30
 
 
 def test_too_small_a_data_set_is_an_error_of_one_line(small_model):
     with pytest.raises(MolvaeError, match="at least two"):
-        measure(small_model, DataSet("one.smi", ["CCO"], 0, "one"), CONFIG)
+        measure_model(small_model, DataSet("one.smi", ["CCO"], 0, "one"), CONFIG)

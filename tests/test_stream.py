@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from molvae.base.errors import MolvaeError
-from molvae.library.latents import parquet_files
+from molvae.library.latents import list_parquet_files
 from molvae.library.stream import StreamConfig, run
 
 SMALL = {"chunk": 10}
@@ -68,7 +68,7 @@ def test_a_run_that_is_stopped_goes_on_and_ends_like_an_unbroken_one(rows, tmp_p
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "b").glob("*.parquet")}
     assert len(before) == 4
     with pytest.raises(MolvaeError, match="4 parts, and not finished"):
-        parquet_files(tmp_path / "b")
+        list_parquet_files(tmp_path / "b")
     assert run(chunks(rows), lengths, tmp_path / "b", {}, StreamConfig(**SMALL)) == unbroken
     assert contents(tmp_path / "b") == contents(tmp_path / "a")
     assert {path: path.stat().st_mtime_ns for path in before} == before  # not made again
@@ -83,7 +83,7 @@ def test_half_written_files_are_no_parts(rows, tmp_path):
     (tmp_path / "part-00002.parquet").unlink()
     (tmp_path / "part-00003.parquet").write_bytes(whole["part-00003.parquet"][:-20])  # a bad disk
     with pytest.raises(MolvaeError, match="1 of 10 parts are not there"):
-        parquet_files(tmp_path)
+        list_parquet_files(tmp_path)
     run(chunks(rows), lengths, tmp_path, {}, config)
     assert contents(tmp_path) == whole
     assert not left.exists()

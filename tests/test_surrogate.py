@@ -7,7 +7,7 @@ import torch
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.fingerprints import DESCRIPTORS, ELEMENTS, MoleculeFeatures
-from molvae.chem.property_tables import properties
+from molvae.chem.property_tables import compute_properties
 from molvae.search.surrogate import LEAST_NOISE, NOISE, MixedProcess, fit_surrogate, normal_scores
 
 
@@ -145,7 +145,7 @@ def test_it_learns_which_numbers_matter() -> None:
 
 
 def test_a_process_on_molecules_predicts_a_property(zinc: list[str]) -> None:
-    x, known = MoleculeFeatures()(zinc[:800]), properties(zinc[:800])
+    x, known = MoleculeFeatures()(zinc[:800]), compute_properties(zinc[:800])
     for name, least in (("logP", 0.95), ("QED", 0.75)):
         y = known[name].to_numpy().copy()
         y[5] = np.nan  # a failed evaluation

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from molvae import latent
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
-from molvae.chem.tokenizers import BOS, EOS, PAD, Tokenizer, frequent_runs, tokenizers
+from molvae.chem.molecules import canonicalize
+from molvae.chem.tokenizers import BOS, EOS, PAD, Tokenizer, learn_runs, tokenizers
 
 
 def test_the_two_rooms_mean_the_same_by_special_ids() -> None:
@@ -22,7 +22,7 @@ def test_every_molecule_round_trips(name: str, zinc: list[str]) -> None:
     assert ((ids == EOS).sum(1) == 1).all()
     back = tokenizer.decode(ids)
     if name.startswith("selfies"):  # writes the same molecule with another string
-        back = [canonical(s) or "" for s in back]
+        back = [canonicalize(s) or "" for s in back]
     assert back == zinc
 
 
@@ -73,6 +73,6 @@ def test_pairs_learn_runs_and_read_molecules_that_they_have_not_seen(zinc: list[
 
 
 def test_the_most_frequent_pair_is_joined_first() -> None:
-    assert frequent_runs(["abab", "abc", "abab"], 2) == ["ab", "abab"]
-    assert frequent_runs(["a", "b"], 5) == []
-    assert frequent_runs([["[C]", "[O]"], ["[C]", "[O]"]], 9) == ["[C][O]"]
+    assert learn_runs(["abab", "abc", "abab"], 2) == ["ab", "abab"]
+    assert learn_runs(["a", "b"], 5) == []
+    assert learn_runs([["[C]", "[O]"], ["[C]", "[O]"]], 9) == ["[C][O]"]

@@ -13,7 +13,7 @@ T = TypeVar("T")
 CHUNK = 2_000  # molecules a worker process gets at a time
 
 
-def parallel(
+def map_parallel(
     work: Callable[[list[str]], list[T]], smiles: list[str], label: str, progress: bool
 ) -> list[T]:
     """Apply `work` to chunks of `smiles`, in processes where there is more than one chunk."""
@@ -31,7 +31,7 @@ def parallel(
     return rows
 
 
-def unordered(jobs: int | None) -> joblib.Parallel:
+def parallel_unordered(jobs: int | None) -> joblib.Parallel:
     """What runs tasks in processes and gives each result as soon as it is there, if it can."""
     how = {"n_jobs": jobs, "batch_size": 1, "max_nbytes": None}  # no copies of rows on the disk
     try:

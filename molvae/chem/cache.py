@@ -11,7 +11,7 @@ import platformdirs
 import rdkit
 
 
-def cached(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def load_or_compute(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Return the cached table `name`; compute and store it where it is missing or damaged."""
     folder = Path(os.environ.get("MOLVAE_CACHE") or platformdirs.user_cache_dir("molvae"))
     path = folder / f"{name}-rdkit{rdkit.__version__}.parquet"

@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from molvae.base.errors import MolvaeError
-from molvae.base.parallel import parallel
+from molvae.base.parallel import map_parallel
 from molvae.base.registry import Registry
-from molvae.chem.cache import cached
-from molvae.chem.molecules import canonical
+from molvae.chem.cache import load_or_compute
+from molvae.chem.molecules import canonicalize
 
 Part = Literal["train", "validation", "test"]
 T = TypeVar("T")
@@ -42,10 +42,10 @@ class DataSet:
         The part of a molecule follows from a hash of its canonical SMILES alone, so it is the
         same on every machine, for any order of the file and in any data set.
         """
-        return [s for s in self.smiles if part_of(s) == part]
+        return [s for s in self.smiles if assign_part(s) == part]
 
 
-def part_of(smiles: str) -> Part:
+def assign_part(smiles: str) -> Part:
     """Canonical SMILES -> the part of the split that it belongs to."""
     share = int.from_bytes(hashlib.blake2b(smiles.encode(), digest_size=4).digest(), "big") % 100
     return "train" if share < 90 else "validation" if share < 95 else "test"
@@ -93,10 +93,10 @@ def load(source: str, progress: bool = False) -> DataSet:
     key = f"{Path(source).name.partition('.')[0].partition(':')[0]}-{digest.hexdigest()}"
 
     def compute() -> pd.DataFrame:
-        rows = parallel(canonical_rows, raw, "canonical SMILES", progress)
+        rows = map_parallel(canonicalize_rows, raw, "canonical SMILES", progress)
         return pd.DataFrame({"smiles": rows}, dtype=object)
 
-    column = cached(f"{key}-smiles", compute)["smiles"]
+    column = load_or_compute(f"{key}-smiles", compute)["smiles"]
     valid = column.dropna()
     if valid.empty:
         raise MolvaeError(f"{source}: none of its {len(raw)} rows is a valid SMILES")
@@ -125,7 +125,7 @@ def iter_smiles(source: str | TextIO) -> Iterator[str]:
     if not isinstance(source, str):
         yield from _first_words(source)
         return
-    path, column = located(source)
+    path, column = split_source(source)
     try:
         if path.suffix == ".parquet":
             yield from _parquet_column(path, column)
@@ -139,7 +139,7 @@ def iter_smiles(source: str | TextIO) -> Iterator[str]:
         raise MolvaeError(f"{path}: cannot be read: {error}") from error
 
 
-def located(source: str) -> tuple[Path, str]:
+def split_source(source: str) -> tuple[Path, str]:
     """FILE or FILE:COLUMN -> the file, and the column or ""."""
     path, column = Path(source), ""
     if not path.exists() and ":" in source:
@@ -157,14 +157,14 @@ def _first_words(lines: Iterable[str]) -> Iterator[str]:
 
 def _parquet_column(path: Path, column: str) -> Iterator[str]:
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        name = column_of(file.schema_arrow.names, column, path)
+        name = find_column(file.schema_arrow.names, column, path)
         for batch in file.iter_batches(CHUNK, columns=[name]):
             yield from ("" if value is None else str(value) for value in batch[0].to_pylist())
 
 
 def _csv_column(path: Path, column: str) -> Iterator[str]:
     header = pd.read_csv(path, nrows=0, encoding_errors="replace").columns
-    name = column_of([str(name) for name in header], column, path)
+    name = find_column([str(name) for name in header], column, path)
     with pd.read_csv(
         path, usecols=[name], dtype=str, chunksize=CHUNK, encoding_errors="replace"
     ) as tables:
@@ -172,7 +172,7 @@ def _csv_column(path: Path, column: str) -> Iterator[str]:
             yield from table[name].fillna("").tolist()
 
 
-def column_of(names: list[str], column: str, path: Path) -> str:
+def find_column(names: list[str], column: str, path: Path) -> str:
     """The columns of a table and the one asked for, or "" -> the one that holds the SMILES."""
     found = column if column in names else None
     if not column:
@@ -183,6 +183,6 @@ def column_of(names: list[str], column: str, path: Path) -> str:
     return found
 
 
-def canonical_rows(chunk: list[str]) -> list[str | None]:
+def canonicalize_rows(chunk: list[str]) -> list[str | None]:
     """SMILES -> their canonical forms, None where there is none."""
-    return [canonical(smiles) for smiles in chunk]
+    return [canonicalize(smiles) for smiles in chunk]

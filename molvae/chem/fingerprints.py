@@ -14,7 +14,7 @@ from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula, Properties
 from rdkit.DataStructs import TanimotoSimilarity
 
-from molvae.chem.molecules import parse, remembered
+from molvae.chem.molecules import parse, parse_cached
 
 BITS = 4_096
 DESCRIPTORS = (
@@ -54,7 +54,7 @@ class MoleculeFeatures:
     def __call__(self, smiles: Sequence[str]) -> NDArray[Any]:
         """Valid SMILES (n) -> features (n,): packed `parts` (n, BITS / 8), `numbers` (n, K)."""
         for name in smiles:
-            if name not in self._known and (mol := remembered(name)) is not None:
+            if name not in self._known and (mol := parse_cached(name)) is not None:
                 self._known[name] = self._of(mol)
         found = np.empty(len(smiles), dtype=FEATURES)
         if smiles:
@@ -69,7 +69,7 @@ class MoleculeFeatures:
         return np.packbits(self._generator.GetFingerprintAsNumPy(mol)), numbers
 
 
-def similarities(smiles: Sequence[str], reference: str) -> list[float]:
+def tanimoto_similarities(smiles: Sequence[str], reference: str) -> list[float]:
     """Strings and a valid reference SMILES -> Tanimoto similarity to it, 0 to 1; invalid is NaN.
 
     Morgan fingerprints of radius 2 with 2048 bits.

@@ -13,7 +13,7 @@ MAX_SMILES_LENGTH = 2_000  # longer strings are no drug-like molecule and can st
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_rdkit() -> Iterator[None]:
     """Silence RDKit's log inside a `with` block and restore it afterwards."""
     block = BlockLogs()
     try:
@@ -26,26 +26,26 @@ def parse(smiles: str) -> Chem.Mol | None:
     """SMILES -> sanitised molecule, or None where it is not one (empty, too long, invalid)."""
     if not smiles.isascii() or not smiles.strip() or len(smiles) > MAX_SMILES_LENGTH:
         return None
-    with quiet():
+    with silence_rdkit():
         mol = Chem.MolFromSmiles(smiles.strip())
     return mol if mol is not None and mol.GetNumAtoms() > 0 else None
 
 
 # `parse` for strings that come again soon: what it returns is shared, and not to be changed
-remembered = lru_cache(1_024)(parse)
+parse_cached = lru_cache(1_024)(parse)
 
 
-def heavy_atoms(smiles: str) -> int:
+def count_heavy_atoms(smiles: str) -> int:
     """Valid SMILES -> its number of heavy atoms, without the cost of a full `parse`."""
     return int(Chem.MolFromSmiles(smiles, sanitize=False).GetNumHeavyAtoms())
 
 
-def random_forms(smiles: str, n: int) -> list[str]:
+def randomize_smiles(smiles: str, n: int) -> list[str]:
     """Valid SMILES -> n SMILES of the molecule, its atoms in random order, always the same ones."""
     return list(Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(smiles), n, randomSeed=1))
 
 
-def canonical(smiles: str) -> str | None:
+def canonicalize(smiles: str) -> str | None:
     """SMILES -> RDKit's canonical SMILES, or None where it is invalid.
 
     >>> canonical("OCC"), canonical("C1CC")

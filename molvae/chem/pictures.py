@@ -13,7 +13,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from molvae.chem.molecules import parse, quiet
+from molvae.chem.molecules import parse, silence_rdkit
 
 PictureFormat: TypeAlias = Literal["png", "svg"]
 
@@ -21,7 +21,7 @@ CELL = 220  # pixels along one side of a molecule's cell
 HIGHLIGHT = (1.0, 0.92, 0.55)
 
 
-def molecule_grid(
+def draw_molecules(
     smiles: Sequence[str],
     legends: Sequence[str] | None = None,
     columns: int = 5,
@@ -55,7 +55,7 @@ def molecule_grid(
     mols = [_drawable(s) for s in smiles]
     atoms = [range(mol.GetNumAtoms() if i in highlighted else 0) for i, mol in enumerate(mols)]
     bonds = [range(mol.GetNumBonds() if i in highlighted else 0) for i, mol in enumerate(mols)]
-    with quiet():
+    with silence_rdkit():
         drawing.DrawMolecules(
             mols,
             legends=list(legends) if legends is not None else [""] * len(mols),

@@ -33,7 +33,7 @@ def cycle(mol: Mol) -> float:
     return float(max(0, longest - 6))
 
 
-def heavy_atoms(mol: Mol) -> float:
+def count_heavy_atoms(mol: Mol) -> float:
     """Number of atoms other than hydrogen."""
     return float(mol.GetNumHeavyAtoms())
 
@@ -42,7 +42,7 @@ PROPERTIES: dict[str, Property] = {
     "logP": logp,
     "SAS": sas,
     "QED": qed,
-    "heavy_atoms": heavy_atoms,
+    "heavy_atoms": count_heavy_atoms,
 }
 STATISTICS = ("logP", "SAS", "QED")
 """The properties of the statistics table, in its order."""

@@ -10,14 +10,21 @@ import pandas as pd
 from rdkit.Chem import Mol, MolSanitizeException
 
 from molvae.base.errors import MolvaeError
-from molvae.base.parallel import parallel
-from molvae.chem.cache import cached
-from molvae.chem.datasets import DataSet, canonical_rows, column_of, datasets, located, qm9_table
+from molvae.base.parallel import map_parallel
+from molvae.chem.cache import load_or_compute
+from molvae.chem.datasets import (
+    DataSet,
+    canonicalize_rows,
+    datasets,
+    find_column,
+    qm9_table,
+    split_source,
+)
 from molvae.chem.molecules import parse
 from molvae.chem.properties import PROPERTIES, Property
 
 
-def properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.DataFrame:
+def compute_properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.DataFrame:
     """Compute logP, SAS, QED and heavy_atoms, one row a molecule, in parallel processes.
 
     For a whole data set the table is cached, and computed once. An invalid SMILES is a row of NaN,
@@ -25,10 +32,12 @@ def properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.Da
     """
     if not isinstance(source, DataSet):
         return _property_table(list(source), progress)
-    return cached(f"{source.key}-properties", lambda: _property_table(source.smiles, progress))
+    return load_or_compute(
+        f"{source.key}-properties", lambda: _property_table(source.smiles, progress)
+    )
 
 
-def columns(source: DataSet, names: Sequence[str], progress: bool = False) -> pd.DataFrame:
+def load_properties(source: DataSet, names: Sequence[str], progress: bool = False) -> pd.DataFrame:
     """A data set -> numeric properties of its molecules, a row each; SMILES are the index.
 
     A name that `properties` does not compute is a column of the file that the data came from. What
@@ -40,21 +49,21 @@ def columns(source: DataSet, names: Sequence[str], progress: bool = False) -> pd
     own = [name for name in names if name not in PROPERTIES]
     table = pd.DataFrame(index=pd.Index(source.smiles, name="smiles"))
     if len(own) < len(names):
-        computed = properties(source, progress)
+        computed = compute_properties(source, progress)
         table = table.join(computed.set_index(table.index))
     if own:
         raw = _measured(source, own)
         key = hashlib.blake2b(pd.util.hash_pandas_object(raw).to_numpy().tobytes(), digest_size=8)
 
         def compute() -> pd.DataFrame:
-            forms = parallel(canonical_rows, raw["smiles"].tolist(), "columns", progress)
+            forms = map_parallel(canonicalize_rows, raw["smiles"].tolist(), "columns", progress)
             return (
                 raw.assign(smiles=pd.Series(forms, dtype=object))
                 .groupby("smiles", sort=False)
                 .mean()
             )
 
-        table = table.join(cached(f"{source.key}-{key.hexdigest()}", compute))
+        table = table.join(load_or_compute(f"{source.key}-{key.hexdigest()}", compute))
     return table[list(names)].astype("float64")
 
 
@@ -65,14 +74,14 @@ def _measured(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
             raise _no_column(source.name, names[0], list(PROPERTIES))
         table, column = qm9_table(), "SMILES"
     else:
-        path, given = located(source.name)
+        path, given = split_source(source.name)
         if path.suffix == ".parquet":
             table = pd.read_parquet(path)
         elif path.name.removesuffix(".gz").endswith(".csv"):
             table = pd.read_csv(path)
         else:
             raise _no_column(source.name, names[0], list(PROPERTIES))
-        column = column_of(list(table.columns), given, path)
+        column = find_column(list(table.columns), given, path)
     numbers = pd.DataFrame({"smiles": table[column].fillna("").astype(str)})
     for name in names:
         if name not in table:
@@ -89,7 +98,7 @@ def _no_column(source: str, name: str, known: Sequence[str]) -> MolvaeError:
 
 
 def _property_table(smiles: list[str], progress: bool) -> pd.DataFrame:
-    rows = parallel(_property_rows, smiles, "properties", progress)
+    rows = map_parallel(_property_rows, smiles, "properties", progress)
     return pd.DataFrame(rows, columns=list(PROPERTIES), dtype="float64")
 
 

@@ -18,10 +18,10 @@ import pandas as pd
 from rdkit import Chem
 
 from molvae.base.errors import MolvaeError
-from molvae.base.parallel import parallel
-from molvae.chem.cache import cached
-from molvae.chem.datasets import DataSet, part_of
-from molvae.chem.molecules import canonical
+from molvae.base.parallel import map_parallel
+from molvae.chem.cache import load_or_compute
+from molvae.chem.datasets import DataSet, assign_part
+from molvae.chem.molecules import canonicalize
 
 CUTS = 3  # of a molecule, at most
 LEAST = 3  # heavy atoms on either side of a cut
@@ -42,7 +42,7 @@ class Part(NamedTuple):
     atoms: int
 
 
-def recombined(data: DataSet, number: int, seed: int = 0, progress: bool = False) -> DataSet:
+def recombine(data: DataSet, number: int, seed: int = 0, progress: bool = False) -> DataSet:
     """Make about `number` new molecules of those that `data` trains on; cached.
 
     Of a random molecule one part is exchanged for a part of another one that hung on the same kind
@@ -64,17 +64,17 @@ def recombined(data: DataSet, number: int, seed: int = 0, progress: bool = False
         order = random.Random(seed).sample(train, len(train))
         work = partial(_exchange, each=number / len(train), seed=seed)
         known = set(data.smiles)
-        new = [s for s in parallel(work, order, "recombine", progress) if s not in known]
+        new = [s for s in map_parallel(work, order, "recombine", progress) if s not in known]
         return pd.DataFrame({"smiles": list(dict.fromkeys(new))}, dtype=object)
 
-    table = cached(key, compute) if number and train else pd.DataFrame({"smiles": []})
+    table = load_or_compute(key, compute) if number and train else pd.DataFrame({"smiles": []})
     return DataSet(data.name, table["smiles"].tolist(), 0, key)
 
 
 def _exchange(smiles: list[str], each: float, seed: int) -> list[str]:
     """Some molecules -> `each` times as many new ones, made of parts of these."""
     rng = random.Random(f"{seed} {smiles[0]}")
-    pairs = [pair for s in smiles for pair in cuts(s, rng)]
+    pairs = [pair for s in smiles for pair in cut_bonds(s, rng)]
     alike: dict[tuple[Bond, int], list[Part]] = defaultdict(list)
     for part in (part for pair in pairs for part in pair):
         for atoms in range(part.atoms - CLOSE, part.atoms + CLOSE + 1):
@@ -90,13 +90,13 @@ def _exchange(smiles: list[str], each: float, seed: int) -> list[str]:
         other = rng.choice(alike[left.bond, left.atoms])
         if not smallest <= kept.atoms + other.atoms <= largest:
             continue  # the size of what a model was trained on bounds a search
-        new = canonical(joined(kept.smiles, other.smiles))
-        if new is not None and new not in known and part_of(new) == "train":
+        new = canonicalize(join_parts(kept.smiles, other.smiles))
+        if new is not None and new not in known and assign_part(new) == "train":
             found[new] = None
     return list(found)
 
 
-def cuts(smiles: str, rng: random.Random) -> list[tuple[Part, Part]]:
+def cut_bonds(smiles: str, rng: random.Random) -> list[tuple[Part, Part]]:
     """Valid SMILES -> both sides of some of its acyclic single bonds."""
     mol = Chem.MolFromSmiles(smiles)
     single = [b for b in mol.GetBonds() if b.GetBondType() == Chem.BondType.SINGLE]
@@ -128,6 +128,6 @@ def _rooted(part: Chem.Mol) -> str:
     return str(Chem.MolToSmiles(part, rootedAtAtom=dummy)).removeprefix("*")
 
 
-def joined(one: str, other: str) -> str:
+def join_parts(one: str, other: str) -> str:
     """Two parts -> SMILES with a bond between their first atoms."""
     return ".".join(_FIRST_ATOM.sub(lambda m: m[0] + "%99", part, count=1) for part in (one, other))

@@ -15,7 +15,7 @@ import selfies
 from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
-from molvae.base.parallel import parallel
+from molvae.base.parallel import map_parallel
 from molvae.base.registry import Registry
 
 PAD, BOS, EOS = 0, 1, 2  # ids of padding, begin and end; the symbols follow
@@ -81,7 +81,7 @@ class Tokenizer:
     def __init__(self, name: str, vocabulary: Sequence[str]) -> None:
         self.name = name
         self.vocabulary = list(vocabulary)
-        self._scheme = tokenizers[name]
+        self._scheme = tokenizers.look_up(name)
         longest_first = sorted(self.vocabulary, key=len, reverse=True)
         self._runs = re.compile("|".join([*map(re.escape, longest_first), "."]), re.DOTALL)
         self._ids = {symbol: i + SPECIAL for i, symbol in enumerate(self.vocabulary)}
@@ -92,10 +92,10 @@ class Tokenizer:
 
         What cannot be split (a few molecules, for SELFIES) is passed over.
         """
-        scheme, all_of_them = tokenizers[name], list(smiles)
-        symbols = parallel(partial(_symbols, scheme), all_of_them, "vocabulary", progress)
+        scheme, all_of_them = tokenizers.look_up(name), list(smiles)
+        symbols = map_parallel(partial(_symbols, scheme), all_of_them, "vocabulary", progress)
         some = all_of_them[:: max(1, len(all_of_them) // LEARN_FROM)] if scheme.merges else []
-        runs = frequent_runs(_splits(scheme, some), scheme.merges)
+        runs = learn_runs(_splits(scheme, some), scheme.merges)
         return cls(name, sorted(set(symbols)) + runs)
 
     def __len__(self) -> int:
@@ -168,7 +168,7 @@ def _symbols(scheme: Scheme, smiles: list[str]) -> list[str]:
     return list(set(chain.from_iterable(_splits(scheme, smiles))))
 
 
-def frequent_runs(rows: Sequence[Sequence[str]], merges: int) -> list[str]:
+def learn_runs(rows: Sequence[Sequence[str]], merges: int) -> list[str]:
     """Rows of symbols -> runs of them, made by joining the most frequent pair `merges` times.
 
     Byte-pair encoding (Sennrich et al. 2016), which Li & Fourches 2021 learned from SMILES.

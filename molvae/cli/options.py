@@ -181,10 +181,10 @@ def emit(text: str, out: str = STDOUT) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    from molvae.base.files import write
+    from molvae.base.files import write_file
 
     if out != STDOUT:
-        write(out, text)
+        write_file(out, text)
         return
     try:
         sys.stdout.write(text)

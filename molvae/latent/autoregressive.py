@@ -25,7 +25,7 @@ class Autoregressive(Protocol):
 
 
 @torch.no_grad()
-def autoregress(
+def generate_sequences(
     decoder: Autoregressive, z: Tensor, temperature: float, generator: torch.Generator | None
 ) -> Tensor:
     """Latents z (B, D) -> ids (B, L): the likeliest symbol at each step, or a sampled one.

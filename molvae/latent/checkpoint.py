@@ -16,7 +16,7 @@ from torch import Tensor
 from molvae.base.errors import MolvaeError
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON values to `path`; a failed write leaves the old file as it was.
 
     Raises:
@@ -34,7 +34,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
         partial.unlink(missing_ok=True)
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write` wrote: tensors on the CPU, and the JSON values.
 
     Raises:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from molvae.base.registry import Registry
 from molvae.latent import BOS, PAD, Example, Kind
-from molvae.latent.autoregressive import autoregress
+from molvae.latent.autoregressive import generate_sequences
 from molvae.latent.encoders import Symbols, quarter
 
 decoders: Registry[type[nn.Module]] = Registry("decoder")
@@ -58,7 +58,7 @@ class SequenceDecoder(nn.Module):
     ) -> Tensor:
         """Latents z (B, D) -> ids (B, L), see `autoregress`."""
         dtype = next(self.parameters()).dtype
-        return autoregress(self, z.to(dtype), temperature, generator)
+        return generate_sequences(self, z.to(dtype), temperature, generator)
 
 
 @decoders.register("gru")

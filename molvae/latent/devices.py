@@ -17,7 +17,7 @@ from molvae.latent.training import FitConfig
 SHAPES = 256  # that are recorded, at most: each takes memory
 
 
-def launched(config: FitConfig) -> Fabric:
+def launch_fabric(config: FitConfig) -> Fabric:
     """Start the processes that share a training.
 
     Raises:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.batches import Array, Table
-from molvae.latent.checkpoint import load_weights, read, write
-from molvae.latent.devices import Graphed, launched
-from molvae.latent.optimizers import load_slots, optimizers, slots
+from molvae.latent.checkpoint import load_weights, read_tensors, write_tensors
+from molvae.latent.devices import Graphed, launch_fabric
+from molvae.latent.optimizers import collect_slots, load_slots, make_optimizers
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
@@ -81,11 +81,11 @@ class _Run:
         self, model: nn.Module, config: FitConfig, folder: Path | None, examples: int
     ) -> None:
         self.model, self.config, self.folder = model, config, folder
-        self.fabric = launched(config)
+        self.fabric = launch_fabric(config)
         device = self.fabric.device
         graphed = device.type == "cuda" and self.fabric.world_size == 1
         self.wrapped, *self.optimizers = self.fabric.setup(
-            model, *optimizers(model, config.optimizer, device if graphed else None)
+            model, *make_optimizers(model, config.optimizer, device if graphed else None)
         )
         self.kl = torch.zeros((), device=device)  # the weight of the KL term at this step
         self.step = Graphed(self._step) if graphed else self._step
@@ -208,8 +208,8 @@ class _Run:
             return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        tensors |= {f"optimizer.{k}": v for k, v in slots(self.optimizers).items()}
-        write(
+        tensors |= {f"optimizer.{k}": v for k, v in collect_slots(self.optimizers).items()}
+        write_tensors(
             self.folder / CHECKPOINT,
             tensors,
             {"state": asdict(self.state), "config": asdict(self.config)},
@@ -219,7 +219,7 @@ class _Run:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / CHECKPOINT
         if path.is_file():
-            tensors, metadata = read(path)
+            tensors, metadata = read_tensors(path)
             groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
             for key, value in tensors.items():
                 kind, _, name = key.partition(".")

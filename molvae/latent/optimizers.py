@@ -19,7 +19,9 @@ GATES = 3  # of a GRU; torch keeps them in one matrix
 RMS = 0.33  # of the entries of an update, in units of the learning rate
 
 
-def optimizers(model: nn.Module, name: str, gpu: torch.device | None = None) -> list[Optimizer]:
+def make_optimizers(
+    model: nn.Module, name: str, gpu: torch.device | None = None
+) -> list[Optimizer]:
     """Adam; with "muon", `Muon` for the matrices of a GRU encoder and of the posterior head on it.
 
     Models whose encoder has no GRU are trained by Adam alone. With `gpu`, the learning rate is a
@@ -37,7 +39,7 @@ def optimizers(model: nn.Module, name: str, gpu: torch.device | None = None) -> 
     return [*both, Muon(gates, matrices, rates[1])] if layers else both
 
 
-def slots(used: Sequence[Optimizer]) -> dict[str, Tensor]:
+def collect_slots(used: Sequence[Optimizer]) -> dict[str, Tensor]:
     """What optimizers remember of each weight; the names say whose, which weight and what."""
     return {
         f"{i}.{j}.{name}": value

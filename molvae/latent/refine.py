@@ -15,7 +15,7 @@ LENGTH = 0.06  # of a step, rms over dimensions; latents have a standard deviati
 
 
 @torch.no_grad()
-def refined(
+def refine_latents(
     model: LatentModel,
     x: Tensor,
     z: Tensor,

@@ -47,16 +47,16 @@ class M2(nn.Module):
         c.check_parts()
         hidden = c.encoder_hidden
         self.classifier = nn.Sequential(
-            encoders[c.encoder](c.example, hidden), nn.Linear(hidden, classes)
+            encoders.look_up(c.encoder)(c.example, hidden), nn.Linear(hidden, classes)
         )
-        self.encoder = encoders[c.encoder](c.example, hidden)
+        self.encoder = encoders.look_up(c.encoder)(c.example, hidden)
         self.join = nn.Sequential(nn.Linear(hidden + classes, hidden), nn.SiLU())
-        self.head: Any = posteriors[c.posterior](hidden, c.latent)
-        self.decoder: Any = decoders[c.decoder](
+        self.head: Any = posteriors.look_up(c.posterior)(hidden, c.latent)
+        self.decoder: Any = decoders.look_up(c.decoder)(
             c.example,
             c.latent + classes,
             c.decoder_hidden,
-            likelihoods[c.likelihood](c.noise),
+            likelihoods.look_up(c.likelihood)(c.noise),
             c.dropout,
         )
         self.prior_module: Prior = c.build_prior()

@@ -94,7 +94,7 @@ class VAEConfig:
             MolvaeError: naming the one that does not.
         """
         for registry, name in self.parts:
-            part = registry[name]
+            part = registry.look_up(name)
             kind = Prior if registry is priors else nn.Module
             if not (isinstance(part, type) and issubclass(part, kind)):
                 raise MolvaeError(
@@ -112,7 +112,7 @@ class VAEConfig:
             MolvaeError: unknown name, or options that this prior does not take.
         """
         try:
-            return priors[self.prior](self.latent, self.example, **self.prior_options)
+            return priors.look_up(self.prior)(self.latent, self.example, **self.prior_options)
         except TypeError as error:
             raise MolvaeError(f"the prior {self.prior!r} cannot be made: {error}") from None
 
@@ -154,10 +154,10 @@ class VAE(nn.Module):
         c = self.config = config
         self.bound = bound
         c.check_parts()
-        self.encoder = encoders[c.encoder](c.example, c.encoder_hidden)
-        self.head: Any = posteriors[c.posterior](c.encoder_hidden, c.latent)
-        likelihood = likelihoods[c.likelihood](c.noise)
-        self.decoder: Any = decoders[c.decoder](
+        self.encoder = encoders.look_up(c.encoder)(c.example, c.encoder_hidden)
+        self.head: Any = posteriors.look_up(c.posterior)(c.encoder_hidden, c.latent)
+        likelihood = likelihoods.look_up(c.likelihood)(c.noise)
+        self.decoder: Any = decoders.look_up(c.decoder)(
             c.example, c.latent, c.decoder_hidden, likelihood, c.dropout
         )
         self.prior_module = c.build_prior()

@@ -21,13 +21,13 @@ import pyarrow as pa
 import torch
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.latent.refine import STEPS
-from molvae.library.latents import Latents, identity, iter_latents, parquet_rows
+from molvae.library.latents import Latents, count_parquet_rows, identify_input, iter_latents
 from molvae.library.stream import StreamConfig, Tally, run
 from molvae.model.decoding import BEAM
 from molvae.model.molvae import MolVAE
-from molvae.model.storage import shipped
+from molvae.model.storage import list_shipped_models
 
 _RANDOM = threading.Lock()  # the prior draws from torch's one generator; an engine may run threads
 
@@ -62,7 +62,7 @@ def encode(
             settings or from other rows; an input that cannot be read; a process that died.
     """
     config = config or StreamConfig()
-    weights, digest = identified(model)
+    weights, digest = identify_model(model)
     settings = {"verb": "encode", "model": digest, "input": origin, "chunk": config.chunk}
     settings |= {"properties": properties, "refine": refine}
     rows = iter(smiles)
@@ -84,11 +84,11 @@ def decode(
     included, as in `encode`.
     """
     config = config or StreamConfig()
-    weights, digest = identified(model)
+    weights, digest = identify_model(model)
     origin: object = "-"
     total = None
     if isinstance(source, str | Path):
-        origin, total = identity(source), parquet_rows(source)
+        origin, total = identify_input(source), count_parquet_rows(source)
     settings = {"verb": "decode", "model": digest, "input": origin, "chunk": config.chunk}
     settings["beam"] = beam
     chunks = iter_latents(source, config.chunk)
@@ -111,7 +111,7 @@ def sample(
     are others than those of `MolVAE.sample`. Errors as in `encode`.
     """
     config = config or StreamConfig()
-    weights, digest = identified(model)
+    weights, digest = identify_model(model)
     settings = {"verb": "sample", "model": digest, "number": number, "chunk": config.chunk}
     drawing = {"temperature": temperature, "beam": beam, "standard": standard}
     settings |= {"seed": seed, **drawing}
@@ -121,7 +121,7 @@ def sample(
     return run(chunks, work, folder, settings, config, number)
 
 
-def read(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[None, str]:
+def try_tokenize(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[None, str]:
     """A string -> its `MolVAE.ids` and None, or None and why it cannot be encoded, in one line."""
     if not smiles:
         return None, "it is empty"
@@ -131,7 +131,7 @@ def read(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[None, str
         return None, str(error)
 
 
-def predicted(model: MolVAE, z: Latents) -> pd.DataFrame:
+def predict_properties(model: MolVAE, z: Latents) -> pd.DataFrame:
     """Latents (n, D) -> the properties that the model predicts, columns predicted_logP and so on.
 
     Raises:
@@ -149,10 +149,10 @@ def decode_rows(
     return [next(strings) if row else None for row in there.tolist()]
 
 
-def identified(model: str | Path) -> tuple[Path, str]:
+def identify_model(model: str | Path) -> tuple[Path, str]:
     """A model's name or file -> its file and a digest of the content."""
     MolVAE.load(model)  # whatever is wrong with it is said before the work begins
-    path = shipped().get(str(model), Path(model)).resolve()
+    path = list_shipped_models().get(str(model), Path(model)).resolve()
     return path, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
@@ -177,7 +177,7 @@ def _encode(
     weights: Path, digest: str, properties: bool, refine: int, part: int, smiles: list[str]
 ) -> tuple[pa.Table, int]:
     model = _model(weights, digest)
-    found, reasons = zip(*(read(model, s) for s in smiles), strict=True)
+    found, reasons = zip(*(try_tokenize(model, s) for s in smiles), strict=True)
     usable = [ids for ids in found if ids is not None]
     left_out = np.array([ids is None for ids in found])
     z = np.full((len(smiles), model.latent), np.nan, dtype=np.float32)
@@ -185,7 +185,7 @@ def _encode(
         z[~left_out] = model.encode_ids(usable, refine=refine).numpy()
     columns = {f"z{axis}": pa.array(z[:, axis], mask=left_out) for axis in range(model.latent)}
     if properties:
-        y = predicted(model, np.nan_to_num(z))
+        y = predict_properties(model, np.nan_to_num(z))
         columns = {str(n): pa.array(y[n], mask=left_out) for n in y} | columns
     table = {"smiles": smiles, **columns, "reason": pa.array(reasons, pa.string())}
     return pa.table(table), len(usable)
@@ -208,5 +208,5 @@ def _sample(
 
 
 def _strings(strings: Sequence[str | None]) -> tuple[pa.Table, int]:
-    valid = [s is not None and canonical(s) is not None for s in strings]
+    valid = [s is not None and canonicalize(s) is not None for s in strings]
     return pa.table({"smiles": pa.array(strings, pa.string()), "valid": valid}), sum(valid)

@@ -7,7 +7,6 @@ z1, ... Parquet comes in a folder of parts, which `molvae.library.stream` writes
 from __future__ import annotations
 
 import io
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from molvae.base.errors import MolvaeError
+from molvae.base.files import read_json_object
 
 Latents = npt.NDArray[np.float32]
 LATENT_ROWS = 2_000  # read at a time
@@ -27,7 +27,9 @@ SETTINGS, TOTAL = "_settings.json", "_total.json"  # beside the parts; readers o
 FINISH = "the command that wrote it, given again, goes on; all shards write into one folder"
 
 
-def latents_csv(smiles: list[str], z: Latents, properties: pd.DataFrame | None = None) -> str:
+def format_latents_csv(
+    smiles: list[str], z: Latents, properties: pd.DataFrame | None = None
+) -> str:
     """SMILES and their latents (n, D) -> CSV text that reads back as the same float32 numbers.
 
     The columns of `properties`, where given, come before the latents.
@@ -38,7 +40,9 @@ def latents_csv(smiles: list[str], z: Latents, properties: pd.DataFrame | None =
     return pd.concat(columns, axis=1).to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
-def latents_npz(smiles: list[str], z: Latents, properties: pd.DataFrame | None = None) -> bytes:
+def format_latents_npz(
+    smiles: list[str], z: Latents, properties: pd.DataFrame | None = None
+) -> bytes:
     """SMILES and their latents (n, D) -> an .npz file with the plain arrays `smiles` and `z`.
 
     Each column of `properties`, where given, is an array too.
@@ -101,7 +105,7 @@ def _tables(source: str | Path | IO[str]) -> Iterator[tuple[Latents, bool]]:
         with np.load(source, allow_pickle=False) as arrays:
             yield np.asarray(arrays["z"], dtype=np.float32), False
     elif Path(source).is_dir() or Path(source).suffix == ".parquet":
-        for path in parquet_files(source):
+        for path in list_parquet_files(source):
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 columns = _latent_columns(file.schema_arrow.names)
                 for batch in file.iter_batches(LATENT_ROWS, columns=columns):
@@ -137,7 +141,7 @@ def part_name(part: int) -> str:
     return f"part-{part:05d}.parquet"
 
 
-def parquet_files(source: str | Path) -> list[Path]:
+def list_parquet_files(source: str | Path) -> list[Path]:
     """A Parquet file, or a folder of them -> the files in the order of their rows.
 
     Raises:
@@ -154,14 +158,16 @@ def parquet_files(source: str | Path) -> list[Path]:
     here = {path.name for path in folder.glob("part-*.parquet")}
     if not (folder / TOTAL).exists():
         raise MolvaeError(f"{folder}: {len(here)} parts, and not finished: {FINISH}")
-    parts = int(json.loads((folder / TOTAL).read_text())["parts"])
+    parts = read_json_object(folder / TOTAL).get("parts")
+    if not isinstance(parts, int):
+        raise MolvaeError(f"{folder / TOTAL} is damaged: mend or remove it")
     names = [part_name(part) for part in range(parts)]
     if missing := sum(name not in here for name in names):
         raise MolvaeError(f"{folder}: {missing} of {parts} parts are not there: {FINISH}")
     return [folder / name for name in names]
 
 
-def parquet_rows(source: str | Path) -> int | None:
+def count_parquet_rows(source: str | Path) -> int | None:
     """A Parquet file, or a folder of them -> the number of rows; None for another kind of file.
 
     Raises:
@@ -169,10 +175,10 @@ def parquet_rows(source: str | Path) -> int | None:
     """
     if not Path(source).is_dir() and Path(source).suffix != ".parquet":
         return None
-    return sum(int(pq.read_metadata(path).num_rows) for path in parquet_files(source))
+    return sum(int(pq.read_metadata(path).num_rows) for path in list_parquet_files(source))
 
 
-def identity(source: str | Path) -> dict[str, str | int]:
+def identify_input(source: str | Path) -> dict[str, str | int]:
     """A file, or a folder of Parquet -> the name and size that tell it from another input.
 
     Raises:
@@ -182,5 +188,5 @@ def identity(source: str | Path) -> dict[str, str | int]:
     path = Path(source)
     if not path.exists():
         raise MolvaeError(f"{path}: no such file")
-    size = sum(file.stat().st_size for file in parquet_files(path))
+    size = sum(file.stat().st_size for file in list_parquet_files(path))
     return {"name": path.name, "bytes": size}

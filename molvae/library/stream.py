@@ -27,8 +27,8 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
-from molvae.base.files import agree, write
-from molvae.base.parallel import unordered
+from molvae.base.files import RunFolder, write_file
+from molvae.base.parallel import parallel_unordered
 from molvae.library.latents import SETTINGS, TOTAL, part_name
 
 # (number of the chunk, its rows) -> the part, and how many of its rows succeeded. A top-level
@@ -99,7 +99,7 @@ def run(
     with tqdm(total=share, unit="mol", desc=folder.name, disable=not config.progress) as bar:
         reading = _Reading(chunks, folder, config, bar)
         try:
-            for tally in unordered(config.jobs)(
+            for tally in parallel_unordered(config.jobs)(
                 joblib.delayed(_make)(work, *task) for task in reading.tasks()
             ):
                 done = done.plus(tally)
@@ -110,7 +110,7 @@ def run(
             ) from error
     if reading.failure is not None:
         raise reading.failure
-    agree(folder / TOTAL, {"parts": reading.parts, "rows": reading.rows})
+    RunFolder(folder, TOTAL).agree({"parts": reading.parts, "rows": reading.rows})
     return done.plus(reading.found)
 
 
@@ -156,7 +156,7 @@ def _make(work: Work, path: Path, part: int, chunk: Any, digest: str) -> Tally:
     buffer = pa.BufferOutputStream()
     # nearly all values differ, so a dictionary of them would only cost
     pq.write_table(table.replace_schema_metadata(facts), buffer, use_dictionary=False)
-    write(path, buffer.getvalue().to_pybytes())
+    write_file(path, buffer.getvalue().to_pybytes())
     return Tally(len(chunk), good)
 
 
@@ -190,7 +190,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
         raise MolvaeError(
             f"{folder}: is not empty, and not a folder of parts: choose another --out"
         )
-    agree(folder / SETTINGS, settings)
+    RunFolder(folder, SETTINGS).agree(settings)
 
 
 def _sweep(folder: Path, config: StreamConfig) -> None:

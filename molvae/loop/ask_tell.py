@@ -105,7 +105,7 @@ class Search:
         return asked
 
     def _z(self, name: str) -> NDArray[np.float32] | None:
-        if not self._model.readable(name):
+        if not self._model.can_encode_canonical(name):
             return None
         z = self._model.encode([name], refine=0)  # as of the search's other molecules
         return np.asarray(z, dtype=np.float32)[0]  # type: ignore[no-any-return]

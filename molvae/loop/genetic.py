@@ -14,7 +14,7 @@ from rdkit import rdBase
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.oracles.history import Iteration
 from molvae.oracles.oracle import Oracle
 
@@ -23,7 +23,7 @@ GENERATIONS = 10
 FOUNDERS = 1_000  # at least: few of them make the result depend on which they are
 
 
-def random_graph_ga(
+def breed_at_random(
     smiles: Sequence[str], molecules: int, seed: int = 0, progress: bool = False
 ) -> list[str]:
     """Data-set molecules -> new molecules from a Graph GA without selection pressure.
@@ -71,7 +71,7 @@ def _offspring(parents: list[str], size: int, rng: random.Random) -> list[str]:
     from mol_ga.graph_ga.gen_candidates import graph_ga_blended_generation  # disables RDKit's log
 
     children = graph_ga_blended_generation(parents, size, rng, None)
-    return sorted({form for form in map(canonical, children) if form is not None})
+    return sorted({form for form in map(canonicalize, children) if form is not None})
 
 
 @dataclass(frozen=True)

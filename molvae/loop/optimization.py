@@ -14,10 +14,10 @@ from molvae.base.errors import MolvaeError
 from molvae.loop.ask_tell import Search, begun
 from molvae.loop.genetic import GeneticSearch
 from molvae.loop.rounds import Adapt, LatentRounds, LatentSpace, OptimizeConfig
-from molvae.oracles.evaluation import Outcome, workers
+from molvae.oracles.evaluation import Outcome, start_workers
 from molvae.oracles.history import Iteration, Record
 from molvae.oracles.oracle import Oracle
-from molvae.search.hypervolume import front, hypervolume, reference
+from molvae.search.hypervolume import hypervolume, pareto_front, reference_point
 from molvae.search.strategy import Floats
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Result:
 
         Of several objectives those that no other row dominates, the best in the first one first.
         """
-        rows = front(self._values) if len(self.labels) > 1 else slice(None)
+        rows = pareto_front(self._values) if len(self.labels) > 1 else slice(None)
         known = self.table.iloc[rows].dropna(subset=self._columns[0])
         ordered = known.sort_values(self._columns[0], ascending=False, kind="stable")
         return ordered.head(k).reset_index(drop=True)
@@ -68,10 +68,10 @@ class Result:
         y = self._values
         if len(self.labels) == 1 or not len(self.best(1)):
             return np.fmax.accumulate(y[:, 0]) if len(y) else y[:, 0]
-        below, best = reference(y), front(y[:0])
+        below, best = reference_point(y), pareto_front(y[:0])
         volumes = np.zeros(len(y))
         for n in range(len(y)):
-            new = front(y[[*best, n]])
+            new = pareto_front(y[[*best, n]])
             grown = len(best) in new  # the last of these rows
             best = np.array([*best, n], dtype=np.intp)[new]
             volumes[n] = hypervolume(y[best], below) if grown else volumes[max(n - 1, 0)]
@@ -164,7 +164,7 @@ def _in_rounds(
 def _without_waiting(search: Search, on_iteration: Callable[[Iteration], None]) -> str:
     """Evaluate, and begin a round whenever processes would be idle; return why it stopped."""
     oracle = search.oracle
-    with workers(oracle.objectives, oracle.effort) as submit:
+    with start_workers(oracle.objectives, oracle.effort) as submit:
         names, running = search.ask(), set[Future[Outcome]]()
         while True:
             running |= {submit(name) for name in names if not search.reuse(name)}

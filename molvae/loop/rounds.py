@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.fingerprints import MoleculeFeatures
-from molvae.chem.molecules import canonical, parse
+from molvae.chem.molecules import canonicalize, parse
 from molvae.oracles.history import Iteration, Record
 from molvae.oracles.oracle import Oracle
-from molvae.search.hypervolume import as_one
+from molvae.search.hypervolume import scalarise
 from molvae.search.strategies import Around, strategies
 from molvae.search.strategy import Features, Floats, Observations, Refining, Strategy
 
@@ -42,7 +42,7 @@ class LatentSpace(Protocol):
         """The latent dimension D."""
         ...
 
-    def readable(self, form: str) -> bool:
+    def can_encode_canonical(self, form: str) -> bool:
         """Whether `encode` accepts this canonical SMILES."""
         ...
 
@@ -88,7 +88,7 @@ class OptimizeConfig:
 
     def __post_init__(self) -> None:
         if self.strategy != GENETIC:
-            _ = strategies[self.strategy]  # a wrong name is told at once
+            _ = strategies.look_up(self.strategy)  # a wrong name is told at once
         for name in ("batch", "initial", "pool"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -137,8 +137,10 @@ class LatentRounds:
         self.adapt, self.stage, self.space = adapt, 0, model
         self.places: dict[str, NDArray[np.float32]] = {}
         admitted = (oracle.admissible(lead) for lead in leads)
-        self.leads = dict.fromkeys(n for n in admitted if n is not None and model.readable(n))
-        self.make = strategies[config.strategy]
+        self.leads = dict.fromkeys(
+            n for n in admitted if n is not None and model.can_encode_canonical(n)
+        )
+        self.make = strategies.look_up(config.strategy)
         placed = [(r.smiles, r.z) for r in oracle.history.records() if r.z is not None]
         if placed and not self._placed_alike(*placed[0]):
             raise MolvaeError("this history was begun with another model")
@@ -146,7 +148,7 @@ class LatentRounds:
         self.molecules = MoleculeFeatures()
         # of what is decoded late in a search most has been seen before
         self._admissible = lru_cache(REMEMBERED)(oracle.admissible)
-        self._readable = lru_cache(REMEMBERED)(model.readable)
+        self._readable = lru_cache(REMEMBERED)(model.can_encode_canonical)
 
     def candidates(
         self, k: int, pending: Collection[str] = ()
@@ -167,7 +169,7 @@ class LatentRounds:
             y = np.array([r.values for r in known], dtype=np.float64)
             observed = Observations(
                 z=points,
-                y=y if self.make.several else as_one(y, np.random.default_rng([*seed, 1])),
+                y=y if self.make.several else scalarise(y, np.random.default_rng([*seed, 1])),
                 bounds=self.bounds,
                 features=self._features([r.smiles for r in known], points),
                 rounds=np.array([r.iteration for r in known]),
@@ -213,7 +215,7 @@ class LatentRounds:
         found = [r for r in past if r.iteration <= last and not np.isnan(r.y) and r.z is not None]
         best = sorted(found, key=lambda r: -r.y)[:BEST]
         seed = self.config.seed + stage
-        others = self._drawn(np.random.default_rng([seed, 2]), OTHERS, set(), canonical)
+        others = self._drawn(np.random.default_rng([seed, 2]), OTHERS, set(), canonicalize)
         self.space = self.adapt(self.model, [r.smiles for r in best], others, seed)
         self.stage, self.places = stage, {}
 
@@ -232,13 +234,13 @@ class LatentRounds:
         seen: set[str],
         admit: Callable[[str], str | None],
     ) -> list[str]:
-        """Draw encodable, unseen molecules of the data set whose names are admitted, and SMILES."""
+        """Draw unseen molecules of the data set that can be encoded and are admitted."""
         names: dict[str, None] = {}
         for row in rng.permutation(len(self.start))[:LOOKED_AT]:
             if len(names) == count:
                 break
             name = admit(self.start[row])
-            if name and name not in seen and parse(name) and self.model.readable(name):
+            if name and name not in seen and parse(name) and self.model.can_encode_canonical(name):
                 names[name] = None
         return list(names)
 
@@ -285,7 +287,7 @@ class LatentRounds:
     def _bounds(self) -> Floats:
         """The box (2, D) around data-set molecules and the bulk of the prior."""
         prior = np.full((2, self.model.latent), 4.0) * [[-1.0], [1.0]]
-        names = self._drawn(np.random.default_rng(self.config.seed), 200, set(), canonical)
+        names = self._drawn(np.random.default_rng(self.config.seed), 200, set(), canonicalize)
         if not names:
             return prior
         z = self._encoded(names).astype(np.float64)
@@ -294,5 +296,5 @@ class LatentRounds:
         return np.stack([np.minimum(low - reach, prior[0]), np.maximum(high + reach, prior[1])])
 
     def _placed_alike(self, smiles: str, z: NDArray[np.float32]) -> bool:
-        found = self._encoded([smiles]) if self.model.readable(smiles) else np.inf
+        found = self._encoded([smiles]) if self.model.can_encode_canonical(smiles) else np.inf
         return bool(np.allclose(found, z, atol=1e-2, rtol=1e-2))

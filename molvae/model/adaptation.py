@@ -11,7 +11,7 @@ EPOCHS, LEARNING_RATE = 4.0, 5e-4
 VALIDATION = 100  # of the others: not trained on
 
 
-def adapted(model: MolVAE, best: Sequence[str], others: Sequence[str], seed: int) -> MolVAE:
+def fine_tune(model: MolVAE, best: Sequence[str], others: Sequence[str], seed: int) -> MolVAE:
     """A model, the best molecules of a search, and others of its data -> a model of all of them.
 
     The best, which are few, are trained on as often as the others, which keep the space from

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.latent.autoregressive import beam_search
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _best(model: MolVAE, z: Tensor, beam: int, pull: float) -> list[str]:
     written = model.tokenizer.decode(ids.flatten(0, 1).cpu().numpy())
     finite, rows, places = log_p.flatten().isfinite().tolist(), [], []
     for i, string in enumerate(written):
-        form = canonical(string) if finite[i] else None
+        form = canonicalize(string) if finite[i] else None
         if form is not None:
             try:
                 rows.append(model.read(form))

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.fingerprints import similarities
-from molvae.chem.molecules import canonical
-from molvae.chem.property_tables import properties
+from molvae.chem.fingerprints import tanimoto_similarities
+from molvae.chem.molecules import canonicalize
+from molvae.chem.property_tables import compute_properties
 
 if TYPE_CHECKING:
     from molvae.model.molvae import MolVAE
@@ -19,7 +19,7 @@ DRAWS_PER_MOLECULE = 50  # a model that needs more strings than this for a new o
 THOROUGH = 32  # refining steps: a few molecules are worth more of them than a library
 
 
-def line(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
+def interpolate(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
     """Two molecules -> what `steps` evenly spaced points on the line between them decode to.
 
     Args:
@@ -43,11 +43,12 @@ def line(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
     table = _described(smiles)
     table.insert(0, "t", t[:, 0].tolist())
     return table.assign(
-        similarity_start=similarities(smiles, start), similarity_end=similarities(smiles, end)
+        similarity_start=tanimoto_similarities(smiles, start),
+        similarity_end=tanimoto_similarities(smiles, end),
     )
 
 
-def walk(
+def walk_along_property(
     model: MolVAE, smiles: str, along: str, distance: float = 6.0, steps: int = 9
 ) -> pd.DataFrame:
     """A molecule -> what the points of a walk up a predicted property decode to.
@@ -84,10 +85,10 @@ def walk(
     table = _described(model.decode(points))
     table.insert(0, "distance", torch.linspace(0, distance, steps).tolist())
     table.insert(1, "predicted", model.properties(points)[name])
-    return table.assign(similarity=similarities(table["smiles"].tolist(), smiles))
+    return table.assign(similarity=tanimoto_similarities(table["smiles"].tolist(), smiles))
 
 
-def plane(
+def decode_plane(
     model: MolVAE,
     smiles: str,
     radius: float = 6.0,
@@ -139,7 +140,9 @@ def plane(
     return table
 
 
-def new_molecules(model: MolVAE, n: int, seed: int = 0, **drawing: Any) -> tuple[list[str], int]:
+def sample_new_molecules(
+    model: MolVAE, n: int, seed: int = 0, **drawing: Any
+) -> tuple[list[str], int]:
     """Draw from the prior until there are n different valid molecules.
 
     `drawing` are further arguments of `MolVAE.sample`.
@@ -156,13 +159,13 @@ def new_molecules(model: MolVAE, n: int, seed: int = 0, **drawing: Any) -> tuple
         batch_seed = int(torch.randint(2**31, (), generator=generator))
         strings = model.sample(batch, seed=batch_seed, **drawing)
         drawn += batch
-        found.update(dict.fromkeys(form for form in map(canonical, strings) if form is not None))
+        found.update(dict.fromkeys(form for form in map(canonicalize, strings) if form is not None))
     return list(found)[:n], drawn
 
 
 def _described(smiles: list[str]) -> pd.DataFrame:
     """Decoded strings -> smiles, valid, logP, SAS, QED."""
-    table = properties(smiles)[["logP", "SAS", "QED"]]
+    table = compute_properties(smiles)[["logP", "SAS", "QED"]]
     table.insert(0, "smiles", smiles)
-    table.insert(1, "valid", [canonical(s) is not None for s in smiles])
+    table.insert(1, "valid", [canonicalize(s) is not None for s in smiles])
     return table

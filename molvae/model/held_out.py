@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.latent import PAD
 from molvae.latent.vae import VAE
 
@@ -32,7 +32,7 @@ def evaluate(
     log_likelihood, kl, right, tokens, greedy, means = totals.tolist()
     n = len(rows)
     back = model.decode(z, progress=progress)
-    found = sum(canonical(b) == s for s, b in zip(smiles, back, strict=True))
+    found = sum(canonicalize(b) == s for s, b in zip(smiles, back, strict=True))
     return {
         "molecules": n,
         "reconstruction_nats": -log_likelihood / n,

@@ -14,18 +14,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.aggregate import PriorFit, fit_prior
 from molvae.latent.properties import PropertyHead
-from molvae.latent.refine import STEPS, refined
+from molvae.latent.refine import STEPS, refine_latents
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE
 from molvae.model.decoding import BEAM, decode
 from molvae.model.held_out import evaluate
 from molvae.model.storage import read_model, write_model
-from molvae.model.training import TrainingSet, grown_from, new_vae
-from molvae.model.training import train as train_vae
+from molvae.model.training import TrainingSet, build_vae, grow_from
+from molvae.model.training import train_vae as train_vae
 
 BATCH = 512  # molecules encoded together
 
@@ -85,11 +85,11 @@ class MolVAE:
         if start is None:
             words = Tokenizer.fit(tokenizer, [*train, *validation], progress)
             data = TrainingSet.make(parts, words, properties, None, random_smiles, progress)
-            vae = new_vae(data, len(words), shape or {}, config.seed)
+            vae = build_vae(data, len(words), shape or {}, config.seed)
         else:
             words, longest = start.tokenizer, start.vae.config.max_length
             data = TrainingSet.make(parts, words, properties, longest, random_smiles, progress)
-            vae = grown_from(start.vae, data, shape or {}, config.seed)
+            vae = grow_from(start.vae, data, shape or {}, config.seed)
         summary = train_vae(vae, data, config, folder, observe)
         return cls(words, vae, summary | ({"start": start.summary} if start else {}))
 
@@ -162,12 +162,12 @@ class MolVAE:
         """
         write_model(Path(path), self.tokenizer, self.vae, self.summary)
 
-    def encodable(self, smiles: str) -> bool:
+    def can_encode(self, smiles: str) -> bool:
         """Tell whether `encode` accepts a string: valid, known tokens, not too long."""
-        form = canonical(smiles)
-        return form is not None and self.readable(form)
+        form = canonicalize(smiles)
+        return form is not None and self.can_encode_canonical(form)
 
-    def readable(self, form: str) -> bool:
+    def can_encode_canonical(self, form: str) -> bool:
         """Tell the same of a string that is in canonical form already."""
         try:
             self.read(form)
@@ -194,7 +194,7 @@ class MolVAE:
         with torch.no_grad():
             for x, indices in self.batches(rows, "encode", progress):
                 means, gives = self.vae.encode(x), self.vae.decoder.gives
-                z[indices] = refined(self.vae, x, means, gives, refine).cpu()
+                z[indices] = refine_latents(self.vae, x, means, gives, refine).cpu()
         return z
 
     def decode(
@@ -274,7 +274,7 @@ class MolVAE:
         Raises:
             MolvaeError: no valid SMILES, an unknown token, or too long.
         """
-        form = canonical(smiles)
+        form = canonicalize(smiles)
         if form is None:
             shown = repr(smiles if len(smiles) <= 80 else f"{smiles[:60]}...")
             raise MolvaeError(f"{shown} is not a valid SMILES")

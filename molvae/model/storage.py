@@ -9,13 +9,13 @@ from typing import Any
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.tokenizers import Tokenizer, tokenizers
-from molvae.latent.checkpoint import load_weights, read, write
+from molvae.latent.checkpoint import load_weights, read_tensors, write_tensors
 from molvae.latent.vae import VAE, VAEConfig
 
 FORMAT = 1
 
 
-def shipped() -> dict[str, Path]:
+def list_shipped_models() -> dict[str, Path]:
     """The models that come with the package: name -> file."""
     folder = Path(str(importlib.resources.files("molvae") / "weights"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
@@ -27,15 +27,15 @@ def read_model(source: str | Path) -> tuple[Tokenizer, VAE, dict[str, Any]]:
     Raises:
         MolvaeError: no such model or file, or the file is damaged or not a molvae model.
     """
-    path = shipped().get(str(source), Path(source))
+    path = list_shipped_models().get(str(source), Path(source))
     if not path.is_file():
-        names = ", ".join(shipped()) or "none"
+        names = ", ".join(list_shipped_models()) or "none"
         raise MolvaeError(f"{source}: no such file, and not a shipped model ({names})")
-    weights, metadata = read(path)
+    weights, metadata = read_tensors(path)
     try:
         config = VAEConfig(**metadata["config"])
         for registry, name in [(tokenizers, metadata["tokenizer"]), *config.parts]:
-            registry.without_import(name)  # a file must not make us execute anything
+            registry.look_up_loaded(name)  # a file must not make us execute anything
         tokenizer = Tokenizer(metadata["tokenizer"], metadata["vocabulary"])
         vae = VAE(config)
         summary = dict(metadata["summary"])
@@ -52,7 +52,7 @@ def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: dict[str, A
         OSError: the disk is full or the folder cannot be written.
     """
     weights = vae.state_dict()
-    write(
+    write_tensors(
         path,
         {k: v.half() if v.is_floating_point() else v for k, v in weights.items()},
         {

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from molvae.base.errors import MolvaeError
-from molvae.base.parallel import parallel
-from molvae.chem.molecules import heavy_atoms, random_forms
+from molvae.base.parallel import map_parallel
+from molvae.chem.molecules import count_heavy_atoms, randomize_smiles
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.batches import Array
 from molvae.latent.fit import fit
@@ -77,7 +77,7 @@ class TrainingSet(NamedTuple):
         for part in parts:
             wanted = 0 if tables else forms
             work = partial(_written, tokenizer, longest, wanted)
-            found = parallel(work, list(part), "tokens", progress)
+            found = map_parallel(work, list(part), "tokens", progress)
             rows = {s: ids for s, ids in zip(part, found, strict=True) if ids}
             if not rows:
                 raise MolvaeError("training needs molecules both to train on and to validate on")
@@ -121,12 +121,12 @@ def _written(
         if own is None:
             rows.append([])
             continue
-        others = random_forms(s, forms) if forms else []
+        others = randomize_smiles(s, forms) if forms else []
         rows.append([own, *(_ids(tokenizer, form, longest) or own for form in others)])
     return rows
 
 
-def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: int) -> VAE:
+def build_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: int) -> VAE:
     """Make an untrained VAE that fits the data; `shape` overrides `SHAPE` and `VAEConfig`.
 
     Raises:
@@ -145,7 +145,7 @@ def new_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: 
     return vae
 
 
-def grown_from(old: VAE, data: TrainingSet, shape: Mapping[str, Any], seed: int) -> VAE:
+def grow_from(old: VAE, data: TrainingSet, shape: Mapping[str, Any], seed: int) -> VAE:
     """Copy a trained VAE, for training on other data: its prior is N(0, I) again.
 
     It keeps what predicts its properties where the data has the same. Of its `shape`, only what
@@ -174,7 +174,7 @@ def grown_from(old: VAE, data: TrainingSet, shape: Mapping[str, Any], seed: int)
     return vae
 
 
-def train(
+def train_vae(
     vae: VAE, data: TrainingSet, config: FitConfig, folder: Path | None, observe: Observer
 ) -> dict[str, Any]:
     """Train a VAE in place and standardise its latent coordinates; returns the summary to keep.
@@ -186,7 +186,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         vae.cpu().eval().standardise(data.examples(config.seed))
-    sizes = [heavy_atoms(s) for s in data.smiles]
+    sizes = [count_heavy_atoms(s) for s in data.smiles]
     return {
         "molecules": len(data.smiles),
         "left_out": data.left_out,

@@ -17,8 +17,8 @@ from rdkit import Chem
 from rdkit.Chem import FilterCatalog, Mol
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import quiet
-from molvae.oracles.objectives import quantity
+from molvae.chem.molecules import silence_rdkit
+from molvae.oracles.objectives import look_up_quantity
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -37,7 +37,7 @@ class Constraint:
     met: Callable[[Mol], bool]
 
 
-def constraint(text: str) -> Constraint:
+def parse_constraint(text: str) -> Constraint:
     """A condition as above -> the constraint.
 
     Raises:
@@ -45,7 +45,7 @@ def constraint(text: str) -> Constraint:
     """
     kind, colon, rest = text.strip().partition(":")
     if colon and kind in ("has", "lacks"):
-        with quiet():
+        with silence_rdkit():
             pattern = Chem.MolFromSmarts(rest)
         if pattern is None or not rest:
             raise MolvaeError(f"constraint {text!r}: {rest!r} is no SMARTS pattern")
@@ -67,7 +67,7 @@ def constraint(text: str) -> Constraint:
             "'similarity(CCO)>=0.4', 'has:c1ccncc1', 'lacks:[N+](=O)[O-]' or 'alerts:PAINS'"
         ) from None
     try:
-        value, compare = quantity(name), COMPARISONS[sign]
+        value, compare = look_up_quantity(name), COMPARISONS[sign]
     except MolvaeError as error:
         raise MolvaeError(f"constraint {text!r}: {error}") from None
     return Constraint(text, lambda mol: compare(value(mol), limit))

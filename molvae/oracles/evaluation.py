@@ -20,8 +20,8 @@ from joblib.externals.loky import get_reusable_executor
 from rdkit.Chem import Mol
 
 from molvae.base.errors import MolvaeError
-from molvae.base.parallel import unordered
-from molvae.chem.molecules import parse, quiet
+from molvae.base.parallel import parallel_unordered
+from molvae.chem.molecules import parse, silence_rdkit
 from molvae.oracles.objectives import Objective
 
 Attempt: TypeAlias = tuple[tuple[float, ...], str | None]  # values, or NaN and the reason
@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def evaluations(
+def evaluate_molecules(
     objectives: Sequence[Objective], smiles: Sequence[str], effort: Effort
 ) -> Iterator[Outcome]:
     """M objectives, canonical SMILES -> their outcomes, in the order in which they are known."""
@@ -71,7 +71,7 @@ def evaluations(
         yield from (_evaluated(objectives, name, effort) for name in smiles)
     else:
         tasks = (joblib.delayed(_evaluated)(objectives, name, effort) for name in smiles)
-        outcomes = unordered(effort.jobs)(tasks)
+        outcomes = parallel_unordered(effort.jobs)(tasks)
         try:
             yield from outcomes
         except BrokenExecutor as error:
@@ -84,7 +84,7 @@ def evaluations(
 
 
 @contextmanager
-def workers(
+def start_workers(
     objectives: Sequence[Objective], effort: Effort
 ) -> Iterator[Callable[[str], Future[Outcome]]]:
     """Local processes: a function that has a canonical SMILES evaluated and does not wait for it.
@@ -124,7 +124,7 @@ def _evaluated(objectives: Sequence[Objective], name: str, effort: Effort) -> Ou
 
 def _attempt(objectives: Sequence[Objective], name: str) -> Attempt:
     try:
-        with quiet():
+        with silence_rdkit():
             mol = _molecule(name)
             return tuple(_number(objective.function(mol)) for objective in objectives), None
     except Exception as failure:  # whatever a user's function raises is a failed evaluation

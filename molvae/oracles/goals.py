@@ -32,7 +32,7 @@ from rdkit.Chem import Mol
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.properties import Property
-from molvae.oracles.objectives import quantity
+from molvae.oracles.objectives import look_up_quantity
 
 KEYS = {frozenset({"worst", "best"}), frozenset({"between", "margin"})}
 
@@ -97,7 +97,7 @@ class Goals:
 
 
 def _term(name: str, weight: object) -> tuple[Property, float]:
-    return quantity(name), _number(weight, name)
+    return look_up_quantity(name), _number(weight, name)
 
 
 def _desirability(name: str, entry: object) -> tuple[Property, float]:
@@ -120,7 +120,7 @@ def _desirability(name: str, entry: object) -> tuple[Property, float]:
         points = [x for x, _ in ends], [y for _, y in ends]
         if points[0][0] == points[0][1]:
             raise MolvaeError(f"{name!r} needs two values that differ")
-    value = quantity(name)
+    value = look_up_quantity(name)
     return lambda mol: float(np.interp(value(mol), *points)), weight
 
 

@@ -108,7 +108,7 @@ def as_objective(given: Given) -> Objective:
     return Objective(name, function)
 
 
-def measured(name: str, *, maximise: bool = True) -> Objective:
+def measured_objective(name: str, *, maximise: bool = True) -> Objective:
     """A quantity that no function computes: its values are told (`molvae.Search`)."""
     return Objective(name, _not_computed, maximise, "measured elsewhere")
 
@@ -130,7 +130,7 @@ def _look_up(name: str) -> Objective | Property:
         goals = Goals.read(name)
         return Objective(f"{Path(name).stem}-{goals.digest}", goals)
     try:
-        return objectives[name]
+        return objectives.look_up(name)
     except MolvaeError:
         raise
     except Exception as error:  # a user's module may fail in any way while it is imported
@@ -171,7 +171,7 @@ for _suite, _tasks in SUITES.items():
         objectives.register(_entry.name)(_entry)
 
 
-def quantity(name: str) -> Property:
+def look_up_quantity(name: str) -> Property:
     """A property, an objective, one of RDKit's descriptors, or similarity(SMILES) -> its function.
 
     The latter is the Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits).

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from rdkit.Chem import MolToSmiles
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import remembered
-from molvae.oracles.constraints import constraint
-from molvae.oracles.evaluation import Effort, Outcome, evaluations
+from molvae.chem.molecules import parse_cached
+from molvae.oracles.constraints import parse_constraint
+from molvae.oracles.evaluation import Effort, Outcome, evaluate_molecules
 from molvae.oracles.history import History, Record
 from molvae.oracles.objectives import Given, as_objective
 
@@ -77,7 +77,7 @@ class Oracle:
         self.effort = effort or Effort()
         versions = [f"{o.label} {o.version}" if o.version else "" for o in self.objectives]
         self.version = "; ".join(versions) if all(versions) else None
-        self.constraints = [constraint(text) for text in constraints]
+        self.constraints = [parse_constraint(text) for text in constraints]
 
     @property
     def remaining(self) -> int:
@@ -86,14 +86,14 @@ class Oracle:
 
     def admissible(self, smiles: str) -> str | None:
         """SMILES -> its canonical form, or None where it is invalid or must not be evaluated."""
-        mol = remembered(smiles)
+        mol = parse_cached(smiles)
         low, high = self.heavy_atoms or (0, math.inf)
         if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
             return None
         if not all(c.met(mol) for c in self.constraints):
             return None
         name = MolToSmiles(mol)
-        return name if remembered(name) is not None else None  # of some odd rings it is no SMILES
+        return name if parse_cached(name) is not None else None  # of some odd rings it is no SMILES
 
     def __call__(
         self,
@@ -128,7 +128,7 @@ class Oracle:
         for name, place in places.items():
             if not self.reuse(name, iteration, place):
                 unknown.append(name)
-        for outcome in evaluations(self.objectives, unknown, self.effort):
+        for outcome in evaluate_molecules(self.objectives, unknown, self.effort):
             self.store(outcome, iteration, places[outcome.smiles])
         failed = (math.nan,) * len(self.objectives)
         rows = [failed if name is None else self.history[name].values for name in names]

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from molvae.base.errors import MolvaeError
-from molvae.base.files import write
+from molvae.base.files import write_file
 from molvae.loop.optimization import optimize
 from molvae.loop.rounds import Adapt, LatentSpace, OptimizeConfig
 from molvae.oracles.evaluation import Effort
@@ -91,7 +91,7 @@ class Run:
         return f"{self.suite}-{self.task}-{self.config.strategy}-{self.budget}-{self.config.seed}"
 
 
-def benchmark(
+def run_benchmark(
     model: LatentSpace,
     start: Sequence[str],
     folder: Path,
@@ -122,11 +122,11 @@ def benchmark(
     for run in runs:
         path = folder / f"{run.name}.json"
         if not path.exists():
-            write(path, json.dumps(_carried_out(run, model, start, folder, effort, adapt)))
+            write_file(path, json.dumps(_carried_out(run, model, start, folder, effort, adapt)))
         on_run(json.loads(path.read_text()))
     paths = sorted(folder.glob(f"{config.suite}-*.json"))
     rows = pd.DataFrame([json.loads(path.read_text()) for path in paths])
-    write(folder / RESULTS, rows.to_csv(index=False))
+    write_file(folder / RESULTS, rows.to_csv(index=False))
     return rows
 
 
@@ -161,7 +161,7 @@ def _carried_out(
     }
 
 
-def comparison(rows: pd.DataFrame, suite: str, budget: int) -> pd.DataFrame:
+def compare_with_published(rows: pd.DataFrame, suite: str, budget: int) -> pd.DataFrame:
     """Rows of finished runs -> a row a task: mean AUC top-10 of each strategy, and published ones.
 
     The last row is the sum over these tasks, NaN for a strategy that has not finished them all.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.chem.properties import STATISTICS
 from molvae.reports.published import Moments
 
@@ -51,7 +51,7 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
 
 
-def sample_quality(samples: Sequence[str], training: Iterable[str]) -> SampleQuality:
+def measure_samples(samples: Sequence[str], training: Iterable[str]) -> SampleQuality:
     """Generated strings and training molecules -> counts behind validity, uniqueness, novelty.
 
     Args:
@@ -61,12 +61,12 @@ def sample_quality(samples: Sequence[str], training: Iterable[str]) -> SampleQua
     >>> sample_quality(["CCO", "OCC", "CCN", "C1C"], training=["CCN"])
     SampleQuality(drawn=4, valid=3, unique=2, novel=1)
     """
-    forms = [form for form in map(canonical, samples) if form is not None]
+    forms = [form for form in map(canonicalize, samples) if form is not None]
     unique = set(forms)
     return SampleQuality(len(samples), len(forms), len(unique), len(unique.difference(training)))
 
 
-def moments(properties: pd.DataFrame) -> Moments:
+def compute_moments(properties: pd.DataFrame) -> Moments:
     """Properties of molecules (one row each) -> mean and population standard deviation.
 
     Rows of one molecule with a missing value are left out of that property only; a property
@@ -82,7 +82,7 @@ def moments(properties: pd.DataFrame) -> Moments:
     return found
 
 
-def statistics_table(
+def build_statistics_table(
     sets: dict[str, pd.DataFrame], published: dict[str, Moments] | None = None
 ) -> pd.DataFrame:
     """Named sets of molecules -> table of text, mean (sd) of logP, SAS and QED.
@@ -98,7 +98,7 @@ def statistics_table(
     rows = []
     for source, properties in sets.items():
         row: dict[str, object] = {"source": source, "molecules": len(properties)}
-        measured = moments(properties)
+        measured = compute_moments(properties)
         for name in STATISTICS:
             row[name] = _mean_sd(measured[name])
             if published:

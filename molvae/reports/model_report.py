@@ -14,11 +14,16 @@ import torch
 from torch import Tensor
 
 from molvae.chem.datasets import DataSet
-from molvae.chem.molecules import canonical
+from molvae.chem.molecules import canonicalize
 from molvae.chem.properties import PROPERTIES
-from molvae.chem.property_tables import properties
-from molvae.loop.genetic import random_graph_ga
-from molvae.reports.metrics import SampleQuality, moments, sample_quality, statistics_table
+from molvae.chem.property_tables import compute_properties
+from molvae.loop.genetic import breed_at_random
+from molvae.reports.metrics import (
+    SampleQuality,
+    build_statistics_table,
+    compute_moments,
+    measure_samples,
+)
 from molvae.reports.published import PUBLISHED, Moments
 
 if TYPE_CHECKING:
@@ -63,12 +68,12 @@ class Report:
     @property
     def table(self) -> pd.DataFrame:
         """The statistics table as text, with the published row where this data set has one."""
-        return statistics_table(self.sets, PUBLISHED.get(self.data))
+        return build_statistics_table(self.sets, PUBLISHED.get(self.data))
 
     def to_json(self) -> dict[str, Any]:
         """All numbers as plain values that JSON knows; what could not be measured is None."""
         statistics = {
-            source: {"molecules": len(frame), **_mean_sd(moments(frame))}
+            source: {"molecules": len(frame), **_mean_sd(compute_moments(frame))}
             for source, frame in self.sets.items()
         }
         shares = {name: _number(getattr(self.samples, name)) for name in SHARES}
@@ -87,7 +92,7 @@ class Report:
         }
 
 
-def measure(
+def measure_model(
     model: MolVAE, data: DataSet, config: ReportConfig | None = None, progress: bool = False
 ) -> Report:
     """A model and a data set -> the figures of `molvae report`.
@@ -104,13 +109,13 @@ def measure(
     drawing: dict[str, Any] = {"seed": config.seed, "progress": progress}
     strings = model.sample(config.samples, **drawing)
     greedy = model.sample(config.samples, beam=1, **drawing)
-    drawn = sorted({form for form in map(canonical, strings) if form is not None})
+    drawn = sorted({form for form in map(canonicalize, strings) if form is not None})
     return Report(
         config=config,
         data=data.name,
         trained_on=model.summary.get("data"),
-        sets=property_sets(data, drawn, config.molecules, config.seed, progress),
-        samples=sample_quality(strings, data.split("train")),
+        sets=compute_property_sets(data, drawn, config.molecules, config.seed, progress),
+        samples=measure_samples(strings, data.split("train")),
         validity_greedy=_valid_share(greedy),
         held_out=held_out,
         not_encodable=not_encodable,
@@ -118,7 +123,7 @@ def measure(
     )
 
 
-def property_sets(
+def compute_property_sets(
     data: DataSet, drawn: list[str], molecules: int, seed: int = 0, progress: bool = False
 ) -> dict[str, pd.DataFrame]:
     """A data set and molecules drawn from a model -> the properties behind the statistics table.
@@ -130,32 +135,32 @@ def property_sets(
     Raises:
         MolvaeError: fewer than two molecules in the data set.
     """
-    offspring = random_graph_ga(data.smiles, molecules, seed, progress)
+    offspring = breed_at_random(data.smiles, molecules, seed, progress)
     whole = molecules >= len(data.smiles)  # its table is computed once and cached
     rows = data if whole else _some(data.smiles, molecules, seed)
     sources: dict[str, DataSet | list[str]] = {"Data": rows, "GA": offspring, "VAE": drawn}
-    return {name: properties(smiles, progress) for name, smiles in sources.items()}
+    return {name: compute_properties(smiles, progress) for name, smiles in sources.items()}
 
 
 def _held_out(
     model: MolVAE, data: DataSet, config: ReportConfig, progress: bool
 ) -> tuple[dict[str, float], int]:
     chosen = _some(data.split("test"), config.molecules, config.seed)
-    usable = [smiles for smiles in chosen if model.encodable(smiles)]
+    usable = [smiles for smiles in chosen if model.can_encode(smiles)]
     left_out = len(chosen) - len(usable)
     if not usable:
         return {}, left_out
     z = model.encode(usable, progress=progress)
     figures = model.evaluate(usable, seed=config.seed, progress=progress)
-    figures |= surroundings(model, z, config.seed, progress)
+    figures |= measure_surroundings(model, z, config.seed, progress)
     predicted = [name for name in model.vae.config.properties if name in PROPERTIES]
     if predicted:
-        found, true = model.properties(z), properties(usable, progress)
+        found, true = model.properties(z), compute_properties(usable, progress)
         figures |= {f"r2_{name}": _r2(found[name], true[name]) for name in predicted}
     return figures, left_out
 
 
-def surroundings(
+def measure_surroundings(
     model: MolVAE, z: Tensor, seed: int = 0, progress: bool = False
 ) -> dict[str, float]:
     """Latent points (n, D) of molecules -> valid shares of what is decoded near them.
@@ -174,7 +179,7 @@ def surroundings(
 
 
 def _valid_share(strings: list[str]) -> float:
-    return sum(canonical(s) is not None for s in strings) / len(strings)
+    return sum(canonicalize(s) is not None for s in strings) / len(strings)
 
 
 def _r2(predicted: pd.Series[float], true: pd.Series[float]) -> float:

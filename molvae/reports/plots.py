@@ -16,7 +16,7 @@ from molvae.chem.pictures import PictureFormat
 from molvae.chem.properties import STATISTICS
 
 
-def learning_curve(metrics: Path, path: Path) -> None:
+def plot_learning_curve(metrics: Path, path: Path) -> None:
     """Draw metrics.csv of a training: reconstruction and KL, nats per molecule, over the steps."""
     table = pd.read_csv(metrics)
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -33,7 +33,9 @@ def learning_curve(metrics: Path, path: Path) -> None:
 COLOURS = ("#4c566a", "#d08770", "#2a7fb8", "#7b9e59")
 
 
-def property_distributions(sets: dict[str, pd.DataFrame], picture: PictureFormat = "png") -> bytes:
+def plot_property_distributions(
+    sets: dict[str, pd.DataFrame], picture: PictureFormat = "png"
+) -> bytes:
     """Named sets of molecules -> one picture, the distribution of logP, SAS and QED in each set.
 
     Args:

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from molvae.base.errors import MolvaeError
-from molvae.base.files import write
+from molvae.base.files import write_file
 from molvae.chem.molecules import parse
-from molvae.chem.pictures import molecule_grid
+from molvae.chem.pictures import draw_molecules
 from molvae.chem.properties import PROPERTIES
 from molvae.loop.optimization import Result
 
@@ -19,7 +19,7 @@ KEPT, DRAWN = 100, 20  # best molecules in best.csv, of one objective, and in be
 PALE, STRONG = "#b0b8c4", "#2a7fb8"
 
 
-def kept(result: Result, folder: Path) -> pd.DataFrame:
+def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
     """Write best.csv, best.png and trace.png into the run's folder; returns the best, best first.
 
     Of several objectives the best are the whole front, and front.png shows it.
@@ -31,17 +31,17 @@ def kept(result: Result, folder: Path) -> pd.DataFrame:
     best = _with_properties(result.best(len(result.records) if several else KEPT), result.labels)
     if best.empty:
         raise MolvaeError("no evaluation succeeded")
-    write(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
+    write_file(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
     drawn = best.head(DRAWN)
     legends = [
         "  ".join(f"{row[label]:.3f}" for label in result.labels)
         + f"  SAS {row['SAS']:.2f}  QED {row['QED']:.2f}"
         for row in drawn.to_dict("records")
     ]
-    write(folder / "best.png", molecule_grid(drawn["smiles"].tolist(), legends))
-    write(folder / "trace.png", _png(_trace(result)))
+    write_file(folder / "best.png", draw_molecules(drawn["smiles"].tolist(), legends))
+    write_file(folder / "trace.png", _png(_trace(result)))
     if several:
-        write(folder / "front.png", _png(_front(result, best)))
+        write_file(folder / "front.png", _png(_front(result, best)))
     return best
 
 

@@ -13,9 +13,9 @@ from molvae.search.strategy import (
     Kind,
     Observations,
     Seed,
-    by_rank,
-    inside,
-    prior_samples,
+    clip_to_bounds,
+    draw_by_rank,
+    sample_prior,
     strategies,
 )
 
@@ -44,13 +44,13 @@ class ExpectedImprovement:
     finalists = 5  # molecules per candidate that the joint acquisition is computed for
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        from molvae.search.surrogate import fit_surrogate, kept
+        from molvae.search.surrogate import fit_surrogate, select_observations
 
         self._rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
         self._z, self._y = seen.known()
         self._scale = self._z.std(axis=0)
-        rows = np.sort(kept(seen.y[:, 0], self._rng))
+        rows = np.sort(select_observations(seen.y[:, 0], self._rng))
         self._surrogate = fit_surrogate(seen.z[rows], seen.y[rows])
         self._summits: Floats | None = None
 
@@ -61,9 +61,9 @@ class ExpectedImprovement:
             self._steps(p - lines - uphill - prior),
             self._lines(lines),
             self._uphill(uphill),
-            prior_samples(self._bounds, prior, self._rng),
+            sample_prior(self._bounds, prior, self._rng),
         ]
-        return inside(np.concatenate(points), self._bounds)
+        return clip_to_bounds(np.concatenate(points), self._bounds)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
         """Return up to q rows with the greatest joint log expected improvement, greedily."""
@@ -91,7 +91,7 @@ class ExpectedImprovement:
         return _rows_of(_array(chosen), _array(choices))
 
     def _good(self, count: int) -> Floats:
-        return by_rank(self._z, count, self.rank_weight, self._rng)
+        return draw_by_rank(self._z, count, self.rank_weight, self._rng)
 
     def _steps(self, count: int) -> Floats:
         length = self._rng.choice(self.steps, size=(count, 1))
@@ -118,7 +118,7 @@ class ExpectedImprovement:
         from botorch.optim import optimize_acqf
 
         bounds = torch.as_tensor(self._bounds, dtype=torch.float64)
-        first = torch.as_tensor(inside(starts, self._bounds), dtype=torch.float64)
+        first = torch.as_tensor(clip_to_bounds(starts, self._bounds), dtype=torch.float64)
         ends, _ = optimize_acqf(
             LogExpectedImprovement(self._surrogate, float(self._y[0])),
             bounds,

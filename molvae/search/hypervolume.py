@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from molvae.search.neighbourhood import BEST, nearby
+from molvae.search.neighbourhood import BEST, propose_nearby
 from molvae.search.strategy import Features, Floats, Kind, Observations, Seed, strategies
 
 BELOW = 0.1  # of its range on the front: how far below the front the reference point lies
 
 
-def front(y: Floats) -> NDArray[np.intp]:
+def pareto_front(y: Floats) -> NDArray[np.intp]:
     """Values (n, M), NaN where unknown -> the rows that no other row dominates, in order.
 
     A row dominates another that is nowhere greater and somewhere smaller; of equal rows the first
@@ -29,19 +29,19 @@ def front(y: Floats) -> NDArray[np.intp]:
     return np.sort(np.array(found, dtype=np.intp))
 
 
-def reference(y: Floats) -> Floats:
+def reference_point(y: Floats) -> Floats:
     """Values (n, M) -> the point (M,) below the front that hypervolumes are measured from.
 
     An objective that is the same all along the front takes its range from all values.
     """
-    best, known = y[front(y)], y[~np.isnan(y).any(axis=1)]
+    best, known = y[pareto_front(y)], y[~np.isnan(y).any(axis=1)]
     low, spread = best.min(axis=0), np.ptp(best, axis=0)
     spread = np.where(spread > 0, spread, np.ptp(known, axis=0))
     point: Floats = low - BELOW * np.where(spread > 0, spread, 1.0)
     return point
 
 
-def cells(y: Floats, below: Floats) -> tuple[Floats, Floats]:
+def free_boxes(y: Floats, below: Floats) -> tuple[Floats, Floats]:
     """A front (n, M) and the reference point (M,) -> corners (c, M) of the boxes it leaves free.
 
     The boxes fill what is above the reference point and not dominated.
@@ -61,10 +61,10 @@ def hypervolume(y: Floats, below: Floats) -> float:
     import torch
     from botorch.utils.multi_objective.hypervolume import Hypervolume
 
-    return float(Hypervolume(torch.from_numpy(below)).compute(torch.from_numpy(y[front(y)])))
+    return float(Hypervolume(torch.from_numpy(below)).compute(torch.from_numpy(y[pareto_front(y)])))
 
 
-def expected_growth(
+def expected_hypervolume_improvement(
     mean: Floats, deviation: Floats, low: Floats, high: Floats
 ) -> NDArray[np.float64]:
     """Independent Gaussians (m, M) and free boxes (c, M) -> expected hypervolume improvement (m,).
@@ -88,7 +88,7 @@ def _improvement(mean: Floats, deviation: Floats, above: Floats) -> Floats:
     return np.where(np.isinf(above), 0.0, found)
 
 
-def as_one(y: Floats, rng: np.random.Generator) -> Floats:
+def scalarise(y: Floats, rng: np.random.Generator) -> Floats:
     """Values (n, M) -> one value (n, 1): closeness to the best of each, in a random direction.
 
     The augmented Chebyshev scalarisation with random weights (Knowles 2006, "ParEGO").
@@ -122,12 +122,12 @@ class ExpectedHypervolume:
         columns = seen.y.T
         self._surrogates = [MixedProcess(seen.features, y, self._rng) for y in columns]
         self._z = seen.z[self._best_first(seen.y)]
-        self._front = seen.y[front(seen.y)]
-        self._below = reference(seen.y)
+        self._front = seen.y[pareto_front(seen.y)]
+        self._below = reference_point(seen.y)
 
     def propose(self, p: int) -> Floats:
         """Return p latent points (p, D) as `nearby` does."""
-        return nearby(self._z, self._bounds, p, self._rng)
+        return propose_nearby(self._z, self._bounds, p, self._rng)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Return up to q rows that together promise to enlarge the hypervolume most, greedily."""
@@ -136,18 +136,20 @@ class ExpectedHypervolume:
         deviation = deviation.clip(1e-9)
         best, rows = self._front, list[int]()
         while len(rows) < min(q, len(mean)):
-            growth = expected_growth(mean, deviation, *cells(best, self._below))
+            growth = expected_hypervolume_improvement(
+                mean, deviation, *free_boxes(best, self._below)
+            )
             growth[rows] = -1.0
             rows.append(int(growth.argmax()))
             best = np.concatenate([best, mean[rows[-1:]]])
-            best = best[front(best)]
+            best = best[pareto_front(best)]
         return np.array(rows, dtype=np.intp)
 
     def _best_first(self, y: Floats) -> NDArray[np.intp]:
         """Rows of the front, of the front without it, and so on, until there are enough."""
         left, rows = y.copy(), list[int]()
         while len(rows) < min(BEST, int((~np.isnan(y).any(axis=1)).sum())):
-            next_front = self._rng.permutation(front(left))
+            next_front = self._rng.permutation(pareto_front(left))
             rows += next_front.tolist()
             left[next_front] = np.nan
         return np.array(rows, dtype=np.intp)

@@ -12,10 +12,10 @@ from molvae.search.strategy import (
     Kind,
     Observations,
     Seed,
-    by_rank,
-    drawn_best,
-    inside,
-    prior_samples,
+    clip_to_bounds,
+    draw_best,
+    draw_by_rank,
+    sample_prior,
     strategies,
 )
 
@@ -42,17 +42,17 @@ class TrustRegion:
     wider = 1.5  # each further pool of a round, where one held too few new molecules
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        from molvae.search.surrogate import fit_surrogate, kept
+        from molvae.search.surrogate import fit_surrogate, select_observations
 
         self._rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
         y = seen.y[:, 0]
-        enough = min(self.initial, len(kept(y, self._rng)))
+        enough = min(self.initial, len(select_observations(y, self._rng)))
         side, since = self._replayed(seen)
         inner = np.flatnonzero(~np.isnan(y) & (seen.rounds >= since))
         self._surrogate = None
         if len(inner) >= enough:
-            rows = inner[np.sort(kept(y[inner], self._rng))]
+            rows = inner[np.sort(select_observations(y[inner], self._rng))]
             self._surrogate = fit_surrogate(seen.z[rows], seen.y[rows])
             self._centre = seen.z[rows[y[rows].argmax()]]
             lengths = self._surrogate.covar_module.lengthscale.detach().numpy()[0]
@@ -62,13 +62,13 @@ class TrustRegion:
     def propose(self, p: int) -> Floats:
         """Return p latent points (p, D): of the region, or of the prior where it is new."""
         if self._surrogate is None:
-            return prior_samples(self._bounds, p, self._rng)
+            return sample_prior(self._bounds, p, self._rng)
         shape = (p, len(self._centre))
         kept = self._rng.random(shape) >= self.changed / len(self._centre)
         kept[np.arange(p), self._rng.integers(shape[1], size=p)] = False
         step = self._rng.uniform(-self._reach, self._reach, shape)
         self._reach = self.wider * self._reach
-        return inside(self._centre + np.where(kept, 0.0, step), self._bounds)
+        return clip_to_bounds(self._centre + np.where(kept, 0.0, step), self._bounds)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
         """Return up to q rows by Thompson sampling, or the first ones where the region is new."""
@@ -79,7 +79,7 @@ class TrustRegion:
         with torch.no_grad():
             posterior = self._surrogate.posterior(torch.as_tensor(features, dtype=torch.float64))
             mean, covariance = posterior.mean[:, 0].numpy(), posterior.covariance_matrix.numpy()
-        return drawn_best(mean, covariance, q, self._rng)
+        return draw_best(mean, covariance, q, self._rng)
 
     def _replayed(self, seen: Observations) -> tuple[float, int]:
         """The side of the region now, and the round since which observations belong to it."""
@@ -120,11 +120,11 @@ class Gradient:
     ridge = 1e-3  # penalty on the weights of the standardised properties
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        from molvae.search.surrogate import kept
+        from molvae.search.surrogate import select_observations
 
         self._rng = np.random.default_rng(seed)
         self._bounds, self._predict = seen.bounds, seen.predict
-        rows = kept(seen.y[:, 0], self._rng)
+        rows = select_observations(seen.y[:, 0], self._rng)
         self._z = seen.known()[0]
         self._scale = self._z.std(axis=0)
         properties, _ = seen.predict(seen.z[rows])
@@ -136,7 +136,7 @@ class Gradient:
 
     def propose(self, p: int) -> Floats:
         """Return p latent points (p, D): where ascents of random lengths end."""
-        z = by_rank(self._z, p, self.rank_weight, self._rng)
+        z = draw_by_rank(self._z, p, self.rank_weight, self._rng)
         z = z + self.noise * self._scale * self._rng.standard_normal(z.shape)
         length = self._rng.uniform(0, self.steps, (p, 1))
         for step in range(self.steps):
@@ -144,7 +144,7 @@ class Gradient:
             uphill = self._scale**2 * np.einsum("p,npd->nd", self._weights, slopes)
             norm = np.sqrt((uphill**2 / self._scale.clip(1e-12) ** 2).mean(axis=1, keepdims=True))
             z = z + self.stride * (length - step).clip(0, 1) * uphill / norm.clip(1e-12)
-        return inside(z, self._bounds)
+        return clip_to_bounds(z, self._bounds)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
         """Return up to q rows for which the properties promise most."""

@@ -13,9 +13,9 @@ from molvae.search.strategy import (
     Kind,
     Observations,
     Seed,
-    by_rank,
-    drawn_best,
-    inside,
+    clip_to_bounds,
+    draw_best,
+    draw_by_rank,
     strategies,
 )
 
@@ -27,7 +27,7 @@ JITTER = 0.1  # of the points that are made of two
 BETAS = (0.1, 3.0)  # standard deviations that a candidate may be given above its mean
 
 
-def nearby(z: Floats, bounds: Floats, p: int, rng: np.random.Generator) -> Floats:
+def propose_nearby(z: Floats, bounds: Floats, p: int, rng: np.random.Generator) -> Floats:
     """Points (n, D), best first -> p proposals (p, D) around and between them.
 
     Half are steps from one point, of lengths that differ by more than a factor of ten; a quarter
@@ -35,7 +35,7 @@ def nearby(z: Floats, bounds: Floats, p: int, rng: np.random.Generator) -> Float
     pay is left to a surrogate that sees what they decode to.
     """
     scale = (bounds[1] - bounds[0]) / 8
-    one, other = (by_rank(z[:BEST], p, RANK_WEIGHT, rng) for _ in range(2))
+    one, other = (draw_by_rank(z[:BEST], p, RANK_WEIGHT, rng) for _ in range(2))
     noise = scale * rng.standard_normal(one.shape)
     low, high = np.log(STEPS)
     moved = one + noise * np.exp(rng.uniform(low, high, (p, 1)))
@@ -45,10 +45,12 @@ def nearby(z: Floats, bounds: Floats, p: int, rng: np.random.Generator) -> Float
         rng.integers(2, size=one.shape),
     )
     joined = one + share * (other - one) + JITTER * noise
-    return inside(np.where(np.arange(p)[:, None] % 4 < 2, moved, joined), bounds)
+    return clip_to_bounds(np.where(np.arange(p)[:, None] % 4 < 2, moved, joined), bounds)
 
 
-def highest(mean: Floats, deviation: Floats, q: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def choose_highest(
+    mean: Floats, deviation: Floats, q: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
     """Mean and deviation (m,) of a pool -> q distinct rows, each the highest for its own beta."""
     rows: list[int] = []
     low, high = np.log(BETAS)
@@ -90,10 +92,10 @@ class Neighbourhood:
         """Return p latent points (p, D) as `nearby` does, half of them from promising ones."""
         promising = self._found[np.argsort(-self._bound, kind="stable")[:PROMISING]]
         half = p // 2 if len(promising) else 0
-        near = nearby(self._z, self._bounds, p - half, self.rng)
+        near = propose_nearby(self._z, self._bounds, p - half, self.rng)
         if not half:
             return near
-        return np.concatenate([near, nearby(promising, self._bounds, half, self.rng)])
+        return np.concatenate([near, propose_nearby(promising, self._bounds, half, self.rng)])
 
     def consider(self, z: Floats, features: Features) -> None:
         """Take note of how high the surrogate thinks that these may be."""
@@ -103,7 +105,7 @@ class Neighbourhood:
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Return up to q rows with the greatest mean + beta standard deviations."""
-        return highest(*self._predicted(features), q, self.rng)
+        return choose_highest(*self._predicted(features), q, self.rng)
 
     def _predicted(self, features: Features) -> tuple[Floats, Floats]:
         """Mean and deviation (m,), computed once for those that are considered and chosen from."""
@@ -136,4 +138,4 @@ class Thompson:
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Return up to q rows by Thompson sampling."""
-        return drawn_best(*self._near.surrogate.joint(features), q, self._near.rng)
+        return draw_best(*self._near.surrogate.joint(features), q, self._near.rng)

@@ -14,8 +14,8 @@ from molvae.search.strategy import (
     Kind,
     Observations,
     Seed,
-    inside,
-    prior_samples,
+    clip_to_bounds,
+    sample_prior,
     strategies,
 )
 
@@ -43,7 +43,7 @@ class PriorSampling:
 
     def propose(self, p: int) -> Floats:
         """Return p samples (p, D) of the prior, clipped to the bounds."""
-        return prior_samples(self._bounds, p, self._rng)
+        return sample_prior(self._bounds, p, self._rng)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
         """Return the first q rows."""
@@ -66,7 +66,7 @@ class Around:
         near = self._leads[self._rng.integers(len(self._leads), size=p)].astype(np.float64)
         low, high = np.log(self.distances)
         length = np.exp(self._rng.uniform(low, high, (p, 1)))
-        return inside(near + length * self._rng.standard_normal(near.shape), self._bounds)
+        return clip_to_bounds(near + length * self._rng.standard_normal(near.shape), self._bounds)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Return the first q rows."""

@@ -73,27 +73,27 @@ class Refining(Strategy, Protocol):
         ...
 
 
-strategies: Registry[type[Strategy]] = Registry("strategy", elsewhere=("ga",))
+strategies: Registry[type[Strategy]] = Registry("strategy")
 
 
-def by_rank(z: Floats, count: int, share: float, rng: np.random.Generator) -> Floats:
+def draw_by_rank(z: Floats, count: int, share: float, rng: np.random.Generator) -> Floats:
     """Points (n, D), best first -> count of them, of which a share carries most of the weight."""
     weight = 1.0 / (share * len(z) + np.arange(len(z)))
     drawn: Floats = z[rng.choice(len(z), count, p=weight / weight.sum())]
     return drawn
 
 
-def prior_samples(bounds: Floats, p: int, rng: np.random.Generator) -> Floats:
+def sample_prior(bounds: Floats, p: int, rng: np.random.Generator) -> Floats:
     """Samples (p, D) of N(0, I), clipped to the bounds."""
-    return inside(rng.standard_normal((p, bounds.shape[1])), bounds)
+    return clip_to_bounds(rng.standard_normal((p, bounds.shape[1])), bounds)
 
 
-def inside(z: Floats, bounds: Floats) -> Floats:
+def clip_to_bounds(z: Floats, bounds: Floats) -> Floats:
     """Points (n, D), each coordinate clipped to the bounds."""
     return z.clip(bounds[0], bounds[1])
 
 
-def drawn_best(
+def draw_best(
     mean: Floats, covariance: Floats, q: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
     """Mean (m,) and covariance (m, m) of a pool -> q distinct rows, Thompson sampling.

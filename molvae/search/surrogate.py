@@ -62,7 +62,7 @@ def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> Sin
     return surrogate.eval()
 
 
-def kept(y: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
+def select_observations(y: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
     """Values (n,) -> rows that an exact surrogate is made of: the best, and random others.
 
     So its cost stops growing with n. Rows whose y is NaN are left out.
@@ -111,7 +111,7 @@ class MixedProcess:
             MolvaeError: fewer than two values of y are known.
         """
         values = np.asarray(y, dtype=np.float64)
-        rows = kept(values, rng)
+        rows = select_observations(values, rng)
         found = np.asarray(features)[rows]
         self._center, scale = found["numbers"].mean(axis=0), found["numbers"].std(axis=0)
         self._mean, self._scale = values[rows].mean(), values[rows].std() or 1.0

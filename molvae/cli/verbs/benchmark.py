@@ -62,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run what is missing, print a line for each run and the table."""
-    from molvae.base.files import agree
+    from molvae.base.files import RunFolder
     from molvae.chem.datasets import load
-    from molvae.library.bulk import identified
-    from molvae.model.adaptation import adapted
+    from molvae.library.bulk import identify_model
+    from molvae.model.adaptation import fine_tune
     from molvae.model.molvae import MolVAE
     from molvae.oracles.evaluation import Effort
-    from molvae.reports.benchmark import BenchmarkConfig, benchmark, comparison
+    from molvae.reports.benchmark import BenchmarkConfig, compare_with_published, run_benchmark
 
     sizes = getattr(args, "heavy_atoms", None)
     config = BenchmarkConfig(
@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> None:
     )
     model = MolVAE.load(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
-    settings = {"model": identified(args.model)[1], "adapt": args.adapt, "heavy_atoms": sizes}
-    agree(args.out / "settings.json", settings)
+    settings = {"model": identify_model(args.model)[1], "adapt": args.adapt, "heavy_atoms": sizes}
+    RunFolder(args.out, "settings.json").agree(settings)
     start = load(model.summary["data"], progress=options.progress()).split("train")
 
     with (
@@ -95,9 +95,9 @@ def run(args: argparse.Namespace) -> None:
             tqdm.write(LINE.format(**row, minutes=row["search_seconds"] / 60))
             bar.update()
 
-        effort, adapt = Effort(jobs=args.jobs), adapted if args.adapt else None
-        rows = benchmark(model, start, args.out, config, effort, finished, adapt)
+        effort, adapt = Effort(jobs=args.jobs), fine_tune if args.adapt else None
+        rows = run_benchmark(model, start, args.out, config, effort, finished, adapt)
     print(f"\nAUC top-10, {args.budget} evaluations, mean over seeds")
-    table = comparison(rows, args.suite, args.budget)
+    table = compare_with_published(rows, args.suite, args.budget)
     print(table.to_string(float_format="{:.3f}".format, na_rep="-"))
     print(f"all figures: {args.out / 'results.csv'}")

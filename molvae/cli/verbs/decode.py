@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     """Decode every latent point and say how many strings are valid."""
     import pandas as pd
 
-    from molvae.chem.molecules import canonical
+    from molvae.chem.molecules import canonicalize
     from molvae.library import bulk
     from molvae.library.latents import read_latents
     from molvae.model.molvae import MolVAE
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         options.suffix(args.out, ".csv")
     z = read_latents(source)
     strings = bulk.decode_rows(MolVAE.load(args.model), z, args.beam, options.progress())
-    valid = [s is not None and canonical(s) is not None for s in strings]
+    valid = [s is not None and canonicalize(s) is not None for s in strings]
     table = pd.DataFrame({"smiles": strings, "valid": valid})
     options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)
     options.note(f"{len(strings)} points decoded: {sum(valid)} valid")

@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> None:
         _stream(args)
         return
     from molvae.base.errors import MolvaeError
-    from molvae.base.files import write
-    from molvae.library.bulk import predicted, read
-    from molvae.library.latents import latents_csv, latents_npz
+    from molvae.base.files import write_file
+    from molvae.library.bulk import predict_properties, try_tokenize
+    from molvae.library.latents import format_latents_csv, format_latents_npz
     from molvae.model.molvae import MolVAE
 
     options.refuse_stream(args)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     model = MolVAE.load(args.model)
     usable, found = [], []
     for number, smiles in enumerate(rows, start=1):
-        ids, reason = read(model, smiles)
+        ids, reason = try_tokenize(model, smiles)
         if ids is None:
             options.note(f"row {number} left out: {reason}")
         else:
@@ -73,11 +73,11 @@ def run(args: argparse.Namespace) -> None:
     if not usable:
         raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
     z = model.encode_ids(found, options.progress(), args.refine).numpy()
-    y = predicted(model, z) if args.properties else None
+    y = predict_properties(model, z) if args.properties else None
     if kind == ".npz":
-        write(args.out, latents_npz(usable, z, y))
+        write_file(args.out, format_latents_npz(usable, z, y))
     else:
-        options.emit(latents_csv(usable, z, y), args.out)
+        options.emit(format_latents_csv(usable, z, y), args.out)
     if args.out != "-" or len(usable) < len(rows):
         options.note(f"{len(usable)} of {len(rows)} rows encoded")
 
@@ -109,12 +109,12 @@ def _stream(args: argparse.Namespace) -> None:
 
 def _described(given: str) -> tuple[object, int | None]:
     """An argument -> what tells it from another one, and its rows where that is known."""
-    from molvae.library.latents import identity, parquet_rows
+    from molvae.library.latents import count_parquet_rows, identify_input
 
     path = _path(given)
     if path is None:
         return given, None if given == "-" else 1
-    return [identity(path), given[len(path) :]], parquet_rows(path)
+    return [identify_input(path), given[len(path) :]], count_parquet_rows(path)
 
 
 def _path(given: str) -> str | None:
@@ -129,7 +129,7 @@ def _path(given: str) -> str | None:
 def _read(given: str) -> Iterator[str]:
     """An argument -> its rows of SMILES, without the names of molecules."""
     from molvae.chem.datasets import iter_smiles
-    from molvae.library.latents import parquet_files
+    from molvae.library.latents import list_parquet_files
 
     path = _path(given)
     if given == "-":
@@ -138,7 +138,7 @@ def _read(given: str) -> Iterator[str]:
     elif path is None:
         rows = iter([given])
     elif os.path.isdir(path):
-        parts = parquet_files(path)
+        parts = list_parquet_files(path)
         rows = chain.from_iterable(iter_smiles(f"{part}{given[len(path) :]}") for part in parts)
     else:
         rows = iter_smiles(given)

@@ -37,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
     from molvae.chem.datasets import load
     from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
-    from molvae.model.storage import shipped
+    from molvae.model.storage import list_shipped_models
 
     out = getattr(args, "out", args.model)
-    if out in shipped():
+    if out in list_shipped_models():
         raise MolvaeError(f"{out} is a shipped model: say with --out where the new one goes")
     options.suffix(out, ".safetensors")
     model = MolVAE.load(args.model)

@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the table of the way, and store it as a table or a picture where asked to."""
     from molvae.base.errors import MolvaeError
-    from molvae.base.files import write
-    from molvae.model.exploration import line, walk
+    from molvae.base.files import write_file
+    from molvae.model.exploration import interpolate, walk_along_property
     from molvae.model.molvae import MolVAE
 
     out = getattr(args, "out", "")
@@ -48,19 +48,19 @@ def run(args: argparse.Namespace) -> None:
         raise MolvaeError("give a second SMILES to end with, or --along PROPERTY")
     model = MolVAE.load(args.model)
     if along is None:
-        table = line(model, args.start, args.end, args.steps)
+        table = interpolate(model, args.start, args.end, args.steps)
     else:
-        table = walk(model, args.start, along, args.distance, args.steps)
+        table = walk_along_property(model, args.start, along, args.distance, args.steps)
     shown = table.assign(valid=table["valid"].map({True: "yes", False: "no"}))
     options.emit(shown.to_string(index=False, float_format="%.2f", na_rep="-") + "\n")
     if kind == ".csv":
         options.emit(table.to_csv(index=False, lineterminator="\n"), out)
     elif kind:
-        write(out, _picture(table, out))
+        write_file(out, _picture(table, out))
 
 
 def _picture(table: pd.DataFrame, out: str) -> bytes:
-    from molvae.chem.pictures import molecule_grid
+    from molvae.chem.pictures import draw_molecules
 
     if "t" in table:
         legends = [f"t = {t:.2f}" for t in table["t"]]
@@ -69,6 +69,6 @@ def _picture(table: pd.DataFrame, out: str) -> bytes:
         legends = [f"distance {d:.1f}" for d in table["distance"]]
         ends = [0]
     columns = min(len(table), 5)
-    return molecule_grid(
+    return draw_molecules(
         list(table["smiles"]), legends, columns, options.picture_format(out), highlighted=ends
     )

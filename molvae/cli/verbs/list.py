@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _entries(kind: str) -> dict[str, str]:
     if kind == "models":
-        from molvae.model.storage import shipped
+        from molvae.model.storage import list_shipped_models
 
-        return {name: str(path) for name, path in shipped().items()}
+        return {name: str(path) for name, path in list_shipped_models().items()}
     module, _, attribute = REGISTRIES[kind].partition(":")
     registry: Mapping[str, object] = getattr(importlib.import_module(module), attribute)
     entries = dict(registry)

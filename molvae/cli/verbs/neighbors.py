@@ -29,19 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the neighbourhood and say what it consists of."""
-    from molvae.base.files import write
-    from molvae.chem.molecules import canonical
-    from molvae.chem.pictures import molecule_grid
-    from molvae.model.exploration import plane
+    from molvae.base.files import write_file
+    from molvae.chem.molecules import canonicalize
+    from molvae.chem.pictures import draw_molecules
+    from molvae.model.exploration import decode_plane
     from molvae.model.molvae import MolVAE
 
     picture = options.picture_format(args.out)
     model = MolVAE.load(args.model)
-    table = plane(
+    table = decode_plane(
         model, args.smiles, args.radius, args.grid, args.seed, getattr(args, "along", None)
     )
-    given = canonical(args.smiles)
-    forms = [canonical(s) for s in table["smiles"]]
+    given = canonicalize(args.smiles)
+    forms = [canonicalize(s) for s in table["smiles"]]
     middle = len(forms) // 2
     same = [i for i, form in enumerate(forms) if form == given]
     legends = [f"distance {d:.1f}" for d in table["distance"]]
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> None:
     legends[middle] = "the molecule given"
     cells = list(table["smiles"])
     cells[middle] = args.smiles
-    content = molecule_grid(cells, legends, args.grid, picture, highlighted={middle, *same})
-    write(args.out, content)
+    content = draw_molecules(cells, legends, args.grid, picture, highlighted={middle, *same})
+    write_file(args.out, content)
     back = "to itself" if middle in same else f"to {table['smiles'][middle]}"
     different = len({form for form in forms if form is not None})
     print(f"{args.out}: {len(forms)} points, {table['valid'].sum()} valid, {different} different")

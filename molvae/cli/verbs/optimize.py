@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     folder, chosen = _options(args)
     from molvae.loop.optimization import optimize
     from molvae.loop.rounds import OptimizeConfig
-    from molvae.model.adaptation import adapted
+    from molvae.model.adaptation import fine_tune
     from molvae.oracles.evaluation import Effort
     from molvae.oracles.oracle import Oracle
 
@@ -172,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
             )
             with Evaluations(oracle) as progress:
                 oracle.on_evaluation = progress.evaluated
-                adapt = adapted if chosen["adapt"] else None
+                adapt = fine_tune if chosen["adapt"] else None
                 finished, ahead = progress.finished, chosen["asynchronous"]
                 result = optimize(model, oracle, start, config, finished, leads, adapt, ahead)
     except KeyboardInterrupt as stop:
@@ -185,12 +185,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _opened(folder: Path, chosen: dict[str, Any]) -> History:
-    from molvae.base.files import write
+    from molvae.base.files import write_file
     from molvae.oracles.history import History
 
     folder.mkdir(parents=True, exist_ok=True)
     history = History(chosen["history"] or folder / "history.sqlite", chosen["run"])
-    write(folder / "config.json", json.dumps(chosen, indent=1) + "\n")
+    write_file(folder / "config.json", json.dumps(chosen, indent=1) + "\n")
     return history
 
 
@@ -239,7 +239,7 @@ def _check(leads: list[str], oracle: Oracle, model: MolVAE) -> None:
         name = oracle.admissible(lead)
         if name is None:
             options.note(f"{lead} is left out: its size is not allowed, or a constraint not met")
-        elif not model.readable(name):
+        elif not model.can_encode_canonical(name):
             options.note(f"{lead} is left out: the model cannot encode it")
         else:
             usable += 1
@@ -276,9 +276,9 @@ def _report(result: Result, folder: Path) -> None:
     )
     if len(failed):
         print(f"first failure: {failed.iloc[0]}")
-    from molvae.reports.run_report import kept
+    from molvae.reports.run_report import write_run_report
 
-    best = kept(result, folder)
+    best = write_run_report(result, folder)
     if len(result.labels) > 1:
         print(f"{len(best)} molecules that no other one exceeds in everything:")
     shown = best.head(SHOWN).drop(columns=["iteration", "number"])

@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> None:
     import json
 
     from molvae.base.errors import MolvaeError
-    from molvae.base.files import write
+    from molvae.base.files import write_file
     from molvae.chem.datasets import load
     from molvae.model.molvae import MolVAE
-    from molvae.reports.model_report import ReportConfig, measure
-    from molvae.reports.plots import property_distributions
+    from molvae.reports.model_report import ReportConfig, measure_model
+    from molvae.reports.plots import plot_property_distributions
 
     model = MolVAE.load(args.model)
     source = getattr(args, "data", None) or model.summary.get("data")
@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> None:
     watched = options.progress()
     data = load(source, progress=watched)
     config = ReportConfig(args.molecules, args.samples, args.seed)
-    report = measure(model, data, config, progress=watched)
+    report = measure_model(model, data, config, progress=watched)
     folder = Path(args.out.replace("{model}", Path(args.model).stem))
     figures = {"model": args.model, **report.to_json()}
-    write(folder / "report.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
-    write(folder / "properties.png", property_distributions(report.sets))
+    write_file(folder / "report.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
+    write_file(folder / "properties.png", plot_property_distributions(report.sets))
     print(f"{args.model} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
     print(report.table.to_string(index=False))
     print("\n" + "\n".join(_lines(report)))

@@ -64,18 +64,18 @@ def _stream(args: argparse.Namespace) -> None:
 def _collect(args: argparse.Namespace) -> None:
     import pandas as pd
 
-    from molvae.chem.molecules import canonical
-    from molvae.model.exploration import new_molecules
+    from molvae.chem.molecules import canonicalize
+    from molvae.model.exploration import sample_new_molecules
     from molvae.model.molvae import MolVAE
 
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".csv", ".smi")
     model = MolVAE.load(args.model)
     draw = {"seed": args.seed, "progress": options.progress(), **_drawing(args)}
     if args.valid:
-        strings, drawn = new_molecules(model, args.number, **draw)
+        strings, drawn = sample_new_molecules(model, args.number, **draw)
     else:
         strings, drawn = model.sample(args.number, **draw), args.number
-    forms = [canonical(s) for s in strings]
+    forms = [canonicalize(s) for s in strings]
     table = pd.DataFrame({"smiles": strings, "valid": [form is not None for form in forms]})
     if kind == ".smi":
         options.emit("".join(f"{s}\n" for s in table["smiles"][table["valid"]]), args.out)

@@ -92,12 +92,12 @@ def run(args: argparse.Namespace) -> int:
 
     from molvae.chem.datasets import load
     from molvae.chem.properties import PROPERTIES as COMPUTED
-    from molvae.chem.property_tables import columns
-    from molvae.chem.recombine import recombined
+    from molvae.chem.property_tables import load_properties
+    from molvae.chem.recombine import recombine
     from molvae.latent.fit import METRICS
     from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
-    from molvae.reports.plots import learning_curve
+    from molvae.reports.plots import plot_learning_curve
 
     folder = args.out or Path("runs") / f"train-{Path(args.data or 'zinc').name.partition('.')[0]}"
     options = _options(args, folder)
@@ -112,15 +112,15 @@ def run(args: argparse.Namespace) -> int:
             f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
         )
     names = options.pop("properties", PROPERTIES)
-    known = columns(data, names, progress=not is_worker()) if names else None
+    known = load_properties(data, names, progress=not is_worker()) if names else None
     if number := options.pop("recombine", 0):
-        more = recombined(data, number, options.get("seed", 0), progress=not is_worker())
+        more = recombine(data, number, options.get("seed", 0), progress=not is_worker())
         parts[0] = [*parts[0], *more.smiles]
         if not is_worker():
             print(f"{len(more.smiles):,} new molecules made of parts of those to train on")
         if known is not None:
             computed = [n for n in names if n in COMPUTED]  # measured ones are not known of them
-            known = pd.concat([known, columns(more, computed, progress=not is_worker())])
+            known = pd.concat([known, load_properties(more, computed, progress=not is_worker())])
     fit_names = _names(FIT_OPTIONS)
     start = options.pop("start", None)
     with Watch() as watch:
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if is_worker():
         return 0
-    learning_curve(folder / METRICS, folder / "learning_curve.png")
+    plot_learning_curve(folder / METRICS, folder / "learning_curve.png")
     if watch.signal:
         print(f"stopped; continue with: molvae train --resume --out {folder}", file=sys.stderr)
         return 128 + watch.signal
