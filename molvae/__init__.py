@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from molvae.base.errors import MolvaeError
     from molvae.loop.ask_tell import Search
-    from molvae.loop.optimization import Result, optimize
-    from molvae.loop.rounds import OptimizeConfig
+    from molvae.loop.config import OptimizeConfig
+    from molvae.loop.optimization import optimize
+    from molvae.loop.result import Result
     from molvae.model.molvae import MolVAE
     from molvae.oracles.history import History
     from molvae.oracles.oracle import Oracle
@@ -21,9 +22,9 @@ _HOMES = {
     "History": "molvae.oracles.history",
     "MolVAE": "molvae.model.molvae",
     "MolvaeError": "molvae.base.errors",
-    "OptimizeConfig": "molvae.loop.rounds",
+    "OptimizeConfig": "molvae.loop.config",
     "Oracle": "molvae.oracles.oracle",
-    "Result": "molvae.loop.optimization",
+    "Result": "molvae.loop.result",
     "Search": "molvae.loop.ask_tell",
     "optimize": "molvae.loop.optimization",
 }

@@ -52,9 +52,9 @@ def main() -> None:
             for seed in range(args.seeds):
                 path = args.out / f"{name}-{task}-{args.budget}-{seed}.sqlite"
                 with History(path) as history:
-                    oracle = Oracle(f"pmo:{task}", args.budget, history)
+                    oracle = Oracle(f"pmo:{task}", args.budget, history, "any")
                     config = OptimizeConfig(strategy, seed=seed)
-                    result = optimize(model, oracle, start, config, adapt=adapt)
+                    result = optimize(model, oracle, start=start, config=config, fine_tune=adapt)
                 y = result.table["y"].to_numpy()
                 row = (name, task, seed, top_auc(y, args.budget, 10), np.nanmax(y))
                 found.append((*row, result.valid_fraction, result.seconds))

@@ -80,7 +80,8 @@ def spend(
     """Spend the oracle's budget by one method."""
     if method != "random":
         start = [] if method == "prior" else molecules  # nothing but samples in the baseline
-        optimize(model, oracle, start, OptimizeConfig(method, initial=initial, seed=seed))
+        config = OptimizeConfig(method, initial=initial, seed=seed)
+        optimize(model, oracle, start=start, config=config)
         return
     for row in np.random.default_rng(seed).permutation(len(molecules)):
         if not oracle.remaining:

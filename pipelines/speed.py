@@ -54,7 +54,7 @@ def main() -> None:
         print(f"decode:   {len(z) / seconds:7.0f} molecules/s, {what}")
 
     history = Oracle("logP", observations, heavy_atoms=model.summary["heavy_atoms"])
-    result = optimize(model, history, smiles, OptimizeConfig(batch=10))
+    result = optimize(model, history, start=smiles, config=OptimizeConfig(batch=10))
     last = [iteration.seconds for iteration in result.iterations[-10:]]
     print(
         f"optimize: {np.median(last):7.2f} s a batch of 10 beside the oracle, "

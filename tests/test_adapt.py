@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from test_loop import START, Chains, Interrupted
+from test_optimize import START, Chains, Interrupted
 
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.base.errors import MolvaeError
@@ -21,11 +21,11 @@ class Shifted(Chains):
     def __init__(self, shift: float) -> None:
         self.shift = shift
 
-    def encode(self, smiles: list[str], refine: int = 0) -> np.ndarray:
-        return super().encode(smiles) + self.shift
+    def encode_means(self, smiles: list[str]) -> np.ndarray:
+        return super().encode_means(smiles) + self.shift
 
-    def decode(self, z: np.ndarray, beam: int = 1) -> list[str]:
-        return super().decode(np.asarray(z) - self.shift)
+    def decode_greedily(self, z: np.ndarray) -> list[str]:
+        return super().decode_greedily(np.asarray(z) - self.shift)
 
 
 Call = tuple[tuple[str, ...], tuple[str, ...], int]
@@ -39,7 +39,7 @@ def run(history: History, calls: list[Call], objective=None, **settings):
 
     oracle = Oracle(objective or "logP", 60, history, heavy_atoms=(2, 14))
     config = OptimizeConfig(**{**vars(CONFIG), **settings})
-    return optimize(Chains(), oracle, START, config, adapt=adapt)
+    return optimize(Chains(), oracle, start=START, config=config, fine_tune=adapt)
 
 
 @pytest.mark.parametrize("strategy", ["neighbourhood", "ei", "trust-region"])
@@ -55,7 +55,7 @@ def test_it_is_adapted_to_the_best_so_far_each_time_a_stage_is_over(strategy: st
         assert values.is_monotonic_decreasing
         assert set(best) <= set(table["smiles"])
     for record in result.records:  # the history knows nothing of other spaces
-        np.testing.assert_array_equal(record.z, Chains().encode([record.smiles])[0])
+        np.testing.assert_array_equal(record.z, Chains().encode_means([record.smiles])[0])
 
 
 def test_a_run_that_was_stopped_is_adapted_to_the_same_molecules() -> None:
@@ -73,7 +73,7 @@ def test_a_run_that_was_stopped_is_adapted_to_the_same_molecules() -> None:
 
 def test_with_or_without_is_a_setting_of_the_run() -> None:
     history = History()
-    optimize(Chains(), Oracle("logP", 20, history, (2, 14)), START, CONFIG)
+    optimize(Chains(), Oracle("logP", 20, history, (2, 14)), start=START, config=CONFIG)
     with pytest.raises(MolvaeError, match="adapt"):
         run(history, [])
     with pytest.raises(MolvaeError, match="gradient needs the property head"):

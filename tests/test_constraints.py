@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from rdkit import Chem
 
 from molvae.base.errors import MolvaeError
+from molvae.loop.config import OptimizeConfig
 from molvae.loop.optimization import optimize
-from molvae.loop.rounds import OptimizeConfig
 from molvae.model.molvae import MolVAE
 from molvae.oracles.constraints import parse_constraint
 from molvae.oracles.objectives import objectives
@@ -77,7 +77,7 @@ def test_what_is_evaluated_meets_all_of_them(strategy: str, zinc: list[str]) -> 
     texts = ["SAS<3", "has:c1ccccc1", "lacks:[F,Cl,Br,I]", "MolWt<=350"]
     oracle = Oracle("logP", 60, heavy_atoms=(8, 38), constraints=texts)
     config = OptimizeConfig(strategy, batch=10, initial=30)
-    records = optimize(MolVAE.load("zinc"), oracle, zinc, config).records
+    records = optimize(MolVAE.load("zinc"), oracle, start=zinc, config=config).records
     assert len(records) == 60
     for record in records:
         mol = Chem.MolFromSmiles(record.smiles)

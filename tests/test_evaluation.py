@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from rdkit import Chem
-from test_loop import START, Chains
+from test_optimize import START, Chains
 
 from molvae.base.errors import MolvaeError
 from molvae.loop.ask_tell import Search
+from molvae.loop.config import OptimizeConfig
 from molvae.loop.optimization import optimize
-from molvae.loop.rounds import OptimizeConfig
 from molvae.oracles.evaluation import Effort, evaluate_molecules
 from molvae.oracles.history import History, Record
 from molvae.oracles.objectives import as_objective
@@ -189,7 +189,7 @@ def slow(history: History, stop: int | None = None) -> Oracle:
 
 def test_a_round_begins_before_the_slow_ones_of_the_last_are_over(lab: Path) -> None:
     history = History()
-    result = optimize(Chains(), slow(history), START, SLOW, asynchronous=True)
+    result = optimize(Chains(), slow(history), start=START, config=SLOW, asynchronous=True)
     assert result.stopped == "the budget is spent"
     rounds = [record.iteration for record in history.records()]
     assert len(rounds) == len({record.smiles for record in history.records()}) == 40
@@ -202,16 +202,16 @@ def test_a_round_begins_before_the_slow_ones_of_the_last_are_over(lab: Path) -> 
 def test_one_that_was_stopped_begins_with_what_was_under_way(lab: Path) -> None:
     path = lab / "history.sqlite"
     with History(path) as history, pytest.raises(KeyboardInterrupt):
-        optimize(Chains(), slow(history, stop=17), START, SLOW, asynchronous=True)
+        optimize(Chains(), slow(history, stop=17), start=START, config=SLOW, asynchronous=True)
     with History(path) as history:
-        pending = Search(Chains(), slow(history), START, SLOW).ask()
+        pending = Search(Chains(), slow(history), start=START, config=SLOW).ask()
         assert pending
         again = slow(history, stop=17 + len(pending))
         with pytest.raises(KeyboardInterrupt):
-            optimize(Chains(), again, START, SLOW, asynchronous=True)
+            optimize(Chains(), again, start=START, config=SLOW, asynchronous=True)
         assert {record.smiles for record in history.records()[18:]} & set(pending)
     with History(path) as history:
-        result = optimize(Chains(), slow(history), START, SLOW, asynchronous=True)
+        result = optimize(Chains(), slow(history), start=START, config=SLOW, asynchronous=True)
         assert len(result.records) == 40
         assert set(pending) <= {record.smiles for record in result.records}
 
@@ -219,6 +219,6 @@ def test_one_that_was_stopped_begins_with_what_was_under_way(lab: Path) -> None:
 def test_an_asynchronous_search_says_when_there_is_nothing_new(lab: Path) -> None:
     oracle = Oracle("odd_lab:size", 500, heavy_atoms=(2, 3), effort=Effort(jobs=2))
     config = OptimizeConfig("prior", initial=8, batch=4, pool=64)
-    result = optimize(Chains(), oracle, START, config, asynchronous=True)
+    result = optimize(Chains(), oracle, start=START, config=config, asynchronous=True)
     assert result.stopped == "several pools in a row held no new valid molecule"
     assert 4 < len(result.records) < 500

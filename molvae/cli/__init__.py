@@ -1,33 +1,33 @@
-"""The command line. One verb is one module here with `add_arguments(parser)` and
-`run(args)`, which returns an exit code, or None for 0.
+"""The command line. A verb is a module in `molvae.cli.verbs` with `add_arguments(parser)` and
+`run(args)`, which returns an exit code, or None for 0. The first line of its docstring is its help.
 
-A verb's module is imported only when that verb is asked for, so `molvae --help` stays instant;
-a module imports torch, RDKit and the like inside its functions for the same reason.
+The modules import torch, RDKit and the like inside their functions, so that `molvae --help` stays
+instant.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import molvae.cli.verbs as verbs
 from molvae.base.errors import MolvaeError
 
-VERBS = {
-    "train": "learn a latent space from a data set",
-    "fit-prior": "fit a prior to the latent points of molecules",
-    "report": "measure a model: statistics table, reconstruction, validity",
-    "optimize": "search the latent space for better molecules",
-    "benchmark": "search on all tasks of a suite, beside published results",
-    "sample": "new molecules from the prior",
-    "encode": "SMILES to latent points",
-    "decode": "latent points to SMILES",
-    "interpolate": "molecules on the line between two molecules",
-    "neighbors": "what the surroundings of a molecule decode to, as a picture",
-    "list": "every name that an option accepts",
-}
+FIRST = ("train", "fit-prior", "report", "optimize", "benchmark", "sample", "encode", "decode")
+
+
+def find_verbs() -> dict[str, str]:
+    """Return the verbs in the order of the help, each with the first line of its docstring."""
+    found = {
+        module.name.replace("_", "-"): module.name
+        for module in pkgutil.iter_modules(verbs.__path__)
+    }
+    order = dict.fromkeys([*(name for name in FIRST if name in found), *found])
+    return {name: (_module(name).__doc__ or "").partition("\n")[0].rstrip(".") for name in order}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="'molvae VERB --help' explains one verb.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     chosen = next((word for word in words if not word.startswith("-")), None)
-    for name, summary in VERBS.items():
-        verb = verbs.add_parser(
+    for name, summary in find_verbs().items():
+        verb = subparsers.add_parser(
             name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
+            help=summary[0].lower() + summary[1:],
+            description=summary + ".",
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         if name == chosen:

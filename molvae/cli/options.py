@@ -16,6 +16,7 @@ from molvae.base.errors import MolvaeError
 if TYPE_CHECKING:
     from molvae.chem.pictures import PictureFormat
     from molvae.library.stream import StreamConfig
+    from molvae.model.molvae import MolVAE
 
 STDOUT = "-"
 
@@ -44,6 +45,18 @@ def seed_number(text: str) -> int:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Declare `--model`."""
     parser.add_argument("--model", default="zinc", help="shipped model, or a .safetensors file")
+
+
+def data_of(args: argparse.Namespace, model: MolVAE) -> str:
+    """Return `--data`, or else the data set that the model was trained on.
+
+    Raises:
+        MolvaeError: neither is known.
+    """
+    data: str | None = getattr(args, "data", None) or model.summary.get("data")
+    if not data:
+        raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
+    return data
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""What a genetic algorithm makes of a data set: with its moves alone, and as a search."""
+"""A genetic algorithm on molecular graphs: its moves alone, and as a search."""
 
 from __future__ import annotations
 
@@ -8,15 +8,37 @@ import random
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from rdkit import rdBase
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonicalize
+from molvae.loop.proposers import Round, proposers
+from molvae.loop.run import SearchRun
 from molvae.oracles.history import Iteration
-from molvae.oracles.oracle import Oracle
+
+
+@contextmanager
+def _restore_log() -> Iterator[None]:
+    """Undo what importing `mol_ga` does to RDKit's log: it switches channels off."""
+    enabled = [
+        channel
+        for channel, _, state in (line.partition(":") for line in rdBase.LogStatus().splitlines())
+        if state == "enabled"
+    ]
+    try:
+        yield
+    finally:
+        for channel in enabled:
+            rdBase.EnableLog(channel)
+
+
+with _restore_log():
+    from mol_ga.graph_ga.gen_candidates import graph_ga_blended_generation
+    from mol_ga.sample_population import uniform_quantile_sampling
 
 POPULATION = 10_000  # of the search: the best that were evaluated
 GENERATIONS = 10
@@ -56,59 +78,55 @@ def breed_at_random(
     size = len(population)
     found: dict[str, None] = {}
     start = set(population)
-    with _log_restored(), tqdm(total=molecules, desc="GA", disable=not progress) as bar:
+    with tqdm(total=molecules, desc="GA", disable=not progress) as bar:
         for _ in range(GENERATIONS):
             parents = rng.choices(population, k=2 * offspring_size)
-            offspring = _offspring(parents, offspring_size, rng)
+            offspring = _make_offspring(parents, offspring_size, rng)
             found.update(dict.fromkeys(child for child in offspring if child not in start))
             bar.update(min(len(found), molecules) - bar.n)
             population = rng.sample(sorted({*population, *offspring}), size)
     return list(found)[:molecules]
 
 
-def _offspring(parents: list[str], size: int, rng: random.Random) -> list[str]:
+def _make_offspring(parents: list[str], size: int, rng: random.Random) -> list[str]:
     """Parents -> canonical children, sorted so that their order depends on the seed alone."""
-    from mol_ga.graph_ga.gen_candidates import graph_ga_blended_generation  # disables RDKit's log
-
     children = graph_ga_blended_generation(parents, size, rng, None)
     return sorted({form for form in map(canonicalize, children) if form is not None})
 
 
-@dataclass(frozen=True)
-class GeneticSearch:
-    """The search that others are compared with: `mol_ga`'s Graph GA on the oracle's own account.
+@proposers.register("ga")
+class GeneticProposer:
+    """A genetic algorithm on molecular graphs (`mol_ga`), the baseline that others are compared to.
 
-    Each round breeds `batch` new molecules from parents that are drawn uniformly from the best
-    0.1 % to 100 % of what was evaluated, as `mol_ga.default_ga` does (Tripp & Hernández-Lobato
-    2023, "Genetic algorithms are strong baselines for molecule generation"); the first evaluates
-    the leads and random ones of `start`, `initial` or as many as there are leads. A round is a
-    function of the history before it and the seed.
+    Each round breeds `batch` new molecules from parents drawn uniformly from the best 0.1 % to
+    100 % of the evaluated molecules, as `mol_ga.default_ga` does (Tripp & Hernández-Lobato 2023,
+    "Genetic algorithms are strong baselines for molecule generation"). The first round holds the
+    leads and random molecules of `start`: `initial` of them, or as many as there are leads.
     """
 
-    oracle: Oracle
-    start: Sequence[str]
-    leads: Sequence[str]
-    batch: int
-    initial: int
-    seed: int
+    several = False
 
-    def candidates(
-        self, k: int, pending: Collection[str] = ()
-    ) -> tuple[list[str], None, Iteration]:
-        """Return round k: molecules to evaluate, no latent points, and how they came about.
+    def __init__(self, run: SearchRun) -> None:
+        self.run = run
 
-        None of them is `pending`, that is, of an earlier round and not evaluated yet.
-        """
+    @staticmethod
+    def default_batch(budget: int) -> int:
+        """Return 5, as in `mol_ga.default_ga`."""
+        return 5
+
+    def propose_round(self, k: int, pending: Collection[str] = ()) -> Round:
+        """Return round k: new admissible molecules, none of them `pending`."""
         began = time.perf_counter()
-        past = self.oracle.history.records(before=k)
+        run = self.run
+        past = run.oracle.history.records(before=k)
         seen = {record.smiles for record in past}.union(pending)
         known = [(record.y, record.smiles) for record in past if not math.isnan(record.y)]
-        rng = random.Random(f"{self.seed} {k}")
+        rng = random.Random(f"{run.seed} {k}")
         found: dict[str, None] = {}
         made = valid = 0
-        children = self._bred(known, rng) if len(known) > 1 else self._drawn(rng)
-        wanted = self.batch if len(known) > 1 else max(self.initial, len(self.leads))
-        for name in map(self.oracle.admissible, children):
+        children = self._breed(known, rng) if len(known) > 1 else self._draw(rng)
+        wanted = run.batch if len(known) > 1 else max(run.initial, len(run.leads))
+        for name in map(run.oracle.admissible, children):
             made += 1
             valid += name is not None
             if name is not None and name not in seen:
@@ -116,37 +134,22 @@ class GeneticSearch:
             if len(found) == wanted:
                 break
         spent = time.perf_counter() - began
-        return list(found), None, Iteration(k, made, valid, len(found), spent)
+        return Round(list(found), Iteration(k, made, valid, len(found), spent))
 
-    def _drawn(self, rng: random.Random) -> Iterator[str]:
+    def locate(self, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
+        """Return None for each: molecules of this search have no latent points."""
+        return [None] * len(names)
+
+    def _draw(self, rng: random.Random) -> Iterator[str]:
         """The leads, and random molecules to start with."""
-        rows = list(range(len(self.start)))
+        rows = list(range(len(self.run.start)))
         rng.shuffle(rows)
-        yield from self.leads
-        yield from (self.start[row] for row in rows)
+        yield from self.run.leads
+        yield from (self.run.start[row] for row in rows)
 
-    def _bred(self, known: list[tuple[float, str]], rng: random.Random) -> Iterator[str]:
+    def _breed(self, known: list[tuple[float, str]], rng: random.Random) -> Iterator[str]:
         """Generations of children of the best, as many as may be needed for a new one."""
-        from mol_ga.sample_population import uniform_quantile_sampling
-
         best = heapq.nlargest(POPULATION, known)
         for _ in range(GENERATIONS):
-            parents = uniform_quantile_sampling(best, 2 * self.batch, rng)
-            with _log_restored():
-                children = _offspring(parents, self.batch, rng)
-            yield from children
-
-
-@contextmanager
-def _log_restored() -> Iterator[None]:
-    """Undo what `mol_ga` does to RDKit's log: it switches channels off for the process."""
-    enabled = [
-        channel
-        for channel, _, state in (line.partition(":") for line in rdBase.LogStatus().splitlines())
-        if state == "enabled"
-    ]
-    try:
-        yield
-    finally:
-        for channel in enabled:
-            rdBase.EnableLog(channel)
+            parents = uniform_quantile_sampling(best, 2 * self.run.batch, rng)
+            yield from _make_offspring(parents, self.run.batch, rng)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -46,6 +46,12 @@ class MolVAE:
     def latent(self) -> int:
         """The dimension D of the latent space."""
         return self.vae.config.latent
+
+    @property
+    def heavy_atoms(self) -> tuple[int, int] | None:
+        """Least and greatest number of heavy atoms in the training data, None where unknown."""
+        sizes = self.summary.get("heavy_atoms")
+        return None if sizes is None else (sizes[0], sizes[1])
 
     @property
     def device(self) -> torch.device:
@@ -219,6 +225,25 @@ class MolVAE:
             raise MolvaeError(f"the beam must be at least 1 string wide, not {beam}")
         points = self.points(z).to(self.device)
         return decode(self, points, temperature, seed, progress, beam)
+
+    def encode_means(self, smiles: Sequence[str]) -> NDArray[np.float32]:
+        """SMILES (n) -> posterior means (n, D) as an array; errors as in `encode`."""
+        means: NDArray[np.float32] = self.encode(smiles, refine=0).numpy()
+        return means
+
+    def decode_greedily(self, z: ArrayLike | Tensor) -> list[str]:
+        """Latent points (n, D) -> the string of the likeliest token at each step, valid or not."""
+        return self.decode(z, beam=1)
+
+    def predict(self, z: ArrayLike | Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Latent points (n, D) -> P predicted properties (n, P) and their gradients (n, P, D).
+
+        Raises:
+            MolvaeError: the model was trained without properties.
+        """
+        table = self.properties(z)
+        slopes = [np.asarray(self.gradient(z, name), np.float64) for name in map(str, table)]
+        return table.to_numpy(np.float64), np.stack(slopes, axis=1)
 
     def points(self, z: ArrayLike | Tensor) -> Tensor:
         """Latent points in any form -> (n, D) float32 on the CPU.

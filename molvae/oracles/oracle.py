@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Oracle:
         objective: Given | list[Given] | tuple[Given, ...],
         budget: int,
         history: History | None = None,
-        heavy_atoms: Sequence[int] | None = None,
+        heavy_atoms: Sequence[int] | Literal["any"] | None = None,
         on_evaluation: Callable[[Record], None] | None = None,
         effort: Effort | None = None,
         constraints: Sequence[str] = (),
@@ -53,7 +54,8 @@ class Oracle:
                 searched for at once.
             budget: how many molecules may be evaluated, at least 1.
             history: where evaluations are kept; None keeps them in memory.
-            heavy_atoms: least and greatest size of an admissible molecule, None for any.
+            heavy_atoms: least and greatest size of an admissible molecule; "any" for no bound; None
+                leaves it to the search, which takes the sizes of its model's training data.
             on_evaluation: called after each new evaluation is stored.
             effort: in how many processes, with which time limit, and how often again; None is
                 in this one, without a limit, once.
@@ -65,19 +67,32 @@ class Oracle:
         """
         if budget < 1:
             raise MolvaeError(f"the budget must be at least 1 evaluation, not {budget}")
-        if heavy_atoms is not None and not 0 < heavy_atoms[0] <= heavy_atoms[1]:
-            low, high = heavy_atoms
-            raise MolvaeError(f"no molecule has between {low} and {high} heavy atoms")
         given: Sequence[Given] = objective if isinstance(objective, (list, tuple)) else [objective]
         self.objectives = tuple(as_objective(one) for one in given)
         self.budget = budget
         self.history = History() if history is None else history
-        self.heavy_atoms = heavy_atoms
+        self.states_size = heavy_atoms is not None
+        self.heavy_atoms: tuple[int, int] | None = None
+        self.limit_size(None if heavy_atoms == "any" else heavy_atoms)
         self.on_evaluation = on_evaluation
         self.effort = effort or Effort()
         versions = [f"{o.label} {o.version}" if o.version else "" for o in self.objectives]
         self.version = "; ".join(versions) if all(versions) else None
         self.constraints = [parse_constraint(text) for text in constraints]
+
+    def limit_size(self, heavy_atoms: Sequence[int] | None) -> None:
+        """Set the least and greatest number of heavy atoms of an admissible molecule, None for any.
+
+        Raises:
+            MolvaeError: no molecule has such a size.
+        """
+        if heavy_atoms is None:
+            self.heavy_atoms = None
+            return
+        low, high = heavy_atoms
+        if not 0 < low <= high:
+            raise MolvaeError(f"no molecule has between {low} and {high} heavy atoms")
+        self.heavy_atoms = low, high
 
     @property
     def remaining(self) -> int:
@@ -152,13 +167,13 @@ class Oracle:
         """
         if not self.remaining:
             raise BudgetError(f"all {self.budget} evaluations are spent")
-        values = self.values(value)
+        values = self.check_values(value)
         failed = not all(map(math.isfinite, values))
         error = f"told {', '.join(map(str, values))}" if failed else None
         values = (math.nan,) * len(values) if failed else values
         self.store(Outcome(name, values, error, 0.0), iteration, z)
 
-    def values(self, value: float | Sequence[float]) -> tuple[float, ...]:
+    def check_values(self, value: float | Sequence[float]) -> tuple[float, ...]:
         """What was told of one molecule -> its M values.
 
         Raises:

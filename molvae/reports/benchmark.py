@@ -1,7 +1,7 @@
-"""Benchmarks: every task of a suite, by every strategy, under several seeds.
+"""Benchmarks: every task of a suite, with every strategy, under several seeds.
 
-A run's evaluations are kept in a history of its own as they are made; a benchmark that was stopped
-goes on when the same command is given again, and shards of one share a folder.
+Each run stores its evaluations in its own history as they are made. Rerun a stopped benchmark to
+resume it; all shards of one share a folder.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from molvae.base.errors import MolvaeError
-from molvae.base.files import write_file
+from molvae.base.files import read_json_object, write_file
+from molvae.loop.config import OptimizeConfig
 from molvae.loop.optimization import optimize
-from molvae.loop.rounds import Adapt, LatentSpace, OptimizeConfig
+from molvae.loop.result import Result
+from molvae.loop.space import LatentSpace
 from molvae.oracles.evaluation import Effort
 from molvae.oracles.history import History
 from molvae.oracles.oracle import Oracle
@@ -91,16 +93,20 @@ class Run:
         return f"{self.suite}-{self.task}-{self.config.strategy}-{self.budget}-{self.config.seed}"
 
 
+Space = TypeVar("Space", bound=LatentSpace)
+
+
 def run_benchmark(
-    model: LatentSpace,
+    model: Space,
     start: Sequence[str],
     folder: Path,
     config: BenchmarkConfig,
+    *,
     effort: Effort | None = None,
     on_run: Callable[[dict[str, Any]], None] = lambda row: None,
-    adapt: Adapt | None = None,
+    fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None = None,
 ) -> pd.DataFrame:
-    """Carry out what is missing; returns a row for every finished run that the folder holds.
+    """Run what is missing; return a row for every finished run in the folder.
 
     Args:
         model: the latent space.
@@ -109,7 +115,7 @@ def run_benchmark(
         config: the runs.
         effort: how the tasks are evaluated.
         on_run: called with the row of each finished run.
-        adapt: as of `optimize`.
+        fine_tune: as in `optimize`.
 
     Raises:
         MolvaeError: as `optimize`; or the shard has no run.
@@ -122,28 +128,26 @@ def run_benchmark(
     for run in runs:
         path = folder / f"{run.name}.json"
         if not path.exists():
-            write_file(path, json.dumps(_carried_out(run, model, start, folder, effort, adapt)))
-        on_run(json.loads(path.read_text()))
+
+            def search(oracle: Oracle, config: OptimizeConfig = run.config) -> Result:
+                return optimize(model, oracle, start=start, config=config, fine_tune=fine_tune)
+
+            write_file(path, json.dumps(_run_task(run, folder, effort, search)))
+        on_run(read_json_object(path))
     paths = sorted(folder.glob(f"{config.suite}-*.json"))
-    rows = pd.DataFrame([json.loads(path.read_text()) for path in paths])
+    rows = pd.DataFrame([read_json_object(path) for path in paths])
     write_file(folder / RESULTS, rows.to_csv(index=False))
     return rows
 
 
-def _carried_out(
-    run: Run,
-    model: LatentSpace,
-    start: Sequence[str],
-    folder: Path,
-    effort: Effort | None,
-    adapt: Adapt | None,
+def _run_task(
+    run: Run, folder: Path, effort: Effort | None, search: Callable[[Oracle], Result]
 ) -> dict[str, Any]:
-    """Search, or go on with it; returns the row of the run."""
+    """Begin or continue a search; return the row of the run."""
     began = time.perf_counter()
     with History(folder / f"{run.name}.sqlite") as history:
         task = f"{run.suite}:{run.task}"
-        oracle = Oracle(task, run.budget, history, run.heavy_atoms, effort=effort)
-        result = optimize(model, oracle, start, run.config, adapt=adapt)
+        result = search(Oracle(task, run.budget, history, run.heavy_atoms or "any", effort=effort))
     y = result.table["y"].to_numpy()
     return {
         "suite": run.suite,
@@ -156,7 +160,7 @@ def _carried_out(
         **{f"top_{k}": top_mean(y, k) for k in (1, 10, 100)},
         "best": result.best(1)["smiles"].item(),
         "valid": result.valid_fraction,
-        "search_seconds": result.seconds,  # beside the oracle, interrupted parts included
+        "search_seconds": result.seconds,  # excluding oracle calls, interrupted parts included
         "seconds": time.perf_counter() - began,  # since the last start
     }
 

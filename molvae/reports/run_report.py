@@ -1,4 +1,4 @@
-"""What a search found, as tables and pictures."""
+"""The report of a search: tables and pictures of what it found."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from molvae.base.files import write_file
 from molvae.chem.molecules import parse
 from molvae.chem.pictures import draw_molecules
 from molvae.chem.properties import PROPERTIES
-from molvae.loop.optimization import Result
+from molvae.loop.result import Result
 
-KEPT, DRAWN = 100, 20  # best molecules in best.csv, of one objective, and in best.png
+LISTED, DRAWN = 100, 20  # best molecules in best.csv, for one objective, and in best.png
 PALE, STRONG = "#b0b8c4", "#2a7fb8"
 
 
 def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
-    """Write best.csv, best.png and trace.png into the run's folder; returns the best, best first.
+    """Write best.csv, best.png and trace.png into the run's folder; return the best, best first.
 
-    Of several objectives the best are the whole front, and front.png shows it.
+    For several objectives these are the whole Pareto front, which front.png shows.
 
     Raises:
         MolvaeError: no evaluation succeeded.
     """
     several = len(result.labels) > 1
-    best = _with_properties(result.best(len(result.records) if several else KEPT), result.labels)
+    best = _add_properties(result.best(len(result.records) if several else LISTED), result.labels)
     if best.empty:
         raise MolvaeError("no evaluation succeeded")
     write_file(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
@@ -39,14 +39,14 @@ def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
         for row in drawn.to_dict("records")
     ]
     write_file(folder / "best.png", draw_molecules(drawn["smiles"].tolist(), legends))
-    write_file(folder / "trace.png", _png(_trace(result)))
+    write_file(folder / "trace.png", _render_png(_plot_trace(result)))
     if several:
-        write_file(folder / "front.png", _png(_front(result, best)))
+        write_file(folder / "front.png", _render_png(_plot_front(result, best)))
     return best
 
 
-def _with_properties(best: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
-    """Columns: the objectives first, then SMILES, the other properties, where it was found."""
+def _add_properties(best: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    """Columns: objectives, SMILES, other properties, and in which evaluation and round it came."""
     values = ["y"] if len(labels) == 1 else list(labels)
     table = best[[*values, "smiles"]].rename(columns={"y": labels[0]})
     mols = [parse(smiles) for smiles in table["smiles"]]
@@ -57,32 +57,32 @@ def _with_properties(best: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFram
     return table.join(best[["number", "iteration"]])
 
 
-def _trace(result: Result) -> Figure:
-    """Every evaluation and the best so far, or the hypervolume, over the number of evaluations."""
+def _plot_trace(result: Result) -> Figure:
+    """Plot each evaluation, and the best so far or the hypervolume, over the evaluations."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     if len(result.labels) == 1:
         axes.plot(result.table["y"], ".", color=PALE, label="evaluated molecule")
-    name = "best so far" if len(result.labels) == 1 else "hypervolume of the front"
+    name = "best so far" if len(result.labels) == 1 else "hypervolume"
     axes.plot(result.trace, color=STRONG, drawstyle="steps-post", label=name)
     axes.set(xlabel="evaluations", ylabel=", ".join(result.labels))
     axes.legend(loc="lower right")
     return figure
 
 
-def _front(result: Result, best: pd.DataFrame) -> Figure:
-    """Every evaluation and the front, a panel for each pair of objectives with the first."""
+def _plot_front(result: Result, best: pd.DataFrame) -> Figure:
+    """Plot each evaluation and the Pareto front, a panel for each objective against the first."""
     x, *others = result.labels
     figure = Figure(figsize=(5 * len(others), 4), layout="constrained")
     for axes, y in zip(figure.subplots(1, len(others), squeeze=False)[0], others, strict=True):
         axes.plot(result.table[x], result.table[y], ".", color=PALE, label="evaluated molecule")
-        axes.plot(best[x], best[y], "o", color=STRONG, label="not dominated")
+        axes.plot(best[x], best[y], "o", color=STRONG, label="Pareto front")
         axes.set(xlabel=x, ylabel=y)
         axes.legend(loc="lower left")
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def _render_png(figure: Figure) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()

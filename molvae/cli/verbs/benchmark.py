@@ -1,7 +1,7 @@
-"""`molvae benchmark`: searches on all tasks of a suite, beside published results.
+"""Search on all tasks of a suite, beside published results.
 
-The folder holds a history of every run (all its evaluations), a row of figures for each finished
-one, and results.csv, all rows.
+The folder holds the history of every run, a row of figures for each finished run, and all rows in
+results.csv.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from molvae.cli import options
 
 LINE = (
     "{task:<25} {strategy:<14} seed {seed}: AUC top-10 {auc_top_10:.3f}, best {top_1:.3f}, "
-    "{minutes:.1f} min beside the oracle"
+    "{minutes:.1f} min excluding oracle calls"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae benchmark`."""
-    from molvae.loop.rounds import GENETIC
+    from molvae.loop.config import strategy_names
     from molvae.oracles.suites import SUITES
-    from molvae.search.strategies import strategies
 
     parser.add_argument("--suite", choices=list(SUITES), default="pmo")
     parser.add_argument(
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategy",
         nargs="+",
-        choices=[*strategies, GENETIC],
+        choices=strategy_names(),
         default=["neighbourhood"],
         metavar="NAME",
         help="see 'molvae list strategies'",
@@ -43,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget", type=options.whole_number, default=10_000, help="of each run")
     parser.add_argument("--model", default="zinc", help="shipped model, or a .safetensors file")
+    parser.add_argument(
+        "--data",
+        default=argparse.SUPPRESS,
+        help="data set from which the first molecules are drawn (default: the model's own)",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder")
     parser.add_argument(
         "--shard", type=options.shard, default="1/1", metavar="i/n", help="every n-th run only"
@@ -55,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="size of admissible molecules (default: any, as the published results have it)",
     )
-    parser.add_argument("--adapt", action="store_true", help="as of 'molvae optimize'")
+    parser.add_argument("--adapt", action="store_true", help="as in 'molvae optimize'")
     parser.add_argument("--jobs", type=options.whole_number, default=1, help="evaluations at once")
     options.add_backend(parser)
 
@@ -84,7 +88,8 @@ def run(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     settings = {"model": identify_model(args.model)[1], "adapt": args.adapt, "heavy_atoms": sizes}
     RunFolder(args.out, "settings.json").agree(settings)
-    start = load(model.summary["data"], progress=options.progress()).split("train")
+    data = options.data_of(args, model)
+    start = load(data, progress=options.progress()).split("train")
 
     with (
         options.engine(args),
@@ -95,8 +100,15 @@ def run(args: argparse.Namespace) -> None:
             tqdm.write(LINE.format(**row, minutes=row["search_seconds"] / 60))
             bar.update()
 
-        effort, adapt = Effort(jobs=args.jobs), fine_tune if args.adapt else None
-        rows = run_benchmark(model, start, args.out, config, effort, finished, adapt)
+        rows = run_benchmark(
+            model,
+            start,
+            args.out,
+            config,
+            effort=Effort(jobs=args.jobs),
+            on_run=finished,
+            fine_tune=fine_tune if args.adapt else None,
+        )
     print(f"\nAUC top-10, {args.budget} evaluations, mean over seeds")
     table = compare_with_published(rows, args.suite, args.budget)
     print(table.to_string(float_format="{:.3f}".format, na_rep="-"))

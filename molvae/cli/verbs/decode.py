@@ -1,4 +1,4 @@
-"""`molvae decode`: latent points in, SMILES out."""
+"""Decode latent points to SMILES."""
 
 from __future__ import annotations
 

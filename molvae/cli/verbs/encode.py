@@ -1,4 +1,4 @@
-"""`molvae encode`: SMILES in, latent points out."""
+"""Encode SMILES as latent points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`molvae fit-prior`: give a model a prior that is fitted to the latent points of molecules."""
+"""Fit a prior to the latent points of molecules."""
 
 from __future__ import annotations
 

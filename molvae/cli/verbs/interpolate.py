@@ -1,4 +1,4 @@
-"""`molvae interpolate`: what lies between two molecules, or on the way up a property."""
+"""Show the molecules between two molecules, or on the way up a property."""
 
 from __future__ import annotations
 

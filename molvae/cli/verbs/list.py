@@ -1,4 +1,4 @@
-"""`molvae list`: every name that an option accepts."""
+"""List every name that an option accepts."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def _entries(kind: str) -> dict[str, str]:
     registry: Mapping[str, object] = getattr(importlib.import_module(module), attribute)
     entries = dict(registry)
     if kind == "strategies":
-        from molvae.loop.genetic import GeneticSearch
-        from molvae.loop.rounds import GENETIC
+        from molvae.loop import config  # noqa: F401 (registers proposers)
+        from molvae.loop.proposers import proposers
 
-        entries[GENETIC] = GeneticSearch
+        entries |= proposers
     return {name: _first_line(entry) for name, entry in entries.items()}
 
 

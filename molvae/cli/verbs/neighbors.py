@@ -1,4 +1,4 @@
-"""`molvae neighbors`: a picture of what the surroundings of a molecule decode to."""
+"""Draw what the surroundings of a molecule decode to."""
 
 from __future__ import annotations
 

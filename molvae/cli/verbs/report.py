@@ -1,4 +1,4 @@
-"""`molvae report`: the statistics table of a model, its samples, its held-out reconstruction."""
+"""Measure a model: statistics table, reconstruction, validity."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print, and store report.json and properties.png."""
     import json
 
-    from molvae.base.errors import MolvaeError
     from molvae.base.files import write_file
     from molvae.chem.datasets import load
     from molvae.model.molvae import MolVAE
@@ -50,9 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from molvae.reports.plots import plot_property_distributions
 
     model = MolVAE.load(args.model)
-    source = getattr(args, "data", None) or model.summary.get("data")
-    if not source:
-        raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
+    source = options.data_of(args, model)
     watched = options.progress()
     data = load(source, progress=watched)
     config = ReportConfig(args.molecules, args.samples, args.seed)

@@ -1,4 +1,4 @@
-"""`molvae sample`: strings decoded from random points of the prior."""
+"""Sample new molecules from the prior."""
 
 from __future__ import annotations
 

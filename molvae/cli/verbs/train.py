@@ -1,4 +1,4 @@
-"""`molvae train`: a data set in, one weights file, metrics.csv and a learning curve out."""
+"""Learn a latent space from a data set."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import DataSet, load
 from molvae.cli import main
 from molvae.loop.ask_tell import Search
-from molvae.loop.optimization import Result, optimize
-from molvae.loop.rounds import GENETIC, OptimizeConfig
+from molvae.loop.config import OptimizeConfig, strategy_names
+from molvae.loop.optimization import optimize
+from molvae.loop.result import Result
 from molvae.oracles.history import History
 from molvae.oracles.objectives import Objective, as_objective, measured_objective, objectives
 from molvae.oracles.oracle import Oracle
@@ -33,34 +34,33 @@ class Chains:
     """A latent space of unbranched chains: z counts C, N, O and Cl; too much N is invalid."""
 
     latent = 4
-    summary = {"heavy_atoms": [2, 14], "data": "chains"}  # noqa: RUF012
+    summary = {"data": "chains"}  # noqa: RUF012
+    heavy_atoms = (2, 14)
 
     def can_encode_canonical(self, form: str) -> bool:
         return len(form) < 40
 
-    def encode(self, smiles: list[str], refine: int = 0) -> np.ndarray:
+    def encode_means(self, smiles: list[str]) -> np.ndarray:
         mols = [Chem.MolFromSmiles(s) for s in smiles]
         counts = [[sum(a.GetSymbol() == e for a in m.GetAtoms()) for e in ELEMENTS] for m in mols]
         return np.array(counts, dtype=np.float32) / 3 - 1
 
-    def decode(self, z: np.ndarray, beam: int = 1) -> list[str]:
+    def decode_greedily(self, z: np.ndarray) -> list[str]:
         counts = np.clip(np.round((np.asarray(z) + 1) * 3), 0, 20).astype(int)
         return [
             "C" * c + "N" * n + "O" * o + "Cl" * min(x, 1) + "(" * int(n > 5)
             for c, n, o, x in counts
         ]
 
-    def properties(self, z: np.ndarray) -> pd.DataFrame:
-        return pd.DataFrame(np.asarray(z), columns=list(ELEMENTS))
-
-    def gradient(self, z: np.ndarray, name: str) -> np.ndarray:
-        return np.tile(np.eye(4)[ELEMENTS.index(name)], (len(z), 1))
+    def predict(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        slopes = np.broadcast_to(np.eye(4), (len(z), 4, 4))
+        return np.asarray(z, dtype=np.float64), slopes
 
 
 def run(history: History | None = None, objective=None, budget: int = 40, **settings) -> Result:
     oracle = Oracle(objective or "logP", budget, history, heavy_atoms=(2, 14))
     config = OptimizeConfig(**{**vars(CONFIG), **settings})
-    return optimize(Chains(), oracle, START, config)
+    return optimize(Chains(), oracle, start=START, config=config)
 
 
 def rows(result: Result) -> list[tuple]:
@@ -69,7 +69,7 @@ def rows(result: Result) -> list[tuple]:
 
 def test_a_data_set_may_hold_a_molecule_whose_canonical_form_is_no_smiles() -> None:
     oracle = Oracle("logP", 20, heavy_atoms=(2, 14))
-    result = optimize(Chains(), oracle, [*START, "OC=c1=C\\nccn1"], CONFIG)
+    result = optimize(Chains(), oracle, start=[*START, "OC=c1=C\\nccn1"], config=CONFIG)
     assert len(result.table) == 20
 
 
@@ -87,7 +87,7 @@ def test_a_search_spends_its_budget_on_new_admissible_molecules(strategy: str) -
     assert 0 < result.valid_fraction < 1
     assert result.seconds > 0
     for record in result.records:  # what the surrogate sees is the molecule's own latent point
-        np.testing.assert_array_equal(record.z, Chains().encode([record.smiles])[0])
+        np.testing.assert_array_equal(record.z, Chains().encode_means([record.smiles])[0])
 
 
 def test_it_finds_what_random_search_does_not() -> None:
@@ -129,7 +129,7 @@ def test_a_killed_and_resumed_run_equals_the_unbroken_one(tmp_path, after: int) 
     assert rest.calls == 40 - after
 
 
-@pytest.mark.parametrize("strategy", [*strategies, GENETIC])
+@pytest.mark.parametrize("strategy", strategy_names())
 def test_every_strategy_goes_on_where_it_stopped(strategy: str) -> None:
     history = History()
     with pytest.raises(KeyboardInterrupt):
@@ -153,9 +153,9 @@ def test_other_settings_or_another_model_are_refused() -> None:
     with pytest.raises(MolvaeError, match="objective"):
         run(history, objective="QED")
     other = Chains()
-    other.encode = lambda smiles, refine: Chains().encode(smiles) + 1  # type: ignore[method-assign]
+    other.encode_means = lambda smiles: Chains().encode_means(smiles) + 1  # type: ignore[method-assign]
     with pytest.raises(MolvaeError, match="another model"):
-        optimize(other, Oracle("logP", 40, history, (2, 14)), START, CONFIG)
+        optimize(other, Oracle("logP", 40, history, (2, 14)), start=START, config=CONFIG)
 
 
 def test_failures_are_kept_and_do_not_stop_the_search() -> None:
@@ -182,16 +182,16 @@ def test_an_objective_that_always_fails_is_told() -> None:
 
 def test_a_space_without_valid_molecules_stops_with_a_reason() -> None:
     barren = Chains()
-    barren.decode = lambda z, beam: ["("] * len(z)  # type: ignore[method-assign]
-    result = optimize(barren, Oracle("logP", 40, heavy_atoms=(2, 14)), START, CONFIG)
+    barren.decode_greedily = lambda z: ["("] * len(z)  # type: ignore[method-assign]
+    result = optimize(barren, Oracle("logP", 40, heavy_atoms=(2, 14)), start=START, config=CONFIG)
     assert {r.smiles for r in result.records} == set(START)
     assert "no new valid molecule" in result.stopped
     with pytest.raises(MolvaeError, match="no molecule to begin with is admissible"):
-        optimize(barren, Oracle("logP", 5), [], CONFIG)
+        optimize(barren, Oracle("logP", 5), start=[], config=CONFIG)
 
 
 def test_a_space_that_runs_dry_stops() -> None:
-    result = optimize(Chains(), Oracle("logP", 500, heavy_atoms=(2, 3)), START, CONFIG)
+    result = optimize(Chains(), Oracle("logP", 500, heavy_atoms=(2, 3)), start=START, config=CONFIG)
     assert len(result.table) < 60
     assert "no new valid molecule" in result.stopped
 
@@ -207,7 +207,7 @@ def test_a_strategy_is_shown_the_new_molecules_of_its_pools(monkeypatch) -> None
     assert shown
     first = set(result.table["smiles"][:12])
     for z, n in shown:
-        names = [Chem.CanonSmiles(s) for s in Chains().decode(z.astype(np.float32))]
+        names = [Chem.CanonSmiles(s) for s in Chains().decode_greedily(z.astype(np.float32))]
         assert len(set(names)) == n
         assert not first & set(names)
 
@@ -226,24 +226,24 @@ def test_it_starts_from_the_prior_where_there_is_no_data_set() -> None:
 
 def test_start_molecules_that_are_invalid_are_passed_over() -> None:
     start = ["", "C1CC", "C" * 100, "CCO", "OCC"]
-    result = optimize(Chains(), Oracle("logP", 12, heavy_atoms=(2, 14)), start, CONFIG)
+    result = optimize(Chains(), Oracle("logP", 12, heavy_atoms=(2, 14)), start=start, config=CONFIG)
     assert result.table["smiles"].is_unique
     assert "CCO" in set(result.table["smiles"])
 
 
-@pytest.mark.parametrize("strategy", ["ei", GENETIC])
+@pytest.mark.parametrize("strategy", ["ei", "ga"])
 def test_leads_are_evaluated_first_all_of_them(strategy: str) -> None:
     leads = ["OCCO", "NCCN", "OCCO", "C1CC1", "nonsense", "C" * 20]
     oracle = Oracle("logP", 60, heavy_atoms=(2, 14))
     config = OptimizeConfig(strategy, initial=8, batch=6, pool=64)
-    result = optimize(Chains(), oracle, START, config, leads=leads)
+    result = optimize(Chains(), oracle, start=START, config=config, leads=leads)
     assert result.table["smiles"][:3].tolist() == ["OCCO", "NCCN", "C1CC1"]
     first = result.table[result.table["iteration"] == 0]
     assert len(first) == 8
     if strategy == "ei":  # the others are found around them, not drawn
         assert len(set(first["smiles"]) & set(START)) < 3
     with pytest.raises(MolvaeError, match="leads"):
-        optimize(Chains(), oracle, START, config, leads=leads[:2])
+        optimize(Chains(), oracle, start=START, config=config, leads=leads[:2])
 
 
 def test_until_values_differ_it_goes_on_as_it_began() -> None:
@@ -253,7 +253,7 @@ def test_until_values_differ_it_goes_on_as_it_began() -> None:
     def drawn(objective: str | Objective, leads: tuple[str, ...] = ()) -> float:
         """The share of data among what is evaluated after the first round."""
         oracle = Oracle(objective, 60, heavy_atoms=(2, 14))
-        table = optimize(Chains(), oracle, start, CONFIG, leads=leads).table
+        table = optimize(Chains(), oracle, start=start, config=CONFIG, leads=leads).table
         assert len(table) == 60
         assert table.groupby("iteration").size()[1:].max() == 6  # the batch
         return float(table["smiles"][table["iteration"] > 0].isin(start).mean())
@@ -268,7 +268,7 @@ def test_one_lead_is_enough_under_a_constraint_that_no_start_molecule_meets() ->
     constraints = ["similarity(CCCCCCCCOCCO)>=0.5"]
     oracle = Oracle("logP", 12, heavy_atoms=(2, 14), constraints=constraints)
     config = OptimizeConfig(initial=6, batch=3, pool=64)
-    result = optimize(Chains(), oracle, START, config, leads=["OCCOCCCCCCCC"])
+    result = optimize(Chains(), oracle, start=START, config=config, leads=["OCCOCCCCCCCC"])
     assert len(result.table) >= 2
     assert all(oracle.admissible(smiles) for smiles in result.table["smiles"])
 
@@ -412,8 +412,11 @@ def test_a_broken_objective_is_quoted(folder: Path, capsys: pytest.CaptureFixtur
 def test_a_genetic_algorithm_spends_the_same_budget_and_goes_on_where_it_stopped(zinc) -> None:
     def search(budget: int, history: History) -> list[tuple]:
         oracle = Oracle("logP", budget, history, heavy_atoms=(8, 30))
-        config = OptimizeConfig(GENETIC, batch=10, initial=30, seed=2)
-        return [(r.smiles, r.y) for r in optimize(Chains(), oracle, zinc[:200], config).records]
+        config = OptimizeConfig("ga", batch=10, initial=30, seed=2)
+        return [
+            (r.smiles, r.y)
+            for r in optimize(Chains(), oracle, start=zinc[:200], config=config).records
+        ]
 
     whole = search(90, History())
     stopped = History()
@@ -431,7 +434,9 @@ def test_a_laboratory_is_asked_and_tells_over_several_days(tmp_path: Path) -> No
     def today() -> tuple[Search, Oracle]:
         history = History(tmp_path / "lab.sqlite")
         oracle = Oracle(measured_objective("grease"), 30, history, heavy_atoms=(2, 14))
-        return Search(Chains(), oracle, START, OptimizeConfig(initial=12, batch=6, seed=1)), oracle
+        return Search(
+            Chains(), oracle, start=START, config=OptimizeConfig(initial=12, batch=6, seed=1)
+        ), oracle
 
     def grease(smiles: str) -> float:
         return objectives["logP"].function(Chem.MolFromSmiles(smiles))
@@ -464,12 +469,14 @@ def test_a_laboratory_is_asked_and_tells_over_several_days(tmp_path: Path) -> No
 
 
 def test_what_is_told_must_be_new_and_admissible() -> None:
-    search = Search(Chains(), Oracle(measured_objective("grease"), 30, heavy_atoms=(2, 14)), START)
+    search = Search(
+        Chains(), Oracle(measured_objective("grease"), 30, heavy_atoms=(2, 14)), start=START
+    )
     search.tell({"CCO": 1.0})
     for told, message in (
         ({"CCCC": 1.0, "OCC": 2.0}, "has a value already"),
-        ({"CCCC": 1.0, "C(": 2.0}, "no molecule that this search admits"),
-        ({"C" * 20: 2.0}, "no molecule that this search admits"),
+        ({"CCCC": 1.0, "C(": 2.0}, "not a molecule that this search admits"),
+        ({"C" * 20: 2.0}, "not a molecule that this search admits"),
         ({"CCCN": 1.0, "NCCC": 2.0}, "has a value already"),
     ):
         with pytest.raises(MolvaeError, match=message):
@@ -477,11 +484,11 @@ def test_what_is_told_must_be_new_and_admissible() -> None:
     search.tell({"CCCC": 2.0, "CCCN": 3.0})  # none of them was stored before
 
 
-@pytest.mark.parametrize("strategy", ["neighbourhood", GENETIC])
+@pytest.mark.parametrize("strategy", ["neighbourhood", "ga"])
 def test_others_are_asked_for_while_some_are_still_measured(strategy: str, tmp_path: Path) -> None:
     def today() -> Search:
         oracle = Oracle(measured_objective("grease"), 40, History(tmp_path / "lab.sqlite"), (2, 14))
-        return Search(Chains(), oracle, START, OptimizeConfig(strategy, 6, initial=12))
+        return Search(Chains(), oracle, start=START, config=OptimizeConfig(strategy, 6, initial=12))
 
     search = today()
     first = search.ask()
@@ -521,7 +528,7 @@ def test_several_objectives_have_a_front_that_no_evaluation_dominates(strategy: 
     history = History()
     oracle = Oracle(["QED", "logP", "SAS"], 40, history, heavy_atoms=(2, 14))
     config = OptimizeConfig(strategy, batch=6, initial=12, pool=64)
-    result = optimize(Chains(), oracle, START, config)
+    result = optimize(Chains(), oracle, start=START, config=config)
     columns = ["QED", "logP", "-SAS"]
     assert list(result.table)[3:6] == columns
     y = result.table[columns].to_numpy()
@@ -543,7 +550,7 @@ def test_several_objectives_are_kept_and_go_on(tmp_path: Path) -> None:
 
     def table(history: History, budget: int) -> pd.DataFrame:
         oracle = Oracle(["QED", "logP"], budget, history, heavy_atoms=(2, 14))
-        result = optimize(Chains(), oracle, START, config)
+        result = optimize(Chains(), oracle, start=START, config=config)
         return result.table.drop(columns="seconds")
 
     with History(tmp_path / "h.sqlite") as history:
@@ -552,7 +559,7 @@ def test_several_objectives_are_kept_and_go_on(tmp_path: Path) -> None:
         resumed = table(history, 30)
     pd.testing.assert_frame_equal(resumed, table(History(), 30))
     with History(tmp_path / "h.sqlite") as history, pytest.raises(MolvaeError, match="QED, logP"):
-        optimize(Chains(), Oracle("QED", 40, history, (2, 14)), START, config)
+        optimize(Chains(), Oracle("QED", 40, history, (2, 14)), start=START, config=config)
 
 
 def test_one_of_several_objectives_that_fails_fails_the_molecule() -> None:
@@ -577,7 +584,7 @@ def test_the_command_draws_the_front_of_several_objectives(
     words = ["optimize", "--objective", "QED", "SAS", "--budget", "40"]
     assert main([*words, "--out", "run"]) == 0
     assert json.loads((folder / "run" / "config.json").read_text())["strategy"] == "ehvi"
-    assert "no other one exceeds in everything" in capsys.readouterr().out
+    assert "Pareto front of" in capsys.readouterr().out
     best = pd.read_csv(folder / "run" / "best.csv")
     assert list(best)[:3] == ["QED", "-SAS", "smiles"]
     assert best["-SAS"].is_monotonic_increasing  # along the front one grows as the other falls
@@ -586,3 +593,40 @@ def test_the_command_draws_the_front_of_several_objectives(
     assert main(["optimize", "--out", "run", "--resume", "--budget", "42"]) == 0
     assert main([*words, "--strategy", "ga", "--out", "other"]) == 1
     assert "one objective" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("objectives", [["logP"], ["QED", "SAS"]])
+def test_shell_and_python_give_the_same_run(folder: Path, objectives: list[str]) -> None:
+    words = ["optimize", "--objective", *objectives, "--budget", "40", "--out", "run"]
+    assert main(words) == 0
+    with History(folder / "run" / "history.sqlite") as history:
+        shell = [(r.smiles, r.iteration, r.values) for r in history.records()]
+        settings = {k: v for k, v in history.settings.items() if k != "asked for"}
+    history = History()
+    chains = DataSet("chains", START, 0, "chains").split("train")
+    result = optimize(Chains(), Oracle(objectives, 40, history), start=chains)
+    assert [(r.smiles, r.iteration, r.values) for r in result.records] == shell
+    assert {k: v for k, v in history.settings.items() if k != "asked for"} == settings
+    assert settings["heavy_atoms"] == [2, 14]
+
+
+def test_the_oracle_states_the_sizes_or_the_model_does() -> None:
+    def sizes(stated: object) -> object:
+        oracle = Oracle("logP", 12, heavy_atoms=stated)  # type: ignore[arg-type]
+        optimize(Chains(), oracle, start=START, config=CONFIG)
+        return oracle.heavy_atoms
+
+    assert sizes(None) == (2, 14)
+    assert sizes((3, 9)) == (3, 9)
+    assert sizes("any") is None
+
+
+def test_leads_that_cannot_be_evaluated_are_reported_and_too_many_refused() -> None:
+    leads = ["OCCO", "C" * 20, "nonsense"]
+    search = Search(Chains(), Oracle("logP", 20), start=START, leads=leads)
+    assert set(search.left_out) == {"C" * 20, "nonsense"}
+    assert "size" in search.left_out["C" * 20]
+    with pytest.raises(MolvaeError, match="3 molecules to begin with, but the budget is 2"):
+        optimize(Chains(), Oracle("logP", 2), leads=["CCO", "CCN", "CCC"])
+    with pytest.raises(MolvaeError, match="none of the molecules to begin with"):
+        optimize(Chains(), Oracle("logP", 2), leads=["C" * 20])

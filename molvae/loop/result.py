@@ -1,0 +1,83 @@
+"""What a search found: its evaluations in order, its rounds, and why it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from molvae.oracles.history import Iteration, Record
+from molvae.search.hypervolume import hypervolume, pareto_front, reference_point
+from molvae.search.strategy import Floats
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished search: its records in order, its rounds, why it stopped, what it maximised."""
+
+    records: list[Record]
+    iterations: list[Iteration]
+    stopped: str
+    labels: tuple[str, ...]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per evaluation: number, iteration, smiles, y, error, seconds.
+
+        Of several objectives each has a column, under its label.
+        """
+        rows = [
+            (r.number, r.iteration, r.smiles, *r.values, r.error, r.seconds) for r in self.records
+        ]
+        columns = ["number", "iteration", "smiles", *self._columns, "error", "seconds"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def best(self, k: int = 10) -> pd.DataFrame:
+        """Return the k rows with the greatest y, best first; failures are left out.
+
+        Of several objectives those that no other row dominates, the best in the first one first.
+        """
+        rows = pareto_front(self._values) if len(self.labels) > 1 else slice(None)
+        known = self.table.iloc[rows].dropna(subset=self._columns[0])
+        ordered = known.sort_values(self._columns[0], ascending=False, kind="stable")
+        return ordered.head(k).reset_index(drop=True)
+
+    @property
+    def trace(self) -> Floats:
+        """Best y after each evaluation (n,), NaN before the first success.
+
+        Of several objectives the hypervolume of what was found, above `reference` of all of it.
+        """
+        y = self._values
+        if len(self.labels) == 1 or not len(self.best(1)):
+            return np.fmax.accumulate(y[:, 0]) if len(y) else y[:, 0]
+        below, best = reference_point(y), pareto_front(y[:0])
+        volumes = np.zeros(len(y))
+        for n in range(len(y)):
+            new = pareto_front(y[[*best, n]])
+            grown = len(best) in new  # the last of these rows
+            best = np.array([*best, n], dtype=np.intp)[new]
+            volumes[n] = hypervolume(y[best], below) if grown else volumes[max(n - 1, 0)]
+        return volumes
+
+    @cached_property
+    def _values(self) -> Floats:
+        rows = [record.values for record in self.records]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.labels))
+
+    @property
+    def _columns(self) -> list[str]:
+        return ["y"] if len(self.labels) == 1 else list(self.labels)
+
+    @property
+    def valid_fraction(self) -> float:
+        """Share of decoded points that gave an admissible molecule."""
+        decoded = sum(iteration.decoded for iteration in self.iterations)
+        return sum(iteration.valid for iteration in self.iterations) / max(decoded, 1)
+
+    @property
+    def seconds(self) -> float:
+        """What the search took beside the oracle."""
+        return sum(iteration.seconds for iteration in self.iterations)

@@ -1,0 +1,64 @@
+"""One search with every setting resolved: the single argument that its parts pass on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from molvae.loop.space import FineTune, LatentSpace
+from molvae.oracles.oracle import Oracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRun:
+    """What is searched, what is scored, what it begins with, and how.
+
+    Attributes:
+        model: the latent space.
+        oracle: what is maximised, with its budget, its admissible molecules and its history.
+        start: SMILES that the first molecules are drawn from.
+        leads: canonical SMILES that are evaluated first, all of them usable.
+        fine_tune: fine-tunes the model on the best molecules; None leaves the model as it is.
+        strategy: the name of what proposes.
+        batch: candidates per round, q.
+        initial: molecules of the first round.
+        pool: latent points decoded together, p.
+        seed: of all randomness.
+        stage: evaluations after which the model is fine-tuned again.
+    """
+
+    model: LatentSpace
+    oracle: Oracle
+    start: Sequence[str]
+    leads: Sequence[str]
+    fine_tune: FineTune | None
+    strategy: str
+    batch: int
+    initial: int
+    pool: int
+    seed: int
+    stage: int
+
+    def settings(self, leads: Sequence[str]) -> dict[str, Any]:
+        """Return what a continued run must have in common with this one, as JSON values.
+
+        `leads` are the leads as they were given. The names are those of the history file.
+        """
+        oracle = self.oracle
+        return {
+            **{n: getattr(self, n) for n in ("strategy", "batch", "initial", "pool", "seed")},
+            "stage": self.stage,
+            "start": _digest(self.start),
+            "leads": _digest(leads),
+            "latent": self.model.latent,
+            "adapt": self.fine_tune is not None,
+            "objective": ", ".join(objective.name for objective in oracle.objectives),
+            "heavy_atoms": oracle.heavy_atoms and list(oracle.heavy_atoms),
+            "constraints": [constraint.text for constraint in oracle.constraints],
+        }
+
+
+def _digest(smiles: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(smiles).encode()).hexdigest()[:16]

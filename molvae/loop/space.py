@@ -1,0 +1,45 @@
+"""What a search needs of a latent model. `MolVAE` has it; a test may bring a toy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molvae.search.strategy import Floats
+
+
+class LatentSpace(Protocol):
+    """Molecules to points and back, the same every time."""
+
+    @property
+    def latent(self) -> int:
+        """The latent dimension D."""
+        ...
+
+    @property
+    def heavy_atoms(self) -> tuple[int, int] | None:
+        """Least and greatest number of heavy atoms in the training data, None where unknown."""
+        ...
+
+    def can_encode_canonical(self, form: str) -> bool:
+        """Tell whether a canonical SMILES can be encoded."""
+        ...
+
+    def encode_means(self, smiles: Sequence[str]) -> NDArray[np.float32]:
+        """SMILES (n) -> posterior means (n, D)."""
+        ...
+
+    def decode_greedily(self, z: NDArray[np.floating]) -> list[str]:
+        """Latent points (n, D) -> n strings, valid or not."""
+        ...
+
+    def predict(self, z: NDArray[np.floating]) -> tuple[Floats, Floats]:
+        """Latent points (n, D) -> P predicted properties (n, P), their gradients (n, P, D)."""
+        ...
+
+
+# the best molecules found so far, other molecules, a seed -> the fine-tuned model
+FineTune: TypeAlias = Callable[[Sequence[str], Sequence[str], int], LatentSpace]
