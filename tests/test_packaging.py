@@ -66,12 +66,7 @@ def test_the_wheel_runs_a_search_in_a_fresh_environment(
 ) -> None:
     place = tmp_path / "venv"
     venv.create(place, symlinks=True)
-    python = place / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    subprocess.run([*pip, "--no-deps", "--no-index", str(distributions[1])], check=True)
-    (packages,) = place.glob("lib/*/site-packages")
-    # the packages that molvae depends on, but not this checkout
-    (packages / "dependencies.pth").write_text("\n".join(p for p in sys.path if "-packages" in p))
+    python = str(place / "bin" / "python")
     own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
 
     def run(*words: str) -> str:
@@ -79,9 +74,14 @@ def test_the_wheel_runs_a_search_in_a_fresh_environment(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    where = run(str(python), "-c", "import molvae; print(molvae.__file__)")
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    run(*pip, "install", "--no-deps", "--no-index", str(distributions[1]))
+    (packages,) = place.glob("lib/*/site-packages")
+    # the packages that molvae depends on, but not this checkout
+    (packages / "dependencies.pth").write_text("\n".join(p for p in sys.path if "-packages" in p))
+    where = run(python, "-c", "import molvae; print(molvae.__file__)")
     assert Path(where.strip()).is_relative_to(packages)
     assert run(str(place / "bin" / "molvae"), "--version").startswith("molvae ")
-    shown = run(str(python), *"-m molvae optimize --objective logP --budget 40".split())
-    assert "40 evaluations (0 failed)" in shown
+    search = ["-m", "molvae", "optimize", "--objective", "logP", "--budget", "40"]
+    assert "40 evaluations (0 failed)" in run(python, *search)
     assert (tmp_path / "runs" / "logP-neighbourhood-seed0" / "best.png").exists()
