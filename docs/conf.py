@@ -32,23 +32,34 @@ apidoc_modules = [
         "destination": "reference",
         "separate_modules": True,
         "module_first": True,
+        "automodule_options": ["members", "show-inheritance"],
         "exclude_patterns": ["../molvae/cli/*", "../molvae/__main__.py"],
     }
 ]
+autoclass_content = "both"
+autodoc_default_options = {"special-members": "__call__"}
 autodoc_member_order = "bysource"
 napoleon_use_ivar = True
 
 
 def setup(app: Sphinx) -> None:
-    """Read docstrings as plain text: only backticks and sections mean something."""
+    """Connect what follows."""
+    app.connect("source-read", shorten_title)
     app.connect("autodoc-process-docstring", escape_docstring, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", skip_member)
+
+
+def shorten_title(app: Sphinx, name: str, source: list[str]) -> None:
+    """Title a page of the reference "encoders" and not "molvae.latent.encoders module"."""
+    if name.startswith("reference/"):
+        title = r"\A(?:[\w\\]+\.)*([\w\\]+) (?:package|module)$"
+        source[0] = re.sub(title, r"\1", source[0], flags=re.MULTILINE)
 
 
 def escape_docstring(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    """Escape what reStructuredText would take for markup: |x|^2, (B, *shape), x_."""
+    """Read a docstring as plain text with `code` and sections: escape |x|^2, (B, *shape), x_."""
     code = r"(`+[^`]*`+|^ *>>> (?:.+\n?)*)"
     parts = re.split(code, "\n".join(lines), flags=re.MULTILINE)
     parts[::2] = [re.sub(r"[*|]|(?<=\w)_(?!\w)", r"\\\g<0>", text) for text in parts[::2]]
@@ -58,5 +69,6 @@ def escape_docstring(
 def skip_member(
     app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out the methods that scikit-learn adds to a class at run time."""
-    return True if re.fullmatch(r"set_\w+_request", name) else None
+    """Leave out what scikit-learn and NamedTuple add to a class."""
+    added = re.fullmatch(r"set_\w+_request", name) or str(obj.__doc__).startswith("Alias for field")
+    return True if added else None
