@@ -1,4 +1,4 @@
-"""What the README and docstrings show works as it stands."""
+"""What the README, the guides and the docstrings show works as it stands."""
 
 import doctest
 import importlib
@@ -13,17 +13,22 @@ import molvae
 from molvae.chem.datasets import load
 from molvae.cli import VERBS, main
 from molvae.model.storage import list_shipped_models
+from molvae.oracles.objectives import objectives
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(molvae.__file__).parent
+MEASURED = [ROOT / "docs" / "results.md", ROOT / "molvae" / "weights" / "README.md"]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+GUIDES = [ROOT / "README.md", *(page for page in DOCS if page not in MEASURED)]
+OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "data" / "README.md"]
 SMALLER = {  # the same commands, ended sooner
     "train": ["--limit", "200", "--epochs", "1", "--minutes", "0.01", "--recombine", "50"],
     "fit-prior": ["--data", "zinc", "--molecules", "100", "--epochs", "0.5"],
     "report": ["--molecules", "50", "--samples", "50"],
-    "optimize": ["--budget", "50"],
+    "optimize": ["--budget", "40"],
     "benchmark": ["--budget", "30", "--tasks", "qed"],
 }
-COMMANDS = re.findall(r"`(molvae [a-z-]+[^`]*)`", README.replace("molvae VERB", ""))
-PACKAGE = Path(molvae.__file__).parent
+FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLES = [
     path.relative_to(PACKAGE.parent)
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -31,12 +36,61 @@ EXAMPLES = [
 ]
 
 
-def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
-    molecules, core = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(molecules, "README", "exec"), {})
-    assert "iteration" in capsys.readouterr().out
-    exec(compile(core, "README", "exec"), {})
-    assert float(capsys.readouterr().out) < 1e-10
+def find_commands(pages: list[Path]) -> list[str]:
+    """The different commands `molvae VERB ...` in code spans and shell blocks of pages."""
+    commands = []
+    for page in pages:
+        text = page.read_text()
+        commands += re.findall(r"`(molvae [a-z-]+[^`]*)`", FENCE.sub("", text))
+        for language, _, block in FENCE.findall(text):
+            if language == "bash":
+                commands += re.findall(r"\bmolvae [a-z].*", block.replace("\\\n", " "))
+    words = (" ".join(command.split()) for command in commands)
+    return list(dict.fromkeys(command for command in words if "VERB" not in command))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of a reader, with the files that the guides speak of."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.smi").write_text("CC(=O)Oc1ccccc1C(=O)O\nCC(=O)Nc1ccc(O)cc1\n")
+    (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(load("zinc").smiles[:200]))
+    shutil.copy(list_shipped_models()["zinc"], tmp_path / "my.safetensors")
+    for _, title, block in (b for page in GUIDES for b in FENCE.findall(page.read_text())):
+        if title:
+            (tmp_path / title).write_text(block)
+    (tmp_path / "dock.sh").write_text("#!/bin/sh\necho ${#1}\n")
+    (tmp_path / "dock.sh").chmod(0o755)
+    return tmp_path
+
+
+def run_python(page: Path) -> None:
+    """Run the Python examples of a page, one after the other."""
+    names: dict[str, object] = {"__name__": "example"}
+    for language, _, block in FENCE.findall(page.read_text()):
+        if language == "python":
+            exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in GUIDES if "```python" in page.read_text()],
+    ids=lambda page: page.stem,
+)
+def test_the_python_examples_run(
+    page: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # what an example registers is gone afterwards
+    monkeypatch.setattr(objectives, "_entries", dict(objectives.items()))
+    run_python(page)
+    printed = capsys.readouterr().out
+    if page.stem in ("README", "search"):
+        assert "iteration" in printed  # the table of the best molecules
+    if page.stem == "core":
+        assert float(printed) < 1e-10
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=str)
@@ -46,24 +100,36 @@ def test_the_examples_in_docstrings_run(path: Path) -> None:
     assert found.failed == 0
 
 
-def test_every_verb_is_shown_and_a_model_ships() -> None:
-    assert {shlex.split(command)[1] for command in COMMANDS} == set(VERBS)
+def test_every_verb_is_shown_on_the_first_page_and_a_model_ships() -> None:
+    shown = {shlex.split(command)[1] for command in find_commands([ROOT / "README.md"])}
+    assert shown == set(VERBS)
     assert "zinc" in list_shipped_models()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_of_the_table_runs(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "my.smi").write_text("CC(=O)Oc1ccccc1C(=O)O\nCC(=O)Nc1ccc(O)cc1\n")
-    (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(load("zinc").smiles[:200]))
-    shutil.copy(list_shipped_models()["zinc"], tmp_path / "my.safetensors")
-    (goals,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "goals.json").write_text(goals)
-    (tmp_path / "dock.sh").write_text("#!/bin/sh\necho ${#1}\n")
-    (tmp_path / "dock.sh").chmod(0o755)
+@pytest.mark.parametrize("command", find_commands(GUIDES))
+def test_each_command_runs(command: str, folder: Path) -> None:
     words = shlex.split(command)[1:]
     if words[0] == "decode":
         assert main(["encode", "my.smi", "--out", words[1]]) == 0
     assert main(words + SMALLER.get(words[0], [])) == 0
+
+
+@pytest.mark.parametrize("command", find_commands(MEASURED))
+def test_each_command_of_a_measurement_is_understood(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verb, *rest = shlex.split(command, comments=True)[1:]
+    module = importlib.import_module(f"molvae.cli.verbs.{verb.replace('-', '_')}")
+    monkeypatch.setattr(module, "run", lambda args: 0)
+    assert main([verb, *rest]) == 0
+
+
+@pytest.mark.parametrize("page", [*GUIDES, *MEASURED, *OTHERS], ids=lambda page: page.stem)
+def test_what_a_page_points_to_exists(page: Path) -> None:
+    text = re.sub(r"`[^`]+`", "", FENCE.sub("", page.read_text()))
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    # the reference is made when the site is built
+    assert [link for link in missing if "reference/molvae" not in link] == []
+    scripts = re.findall(r"python (pipelines/[\w/.]+)", page.read_text())
+    assert [script for script in scripts if not (ROOT / script).exists()] == []
