@@ -36,10 +36,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
-from molvae.latent import Example
 from molvae.latent.elbo import Bound
 from molvae.latent.encoders import encoders
 from molvae.latent.fit import fit
+from molvae.latent.kinds import Example
 from molvae.latent.ppca import PPCA
 from molvae.latent.semi import M2, UNKNOWN
 from molvae.latent.training import FitConfig

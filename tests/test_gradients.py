@@ -25,8 +25,9 @@ from torch.distributions import (
 )
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.gradients import Estimator, enumerated, estimators, reparameterised
+from molvae.latent.gradients import enumerated, estimators, reparameterised
 from molvae.latent.gradients import score_function as score
+from molvae.latent.protocols import Estimator
 
 REPEATS = 20_000  # independent estimates of one gradient, side by side as a batch
 

@@ -83,7 +83,7 @@ def test_a_beam_finds_molecules_that_greedy_decoding_misses(small_model: MolVAE)
 
 def test_of_the_strings_in_the_beam_the_best_molecule_counts(small_model: MolVAE) -> None:
     z = small_model.sample_latents(40, seed=2)
-    ids, log_p = beam_search(small_model.vae.decoder, z, 4, MARGIN)
+    ids, log_p = beam_search(small_model.vae.sequence_decoder, z, 4, MARGIN)
     strings = [small_model.tokenizer.decode(beam.numpy()) for beam in ids]
     found = [
         [s for s, p in zip(*beam, strict=True) if p > -np.inf]

@@ -9,14 +9,18 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from molvae.base.errors import MolvaeError
-from molvae.latent import BOS, EOS, PAD, Example
+from molvae.latent import BOS, EOS, PAD
 from molvae.latent.autoregressive import beam_search
 from molvae.latent.decoders import decoders
 from molvae.latent.elbo import elbo, iwae
 from molvae.latent.encoders import encoders
-from molvae.latent.likelihoods import Bernoulli, CategoricalSequence, Gaussian
+from molvae.latent.kinds import Example
+from molvae.latent.likelihoods.bernoulli import Bernoulli
+from molvae.latent.likelihoods.categorical import CategoricalSequence
+from molvae.latent.likelihoods.gaussian import Gaussian
 from molvae.latent.posteriors import posteriors
-from molvae.latent.priors import Prior, priors
+from molvae.latent.priors import priors
+from molvae.latent.priors.base import Prior
 from molvae.latent.vae import VAE, VAEConfig
 
 LATENT, HIDDEN = 3, 16
@@ -423,14 +427,14 @@ def test_a_prior_that_cannot_follow_keeps_the_coordinates() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": "gru"}, "'mlp' is made for arrays"),
-        ({"encoder": "image", "shape": (10,)}, "'image' is made for images"),
-        ({"likelihood": "categorical"}, "'categorical' is made for sequences"),
+        ({"encoder": "gru"}, "'mlp' handles arrays"),
+        ({"encoder": "image", "shape": (10,)}, "'image' handles images"),
+        ({"likelihood": "categorical"}, "'categorical' handles sequences"),
         ({"noise": 0.1}, "takes no noise"),
         ({"likelihood": "gaussian", "noise": -1.0}, "noise must be above 0"),
         ({"prior": "mixture", "prior_options": {"parts": 3}}, "'mixture' cannot be made"),
         ({"prior": "vampp"}, "did you mean 'vamp'"),
-        ({"prior": "torch.nn:Linear"}, "not a class derived from molvae.latent.priors.Prior"),
+        ({"prior": "torch.nn:Linear"}, "lacks initialise|lacks gain, initialise, standardise"),
         ({"latent": 0}, "latent must be at least 1"),
     ],
 )

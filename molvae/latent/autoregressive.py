@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from molvae.latent import BOS, EOS, PAD
-
-
-class Autoregressive(Protocol):
-    """A decoder that writes one symbol at a time."""
-
-    max_length: int
-
-    def begin(self, z: Tensor) -> list[Tensor]:
-        """Return the state before the first symbol, each tensor (B, ...)."""
-        ...
-
-    def step(self, symbols: Tensor, z: Tensor, rows: Tensor, state: list[Tensor]) -> Tensor:
-        """Return the next logits (b, V) of some rows (b,), and move their state on."""
-        ...
+from molvae.latent.protocols import Autoregressive
 
 
 @torch.no_grad()
@@ -42,11 +27,7 @@ def generate_sequences(
             break
         logits = decoder.step(ids[rows, t - 1], z[rows], rows, state)
         logits[:, [PAD, BOS]] = -torch.inf
-        if temperature > 0:
-            weights = (logits / temperature).softmax(dim=-1)
-            symbols = torch.multinomial(weights, 1, generator=generator)[:, 0]
-        else:
-            symbols = logits.argmax(dim=-1)
+        symbols = decoder.likelihood.generate(logits, temperature, generator)
         ids[rows, t] = symbols
         rows = rows[symbols != EOS]
     return ids

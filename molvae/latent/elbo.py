@@ -7,7 +7,7 @@ what is gained (the likelihood) and what is paid for it (the divergence from the
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,23 +20,8 @@ from torch.distributions import (
 )
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.gradients import Estimator, reparameterised
-
-
-class LatentModel(Protocol):
-    """What every bound needs of a model: p(z), q(z|x) and log p(x|z)."""
-
-    def prior(self) -> Distribution:
-        """Return p(z), batch (), event (D,)."""
-        ...
-
-    def posterior(self, x: Tensor) -> Distribution:
-        """Return q(z|x), batch (B,), event (D,)."""
-        ...
-
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return log p(x|z), (B,), in nats; x (B, ...), z (B, D)."""
-        ...
+from molvae.latent.gradients import reparameterised
+from molvae.latent.protocols import Estimator, LatentModel
 
 
 class Bound(NamedTuple):

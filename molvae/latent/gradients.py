@@ -7,40 +7,15 @@ f. They differ in the q they can take and in their variance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
-
-Integrand = Callable[[Tensor], Tensor]
+from molvae.latent.protocols import Estimator, Integrand
 
 LARGEST_SUPPORT = 2**16  # states that are summed over
-
-
-class Estimator(Protocol):
-    """What a bound needs of an estimator: q, f and a number of samples -> mean of f."""
-
-    def __call__(self, q: Distribution, f: Integrand, samples: int) -> Tensor:
-        """Return the mean of f(z) over `samples` draws of q, with a gradient.
-
-        Args:
-            q: batch (*batch), event (*event).
-            f: z (K, *batch, *event) -> values (K, *batch, *extra), each from its own z alone.
-                Values in `extra` share their draws. f may depend on the parameters of q.
-            samples: K, the draws for each member of the batch.
-
-        Returns:
-            The mean (*batch, *extra).
-
-        Raises:
-            MolvaeError: the estimator cannot take this q, no samples, f of another shape.
-        """
-        ...
 
 
 estimators: Registry[Estimator] = Registry("gradient estimator")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.elbo import LatentModel
+from molvae.latent.protocols import LatentModel
 
 if TYPE_CHECKING:
     from pyro.infer import HMC

@@ -27,10 +27,11 @@ def make_optimizers(
     Models whose encoder has no GRU are trained by Adam alone. With `gpu`, the learning rate is a
     number in its memory, and steps can be part of its graphs.
     """
-    encoder = getattr(model, "encoder", model)
+    parts = dict(model.named_children())
+    encoder = parts.get("encoder", model)
     layers = [m for m in encoder.modules() if isinstance(m, nn.GRU) and name == "muon"]
     gates = [p for layer in layers for p in layer.parameters() if p.ndim == 2]
-    head = getattr(model, "head", None) if layers else None
+    head = parts.get("head") if layers else None
     matrices = [p for p in head.parameters() if p.ndim == 2] if head is not None else []
     taken = set(map(id, gates + matrices))
     rest = [p for p in model.parameters() if id(p) not in taken]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from molvae.latent.decoders import fold
-from molvae.latent.elbo import LatentModel
+from molvae.latent.layers import fold
+from molvae.latent.protocols import LatentModel
 
 
 class PropertyHead(nn.Module):

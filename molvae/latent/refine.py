@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.elbo import LatentModel
+from molvae.latent.protocols import LatentModel
 
 STEPS = 8  # enough for nearly all
 LENGTH = 0.06  # of a step, rms over dimensions; latents have a standard deviation of about 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from molvae.latent.elbo import Bound, elbo
 from molvae.latent.encoders import encoders
 from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
-from molvae.latent.priors import Prior
+from molvae.latent.protocols import Decoder, Encoder, PosteriorHead, PriorModule
 from molvae.latent.vae import VAEConfig
 
 UNKNOWN = -1  # the y of an example without a label
@@ -46,23 +46,22 @@ class M2(nn.Module):
         self.classes, self.alpha = classes, alpha
         c.check_parts()
         hidden = c.encoder_hidden
-        self.classifier = nn.Sequential(
-            encoders.look_up(c.encoder)(c.example, hidden), nn.Linear(hidden, classes)
-        )
-        self.encoder = encoders.look_up(c.encoder)(c.example, hidden)
+        own = cast(nn.Module, encoders.look_up(c.encoder)(c.example, hidden))
+        self.classifier = nn.Sequential(own, nn.Linear(hidden, classes))
+        self.encoder: Encoder = encoders.look_up(c.encoder)(c.example, hidden)
         self.join = nn.Sequential(nn.Linear(hidden + classes, hidden), nn.SiLU())
-        self.head: Any = posteriors.look_up(c.posterior)(hidden, c.latent)
-        self.decoder: Any = decoders.look_up(c.decoder)(
+        self.head: PosteriorHead = posteriors.look_up(c.posterior)(hidden, c.latent)
+        self.decoder: Decoder = decoders.look_up(c.decoder)(
             c.example,
             c.latent + classes,
             c.decoder_hidden,
             likelihoods.look_up(c.likelihood)(c.noise),
             c.dropout,
         )
-        self.prior_module: Prior = c.build_prior()
+        self.prior_module: PriorModule = c.build_prior()
         self.register_buffer("log_p_y", torch.full((classes,), 1 / classes).log())
 
-    def classify(self, x: Tensor) -> Any:
+    def classify(self, x: Tensor) -> Categorical:
         """x (B, ...) -> q(y|x), a `Categorical` with batch (B,)."""
         logits = self.classifier(x)
         return Categorical(logits=logits if logits.dtype == torch.float64 else logits.float())
@@ -92,7 +91,7 @@ class M2(nn.Module):
         log_likelihood, kl = (
             (probabilities * torch.stack(terms)).sum(0) for terms in zip(*each, strict=True)
         )
-        return Bound(log_likelihood, kl - q.entropy())
+        return Bound(log_likelihood, kl - q.entropy())  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor, y: Tensor) -> Bound:
         """x (B, ...), y (B,) or `UNKNOWN` -> what training maximises (eq. 9), in nats, (B,).
@@ -103,7 +102,7 @@ class M2(nn.Module):
         parts = []
         if len(known):
             log_likelihood, kl = self.labelled(x[known], y[known])
-            log_q = self.classify(x[known]).log_prob(y[known])
+            log_q = self.classify(x[known]).log_prob(y[known])  # type: ignore[no-untyped-call]
             parts.append(Bound(log_likelihood + self.alpha * log_q, kl))
         if len(unknown):
             parts.append(self.unlabelled(x[unknown]))
@@ -112,17 +111,21 @@ class M2(nn.Module):
 
     def encode(self, x: Tensor, y: Tensor) -> Tensor:
         """x (B, ...), y (B,) -> the z that stands for what y does not say (B, D)."""
-        result: Tensor = self.head.point(self.given(y).posterior(x))
-        return result
+        return self.head.point(self.given(y).posterior(x))
 
-    def generate(self, z: Tensor, y: Tensor, **options: Any) -> Tensor:
-        """z (B, D), y (B,) -> x (B, ...), as the decoder's `generate` with its options.
+    def generate(
+        self,
+        z: Tensor,
+        y: Tensor,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """z (B, D), y (B,) -> x (B, ...), see `Decoder.generate`.
 
         With z of the prior this samples a class; with z of another example's `encode` it transfers
         that example's style to class y.
         """
-        result: Tensor = self.decoder.generate(self.join_label(z, y), **options)
-        return result
+        return self.decoder.generate(self.join_label(z, y), temperature, generator)
 
     def join_label(self, values: Tensor, y: Tensor) -> Tensor:
         """Values (B, ·) and labels (B,) -> side by side, the labels one-hot (B, · + C)."""
@@ -146,19 +149,14 @@ class Conditional:
         def posterior(x: Tensor) -> Distribution:
             raise MolvaeError("this prior needs q(z|x), and M2 has q(z|x, y): use another")
 
-        distribution: Distribution = self.model.prior_module(posterior)
-        return distribution
+        return self.model.prior_module(posterior)
 
     def posterior(self, x: Tensor) -> Distribution:
         """x (B, ...) -> q(z|x, y), batch (B,), event (D,)."""
         hidden = self.model.encoder(x) if self.hidden is None else self.hidden
-        distribution: Distribution = self.model.head(
-            self.model.join(self.model.join_label(hidden, self.y))
-        )
-        return distribution
+        return self.model.head(self.model.join(self.model.join_label(hidden, self.y)))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """x (K B, ...), z (K B, D) -> log p(x|y, z) (K B,) in nats, for y repeated K times."""
         y = self.y.repeat(len(x) // len(self.y))
-        result: Tensor = self.model.decoder.log_likelihood(x, self.model.join_label(z, y))
-        return result
+        return self.model.decoder.log_likelihood(x, self.model.join_label(z, y))

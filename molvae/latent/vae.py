@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +12,22 @@ from torch.distributions import Distribution
 
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
-from molvae.latent import Example
 from molvae.latent.decoders import decoders
-from molvae.latent.elbo import Bound, LatentModel, blurred_elbo, elbo
+from molvae.latent.elbo import Bound, blurred_elbo, elbo
 from molvae.latent.encoders import encoders
+from molvae.latent.kinds import Example, is_a
 from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
-from molvae.latent.priors import Prior, priors
+from molvae.latent.priors import priors
 from molvae.latent.properties import PropertyHead, WithProperties
+from molvae.latent.protocols import (
+    Decoder,
+    Encoder,
+    LatentModel,
+    PosteriorHead,
+    PriorModule,
+    SequenceDecoder,
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class VAEConfig:
     likelihood: str = "categorical"
     noise: float | None = None  # standard deviation of a Gaussian likelihood; learned where None
     shape: tuple[int, ...] = ()  # of an x of numbers
+    kind: str = ""  # of x, see `latent.kinds`; inferred where empty
     properties: tuple[str, ...] = ()  # names of what is predicted from z
     blur: float = 0.0  # share of examples decoded from a blurred z in training: `blurred_elbo`
 
@@ -73,8 +82,8 @@ class VAEConfig:
     def example(self) -> Example:
         """What one x looks like."""
         if self.shape:
-            return Example(self.shape)
-        return Example((self.max_length,), self.vocabulary)
+            return Example(self.shape, self.vocabulary or None, self.kind)
+        return Example((self.max_length,), self.vocabulary, self.kind)
 
     @property
     def parts(self) -> list[tuple[Registry[Any], str]]:
@@ -94,18 +103,16 @@ class VAEConfig:
             MolvaeError: naming the one that does not.
         """
         for registry, name in self.parts:
-            part = registry.look_up(name)
-            kind = Prior if registry is priors else nn.Module
-            if not (isinstance(part, type) and issubclass(part, kind)):
-                raise MolvaeError(
-                    f"the {registry.kind} {name!r} is not a class derived from {kind.__module__}."
-                    f"{kind.__qualname__}"
-                )
-            handles = getattr(part, "handles", None)  # latents are the same for every x
-            if handles is not None:
-                self.example.refuse_unless(handles, f"the {registry.kind} {name!r}")
+            registry.look_up(name)  # imports one from elsewhere, and so registers its kind of x
+        example = self.example
+        for kind, part in [
+            (encoders.look_up(self.encoder).handles, f"the encoder {self.encoder!r}"),
+            (decoders.look_up(self.decoder).handles, f"the decoder {self.decoder!r}"),
+            (likelihoods.look_up(self.likelihood).handles, f"the likelihood {self.likelihood!r}"),
+        ]:
+            example.refuse_unless(kind, part)
 
-    def build_prior(self) -> Prior:
+    def build_prior(self) -> PriorModule:
         """Make the prior.
 
         Raises:
@@ -154,10 +161,10 @@ class VAE(nn.Module):
         c = self.config = config
         self.bound = bound
         c.check_parts()
-        self.encoder = encoders.look_up(c.encoder)(c.example, c.encoder_hidden)
-        self.head: Any = posteriors.look_up(c.posterior)(c.encoder_hidden, c.latent)
+        self.encoder: Encoder = encoders.look_up(c.encoder)(c.example, c.encoder_hidden)
+        self.head: PosteriorHead = posteriors.look_up(c.posterior)(c.encoder_hidden, c.latent)
         likelihood = likelihoods.look_up(c.likelihood)(c.noise)
-        self.decoder: Any = decoders.look_up(c.decoder)(
+        self.decoder: Decoder = decoders.look_up(c.decoder)(
             c.example, c.latent, c.decoder_hidden, likelihood, c.dropout
         )
         self.prior_module = c.build_prior()
@@ -165,23 +172,30 @@ class VAE(nn.Module):
 
     def prior(self) -> Distribution:
         """Return p(z), batch (), event (D,)."""
-        distribution: Distribution = self.prior_module(self.posterior)
-        return distribution
+        return self.prior_module(self.posterior)
 
     def posterior(self, x: Tensor) -> Distribution:
         """x (B, ...) -> q(z|x), batch (B,), event (D,)."""
-        distribution: Distribution = self.head(self.encoder(x))
-        return distribution
+        return self.head(self.encoder(x))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """x (B, ...), z (B, D) -> log p(x|z) (B,) in nats."""
-        result: Tensor = self.decoder.log_likelihood(x, z)
-        return result
+        return self.decoder.log_likelihood(x, z)
 
     def encode(self, x: Tensor) -> Tensor:
         """x (B, ...) -> the z that stands for each: the posterior mean, where q has one (B, D)."""
-        result: Tensor = self.head.point(self.posterior(x))
-        return result
+        return self.head.point(self.posterior(x))
+
+    @property
+    def sequence_decoder(self) -> SequenceDecoder:
+        """The decoder of a model of token ids, which also writes one symbol at a time.
+
+        Raises:
+            MolvaeError: x is of another kind.
+        """
+        if not is_a(self.config.example.kind, "ids"):
+            raise MolvaeError("this model's x are no token ids, so it has no decoder of sequences")
+        return cast(SequenceDecoder, self.decoder)  # checked when it was registered
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:

@@ -59,7 +59,7 @@ def _best(model: MolVAE, z: Tensor, beam: int, pull: float) -> list[str]:
 
     Where none of the strings is a molecule that the model reads, it is the likeliest string.
     """
-    ids, log_p = beam_search(model.vae.decoder, z, beam, MARGIN)
+    ids, log_p = beam_search(model.vae.sequence_decoder, z, beam, MARGIN)
     written = model.tokenizer.decode(ids.flatten(0, 1).cpu().numpy())
     finite, rows, places = log_p.flatten().isfinite().tolist(), [], []
     for i, string in enumerate(written):

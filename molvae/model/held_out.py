@@ -50,7 +50,7 @@ def _measure(vae: VAE, x: Tensor, z: Tensor) -> NDArray[np.float64]:
     terms = vae(x)
     mean = vae.encode(x)
     target, real = x[:, 1:], x[:, 1:] != PAD
-    right = (vae.decoder(mean, x).argmax(-1) == target) & real
+    right = (vae.sequence_decoder(mean, x).argmax(-1) == target) & real
     exact = [(vae.decoder.generate(y)[:, : x.shape[1]] == x).all(1) for y in (z, mean)]
     sums = [terms.log_likelihood, terms.kl, right, real, *exact]
     return np.array([t.sum().item() for t in sums])

@@ -199,7 +199,7 @@ class MolVAE:
         z = torch.empty(len(rows), self.latent)
         with torch.no_grad():
             for x, indices in self.batches(rows, "encode", progress):
-                means, gives = self.vae.encode(x), self.vae.decoder.gives
+                means, gives = self.vae.encode(x), self.vae.sequence_decoder.gives
                 z[indices] = refine_latents(self.vae, x, means, gives, refine).cpu()
         return z
 

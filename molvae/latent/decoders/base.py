@@ -1,0 +1,96 @@
+"""What decoders of sequences share, and what decoders of arrays share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from molvae.latent import BOS, PAD
+from molvae.latent.autoregressive import generate_sequences
+from molvae.latent.kinds import Example
+from molvae.latent.layers import fold
+from molvae.latent.protocols import Likelihood
+
+
+class AutoregressiveDecoder(nn.Module, ABC):
+    """Autoregressive p(x|z) = prod_t p(x_t | x_<t, z); called with z and ids, it gives logits."""
+
+    handles = "ids"
+
+    def __init__(self, example: Example, likelihood: Likelihood, dropout: float) -> None:
+        super().__init__()
+        self.vocabulary = example.vocabulary or 0
+        self.max_length, self.likelihood, self.dropout = example.shape[0], likelihood, dropout
+
+    @abstractmethod
+    def begin(self, z: Tensor) -> list[Tensor]:
+        """z (B, D) -> the state before the first symbol."""
+
+    @abstractmethod
+    def step(self, symbols: Tensor, z: Tensor, rows: Tensor, state: list[Tensor]) -> Tensor:
+        """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on."""
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, summed over symbols and EOS."""
+        result: Tensor = self.likelihood.log_prob(self(z, x), x)
+        return result
+
+    def gives(self, x: Tensor, z: Tensor) -> Tensor:
+        """Ids x (B, L), z (B, D) -> whether x is what greedy generation gives (B,).
+
+        So it is where each symbol is the likeliest one after those before it.
+        """
+        target, logits = x[:, 1:], self(z, x)
+        logits[..., [PAD, BOS]] = -torch.inf  # never generated
+        right: Tensor = (logits.argmax(-1) == target) | (target == PAD)
+        return right.all(dim=1)
+
+    def generate(
+        self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Latents z (B, D) -> ids (B, L), see `autoregress`."""
+        dtype = next(self.parameters()).dtype
+        return generate_sequences(self, z.to(dtype), temperature, generator)
+
+
+class ArrayDecoder(nn.Module):
+    """z -> one number for each value of x, which the likelihood reads. `layers` begin linearly."""
+
+    def __init__(self, example: Example, layers: nn.Sequential, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.shape, self.layers, self.likelihood = example.shape, layers, likelihood
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z (B, D) -> what the likelihood reads (B, *shape)."""
+        out: Tensor = self.layers(z)
+        return out.view(-1, *self.shape)
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """x (B, ...), z (B, D) -> log p(x|z) (B,) in nats."""
+        result: Tensor = self.likelihood.log_prob(self(z), x)
+        return result
+
+    def standardise(self, mean: Tensor, scale: Tensor) -> None:
+        """Take (z - mean) / scale in place of z from now on; both (D,)."""
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        fold(first.weight, first.bias, mean, scale)
+
+    @torch.no_grad()
+    def generate(
+        self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Latents z (B, D) -> x (B, ...): its mean at temperature 0, draws of p(x|z) at 1."""
+        result: Tensor = self.likelihood.generate(self(z), temperature, generator)
+        return result
+
+
+def hide(symbols: Tensor, share: float) -> Tensor:
+    """Symbols as vectors (L, B, E) -> the same with a share of them zero, the first never."""
+    if share == 0:
+        return symbols
+    kept = torch.rand(symbols.shape[:2], device=symbols.device) >= share
+    kept[0] = True
+    return symbols * kept[..., None]
