@@ -28,6 +28,7 @@ from molvae.chem.properties import STATISTICS
 from molvae.chem.property_tables import compute_properties
 from molvae.latent.training import FitConfig
 from molvae.reports.metrics import compute_moments, measure_samples
+from molvae.reports.reconstruction import measure_reconstruction
 
 TRAIN = 5_000  # training molecules behind the mean properties and the regression on z
 PRIOR_TRAIN = 20_000  # training molecules that a prior is fitted to
@@ -84,7 +85,7 @@ def reconstruction(model: MolVAE, held_out: Sequence[str], seed: int) -> dict[st
 
     The bits compare across tokenizers: (reconstruction + KL) nats / ln 2 / (mean length + 1).
     """
-    found = model.evaluate(held_out, seed=seed, refine=0)
+    found = measure_reconstruction(model, held_out, seed=seed, refine=0)
     del found["exact_reconstruction_means"]  # all are from them
     characters = np.mean([len(s) + 1 for s in held_out])
     bits = -found.pop("elbo_nats") / math.log(2) / float(characters)

@@ -63,9 +63,9 @@ def ours(
 ) -> tuple[int, float, float]:
     """Train the default model: molecules in training, seconds, share that comes back."""
     model = MolVAE.fit(train, validation, config=FitConfig(minutes=minutes))
-    training = model.summary["training"]
+    training = model.summary.training
     decoded = model.decode(model.encode(held_out, refine=0), beam=1)  # as of theirs
-    return training["examples"], training["seconds"], equal(decoded, held_out)
+    return training.examples, training.seconds, equal(decoded, held_out)
 
 
 def theirs(

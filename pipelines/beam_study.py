@@ -23,7 +23,7 @@ from molvae.base.files import write_file
 from molvae.chem.datasets import load
 from molvae.chem.molecules import canonicalize
 from molvae.chem.property_tables import compute_properties
-from molvae.model.decoding import BEAM, PULL, decode
+from molvae.model.decoding import BEAM, PULL, decode_points
 
 WIDTHS = (1, 2, 4, BEAM, 16)
 PULLS = (0.0, 0.05, 0.1, 0.25, 0.5, 1e6)  # the last one: the nearest, however unlikely
@@ -41,15 +41,15 @@ def main() -> None:
     args = parser.parse_args()
     n = 20 if args.quick else args.molecules
     model = MolVAE.load(args.model)
-    data = load(model.summary["data"], progress=True)
+    data = load(model.summary.data, progress=True)
     held_out = usable(model, data.split("validation"), n, args.seed)
     z, drawn = model.encode(held_out, refine=0), model.sample_latents(n, args.seed, args.standard)
     expected = compute_properties(some(data.split("train"), 20 * n, args.seed)).mean()
     rows = {}
     for beam, pull in [(width, PULL) for width in WIDTHS] + [(BEAM, pull) for pull in PULLS]:
-        back = decode(model, z, beam=beam, pull=pull)
+        back = decode_points(model, z, beam=beam, pull=pull)
         began = time.perf_counter()
-        strings = decode(model, drawn, beam=beam, pull=pull)
+        strings = decode_points(model, drawn, beam=beam, pull=pull)
         seconds = time.perf_counter() - began
         valid = [s for s in strings if canonicalize(s) is not None]
         differences = (compute_properties(valid).mean() - expected).add_suffix("_difference")

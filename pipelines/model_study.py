@@ -141,7 +141,6 @@ def trained(name: str, data: DataSet, args: argparse.Namespace) -> MolVAE:
     if not path.is_file():
         settings = {"minutes": args.minutes, "seed": args.seed, **BASE, **CONFIGURATIONS[name]}
         model = newly_trained(name, settings, data, args)
-        model.summary["data"] = data.name
         model.save(path)
     return MolVAE.load(path)  # also a new one: what is scored are the weights of the file
 
@@ -158,7 +157,7 @@ def newly_trained(
         settings |= QUICK_SETTINGS
     print(f"{name}: training for {args.minutes:g} minutes", flush=True)
     parts = [*data.split("train"), *more.smiles], data.split("validation")
-    return MolVAE.fit(*parts, **fit_arguments(settings), folder=args.out / name)
+    return MolVAE.fit(*parts, **fit_arguments(settings), data=data.name, folder=args.out / name)
 
 
 def fit_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,10 +175,10 @@ def figures(
     model: MolVAE, data: DataSet, reference: Reference, args: argparse.Namespace
 ) -> dict[str, float]:
     """The row of a model: its training and its scores."""
-    training = model.summary["training"]
+    training = model.summary.training
     return {
-        "minutes": training["seconds"] / 60,
-        "molecules_per_second": training["examples"] / training["seconds"],
+        "minutes": training.seconds / 60,
+        "molecules_per_second": training.examples / training.seconds,
         **score(model, data, reference, args.molecules, args.samples, args.seed, args.beam),
     }
 

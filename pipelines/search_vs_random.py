@@ -28,8 +28,8 @@ def main() -> None:
     """Run the study; print the table and write it as CSV."""
     args = arguments()
     model = MolVAE.load(args.model)
-    data = load(model.summary["data"], progress=True)
-    bound = args.heavy_atoms or model.summary["heavy_atoms"]
+    data = load(model.summary.data, progress=True)
+    bound = args.heavy_atoms or model.summary.heavy_atoms
     rows = []
     for objective in args.objectives:
         for seed in range(args.seeds):

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     model = MolVAE.load(args.model)
-    smiles = load(model.summary["data"], progress=True).split("test")
+    smiles = load(model.summary.data, progress=True).split("test")
     rate = train_rate(smiles, args.devices, quick=args.quick)
     if is_worker():  # the second process of the training has begun here too, and is done
         return
@@ -53,7 +53,7 @@ def main() -> None:
         _, seconds = timed(lambda beam=beam: model.decode(z, beam=beam))
         print(f"decode:   {len(z) / seconds:7.0f} molecules/s, {what}")
 
-    history = Oracle("logP", observations, heavy_atoms=model.summary["heavy_atoms"])
+    history = Oracle("logP", observations, heavy_atoms=model.summary.heavy_atoms)
     result = optimize(model, history, start=smiles, config=OptimizeConfig(batch=10))
     last = [iteration.seconds for iteration in result.iterations[-10:]]
     print(

@@ -4,51 +4,43 @@
     python pipelines/train_elsewhere.py fit job.npz runs/zinc      # there
     molvae train --resume --out runs/zinc                          # here: writes the model
 
-`prepare` takes the options of `molvae train`, does all of it but the training and keeps in the job
-what `latent.fit` is given. `fit` needs only numpy, torch, safetensors, lightning-fabric, zuko and
-tqdm; bring back its folder. It goes on where it was interrupted.
+`prepare` takes the options of `molvae train`, does everything but the training, and stores the
+training job. `fit` needs only numpy, torch, safetensors, lightning-fabric, zuko and tqdm; bring its
+folder back. Rerun it to resume an interrupted training.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
-from zipfile import BadZipFile
-
-import numpy as np
-import torch
 
 from molvae.base.errors import MolvaeError
 from molvae.cli.watch import Watch
-from molvae.latent.checkpoint import load_weights
-from molvae.latent.fit import CHECKPOINT, fit
-from molvae.latent.training import FitConfig
-from molvae.latent.vae import VAE, VAEConfig
+from molvae.latent.fit import CHECKPOINT
+from molvae.model.job import TrainingJob
 
 
 def prepare(job: Path, options: list[str]) -> None:
-    """Options of `molvae train` -> the file that `fit_job` reads, and the run folder."""
-    import molvae.training
+    """Options of `molvae train` -> the file that `fit_job` reads, and the run folder.
 
-    from molvae.cli import main as molvae_main
+    Raises:
+        MolvaeError: as `molvae train`.
+    """
+    from molvae.cli.verbs import train  # RDKit is here only
 
-    def export(vae: VAE, train: Any, validation: Any, config: FitConfig, *_: Any) -> NoReturn:
-        arrays = {f"weights.{k}": v.numpy() for k, v in vae.state_dict().items()}
-        for name, tables in (("train", train), ("validation", validation)):
-            arrays |= {f"{name}.{i}": table for i, table in enumerate(tables)}
-        plain = json.dumps({"vae": asdict(vae.config), "fit": asdict(config)})
-        np.savez_compressed(job, plain=np.array(plain), **arrays)
-        print(f"{job}: {len(train[0]):,} molecules, {job.stat().st_size / 2**20:.1f} MiB")
-        raise SystemExit(0)
-
-    molvae.training.fit = export  # type: ignore[assignment]
-    raise SystemExit(molvae_main(["train", *options]))
+    parser = argparse.ArgumentParser(prog="train_elsewhere.py prepare JOB")
+    train.add_arguments(parser)
+    args = parser.parse_args(options)
+    folder = train.run_folder(args)
+    settings = train.resolve_settings(args, folder)
+    prepared = train.prepare(settings, folder).job
+    folder.save(settings)
+    prepared.save(job)
+    size = job.stat().st_size / 2**20
+    print(f"{job}: {len(prepared.train[0]):,} molecules, {size:.1f} MiB")
 
 
 def fit_job(job: Path, folder: Path) -> int:
@@ -58,27 +50,12 @@ def fit_job(job: Path, folder: Path) -> int:
         MolvaeError: the file is no job, or the loss is no longer finite.
         OSError: it is not there, or the folder cannot be written.
     """
-    try:
-        with np.load(job, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        plain = json.loads(str(arrays.pop("plain")))
-        vae, config = VAE(VAEConfig(**plain["vae"])), FitConfig(**plain["fit"])
-        weights = {k: torch.from_numpy(v) for k, v in part(arrays, "weights.").items()}
-    except (ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
-        raise MolvaeError(f"{job}: damaged, or not made by prepare: {error!r}") from error
-    load_weights(vae, weights, job)
-    tables = [tuple(part(arrays, name).values()) for name in ("train.", "validation.")]
     with Watch() as watch:
-        fit(vae, *tables, config, folder, watch)
+        TrainingJob.load(job).run(folder, watch)
     if watch.signal:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; rerun the command to resume", file=sys.stderr)
         return 128 + watch.signal
     return 0
-
-
-def part(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The arrays whose name begins so, by what follows, in the order of the file."""
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def quick() -> None:
@@ -110,15 +87,16 @@ def main() -> None:
     args, options = parser.parse_known_args()
     if args.quick:
         quick()
-    elif args.step == "prepare":
-        prepare(args.job, options)
-    elif args.step == "fit" and not options:
-        try:
+        return
+    try:
+        if args.step == "prepare":
+            prepare(args.job, options)
+        elif args.step == "fit" and not options:
             raise SystemExit(fit_job(args.job, args.folder))
-        except (MolvaeError, OSError) as error:
-            raise SystemExit(f"train_elsewhere: {error}") from None
-    else:
-        parser.error("give a step: prepare or fit")
+        else:
+            parser.error("give a step: prepare or fit")
+    except (MolvaeError, OSError) as error:
+        raise SystemExit(f"train_elsewhere: {error}") from None
 
 
 if __name__ == "__main__":

@@ -33,9 +33,7 @@ def small_model(zinc: list[str]) -> MolVAE:
     validation = [s for s in zinc if assign_part(s) == "validation"]
     config = FitConfig(epochs=2, batch=64, validate_every=20)
     known = compute_properties(zinc)[["logP", "SAS", "QED"]].set_axis(zinc)
-    model = MolVAE.fit(train, validation, shape=SMALL, properties=known, config=config)
-    model.summary["data"] = "zinc"
-    return model
+    return MolVAE.fit(train, validation, shape=SMALL, properties=known, config=config, data="zinc")
 
 
 @pytest.fixture(scope="session")

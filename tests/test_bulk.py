@@ -1,5 +1,6 @@
 """Libraries in and out: rows keep their place, and no split changes a molecule."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_rows_that_fail_keep_their_place_with_a_reason(bad_and_good, small_model
 
 def test_a_folder_made_with_another_model_is_refused(small_model_file, tmp_path):
     other = MolVAE.load(small_model_file)
-    other.summary["data"] = "another"
+    other.summary = replace(other.summary, data="another")
     other.save(tmp_path / "other.safetensors")
     bulk.encode(["CCO"], small_model_file, tmp_path / "z")
     with pytest.raises(MolvaeError, match=r"z: model was .* choose another --out"):
@@ -97,5 +98,5 @@ def test_predicted_properties_stand_beside_the_latents(bad_and_good, small_model
     predicted = table[["predicted_logP", "predicted_SAS", "predicted_QED"]]
     assert predicted[~there].isna().all(axis=None)
     z = read_latents(tmp_path / "z")[there]
-    expected = MolVAE.load(small_model_file).properties(z)
+    expected = MolVAE.load(small_model_file).predict_properties(z)
     np.testing.assert_allclose(predicted[there], expected, atol=1e-4)

@@ -42,13 +42,13 @@ def test_a_users_csv_becomes_a_model(table: Path, capsys: pytest.CaptureFixture[
     assert main(words) == 0
     assert "900 molecules (2 rows left out)" in capsys.readouterr().out
     model = MolVAE.load(out / "model.safetensors")
-    assert model.summary["data"] == f"{table}:structure"
+    assert model.summary.data == f"{table}:structure"
     assert len(model.decode(model.encode(["CCO"]))) == 1
     assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert main(words) == 1
-    assert "holds a training already: add --resume" in capsys.readouterr().err
+    assert "holds a run already: add --resume" in capsys.readouterr().err
     assert main([*words, "--resume", "--latent", "5"]) == 1
-    assert "--latent cannot change on resume (this training has 4)" in capsys.readouterr().err
+    assert "--latent cannot change on resume (this run has 4)" in capsys.readouterr().err
 
 
 def test_a_model_starts_from_another_and_learns_a_column(
@@ -63,7 +63,7 @@ def test_a_model_starts_from_another_and_learns_a_column(
     assert "latent is that of the model that the training starts from" in capsys.readouterr().err
     assert main(words) == 0
     model = MolVAE.load(f"{out}/model.safetensors")
-    assert list(model.properties(model.encode(["CCO"]))) == ["affinity"]
+    assert list(model.predict_properties(model.encode(["CCO"]))) == ["affinity"]
     assert model.latent == MolVAE.load(small_model_file).latent
     capsys.readouterr()
     before = model.sample(5)
@@ -111,7 +111,7 @@ def test_options_that_make_no_sense_are_one_line(capsys: pytest.CaptureFixture[s
         (["--data", "zink"], "no such file, and not a known data set"),
         (["--tokenizer", "words"], "unknown tokenizer 'words'"),
         (["--encoder", "grru"], "unknown encoder 'grru': did you mean 'gru'"),
-        (["--resume", "--out", "nowhere"], "nowhere holds no training to resume"),
+        (["--resume", "--out", "nowhere"], "nowhere holds no run to resume"),
         (["--properties", "gap"], "zinc has no property 'gap'; known: logP"),
         (["--batch", "0"], "batch must be at least 1"),
         (["--optimizer", "sgd"], "the optimizer is muon or adam, not 'sgd'"),
@@ -130,12 +130,12 @@ def test_recombined_molecules_are_trained_on_and_not_validated_on(
     words = ["train", "--data", f"{table}:structure", "--epochs", "1", "--out", str(out), *TINY]
     assert main([*words, "--recombine", "300"]) == 0
     shown = capsys.readouterr().out
-    assert "new molecules made of parts of those to train on" in shown
+    assert "recombined molecules to train on" in shown
     summary = MolVAE.load(out / "model.safetensors").summary
     own = int(shown.split(" to train on")[0].split()[-1])
-    assert own + 250 < summary["molecules"] <= own + 300
+    assert own + 250 < summary.molecules <= own + 300
     assert main([*words, "--recombine", "301", "--resume"]) == 1
-    assert "--recombine cannot change on resume (this training has 300)" in capsys.readouterr().err
+    assert "--recombine cannot change on resume (this run has 300)" in capsys.readouterr().err
 
 
 def test_of_recombined_molecules_what_can_be_computed_is_learned(
@@ -150,7 +150,7 @@ def test_of_recombined_molecules_what_can_be_computed_is_learned(
         seen.append(train)
         raise MolvaeError("that is all")
 
-    monkeypatch.setattr("molvae.model.training.fit", fit)
+    monkeypatch.setattr("molvae.model.job.fit", fit)
     assert main([*words, "--recombine", "300", "--properties", "logP", "affinity"]) == 1
     known = np.isfinite(seen[0][1])
     assert known[:, 0].all()

@@ -124,8 +124,8 @@ def test_a_walk_goes_up_the_predicted_property(small_model, zinc):
 def test_the_property_grows_to_the_right_of_the_plane(small_model, zinc):
     table = decode_plane(small_model, zinc[0], radius=0.5, grid=3, along="logP")
     z = small_model.encode([zinc[0]], refine=THOROUGH)
-    slope = small_model.gradient(z, "logP")[0]
-    to_the_right = small_model.properties(z + 0.5 * slope / slope.norm())["logP"].item()
-    assert to_the_right > small_model.properties(z)["logP"].item()
+    slope = small_model.property_gradient(z, "logP")[0]
+    to_the_right = small_model.predict_properties(z + 0.5 * slope / slope.norm())["logP"].item()
+    assert to_the_right > small_model.predict_properties(z)["logP"].item()
     row = table[(table["up"].abs() < 1e-6) & (table["right"] > 0)].iloc[0]
     assert row["smiles"] == small_model.decode(z + 0.5 * slope / slope.norm())[0]

@@ -1,4 +1,3 @@
-import json
 import sys
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from molvae.latent.checkpoint import read_tensors, write_tensors
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
 from molvae.latent.training import FitConfig
-from molvae.model.decoding import MARGIN, decode
+from molvae.model.decoding import MARGIN, decode_points
 from molvae.model.storage import list_shipped_models
 from molvae.model.training import TrainingSet
+from molvae.reports.reconstruction import measure_reconstruction
 
 STRANGE = ["", " ", "C1CC", "not a molecule", "C" * 400, "[235U]", "[Xe]", "Ω", "CC(C)(C)(C)C"]
 
@@ -89,9 +89,11 @@ def test_of_the_strings_in_the_beam_the_best_molecule_counts(small_model: MolVAE
         [s for s, p in zip(*beam, strict=True) if p > -np.inf]
         for beam in zip(strings, log_p.tolist(), strict=True)
     ]
-    for some, chosen in zip(found, decode(small_model, z, beam=4, pull=0.0), strict=True):
+    for some, chosen in zip(found, decode_points(small_model, z, beam=4, pull=0.0), strict=True):
         assert chosen == next((s for s in some if small_model.can_encode(s)), some[0])
-    for some, point, chosen in zip(found, z, decode(small_model, z, beam=4, pull=1e6), strict=True):
+    for some, point, chosen in zip(
+        found, z, decode_points(small_model, z, beam=4, pull=1e6), strict=True
+    ):
         known = [s for s in some if small_model.can_encode(s)]
         if known:
             apart = (small_model.encode(known, refine=0) - point).norm(dim=1)
@@ -103,18 +105,18 @@ def test_properties_are_predicted_stored_and_differentiable(
     small_model: MolVAE, small_model_file: str, zinc: list[str]
 ) -> None:
     z = small_model.encode(zinc[:400])
-    predicted = small_model.properties(z)
+    predicted = small_model.predict_properties(z)
     assert list(predicted) == ["logP", "SAS", "QED"]
     true = compute_properties(zinc[:400])
     assert abs(predicted["SAS"].mean() - true["SAS"].mean()) < 0.3
-    loaded = MolVAE.load(small_model_file).properties(z)
+    loaded = MolVAE.load(small_model_file).predict_properties(z)
     np.testing.assert_allclose(loaded, predicted, atol=0.02)
-    slope = small_model.gradient(z[:5], "SAS")
+    slope = small_model.property_gradient(z[:5], "SAS")
     step = 0.01 * slope / slope.norm(dim=1, keepdim=True)
-    up, down = (small_model.properties(z[:5] + s)["SAS"] for s in (step, -step))
+    up, down = (small_model.predict_properties(z[:5] + s)["SAS"] for s in (step, -step))
     np.testing.assert_allclose((up - down) / 0.02, slope.norm(dim=1), rtol=0.02)
     with pytest.raises(MolvaeError, match="does not predict 'gap', but logP, SAS, QED"):
-        small_model.gradient(z, "gap")
+        small_model.property_gradient(z, "gap")
 
 
 def test_a_property_that_few_molecules_have_is_learned_from_them(zinc: list[str]) -> None:
@@ -126,38 +128,38 @@ def test_a_property_that_few_molecules_have_is_learned_from_them(zinc: list[str]
     shape = {"latent": 8, "encoder_hidden": 64, "decoder_hidden": 32}
     config = FitConfig(epochs=40, batch=32, kl_weight=1e-3, learning_rate=1e-2)
     model = MolVAE.fit(some, some, shape=shape, properties=known[:250], config=config)
-    predicted = model.properties(model.encode(some))
+    predicted = model.predict_properties(model.encode(some))
     assert predicted.notna().all(axis=None)
     assert np.corrcoef(predicted["SAS"][1:250:2], true[1:250:2])[0, 1] > 0.8
     bare = MolVAE.fit(zinc[:100], zinc[100:120], shape=shape, config=FitConfig(epochs=1))
     with pytest.raises(MolvaeError, match="predicts no properties"):
-        bare.properties(bare.encode(["CCO"]))
+        bare.predict_properties(bare.encode(["CCO"]))
 
 
 def test_a_training_may_start_from_another_model(small_model: MolVAE, zinc: list[str]) -> None:
     train, validation = zinc[:300], zinc[300:400]
-    before = small_model.evaluate(validation)["elbo_nats"]
+    before = measure_reconstruction(small_model, validation)["elbo_nats"]
     weights = {k: v.clone() for k, v in small_model.vae.state_dict().items()}
     config = FitConfig(epochs=2, batch=32, kl_weight=1.0, kl_warmup=0.0)
     tuned = MolVAE.fit(train, validation, start=small_model, config=config)
-    assert tuned.evaluate(validation)["elbo_nats"] > before
+    assert measure_reconstruction(tuned, validation)["elbo_nats"] > before
     assert tuned.tokenizer.vocabulary == small_model.tokenizer.vocabulary
     assert tuned.vae.property_head is None
-    assert tuned.summary["start"] == small_model.summary
+    assert tuned.summary.start == small_model.summary
     assert all(torch.equal(v, weights[k]) for k, v in small_model.vae.state_dict().items())
     known = compute_properties(zinc[:400])[["logP", "SAS", "QED"]].set_axis(zinc[:400])
     again = MolVAE.fit(
         train, validation, start=small_model, properties=known, config=FitConfig(learning_rate=0)
     )
     z = torch.randn(4, 8)
-    assert list(again.properties(z)) == list(small_model.properties(z))
+    assert list(again.predict_properties(z)) == list(small_model.predict_properties(z))
 
 
 def test_a_saved_model_is_the_same_model(
     small_model: MolVAE, small_model_file: str, zinc: list[str]
 ) -> None:
     loaded = MolVAE.load(small_model_file)
-    assert loaded.summary == json.loads(json.dumps(small_model.summary))
+    assert loaded.summary == small_model.summary
     torch.testing.assert_close(
         loaded.encode(zinc[:50]), small_model.encode(zinc[:50]), atol=1e-2, rtol=1e-2
     )  # weights are kept in half precision
@@ -194,7 +196,7 @@ def test_reading_a_file_executes_nothing(small_model_file: str, tmp_path: Path) 
 
 def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> None:
     some = zinc[:64]
-    figures = small_model.evaluate(some)
+    figures = measure_reconstruction(small_model, some)
     decoded = small_model.decode(small_model.encode(some))
     exact = sum(a == canonicalize(b) for a, b in zip(some, decoded, strict=True)) / len(some)
     assert figures["exact_reconstruction"] == pytest.approx(exact)
@@ -204,7 +206,7 @@ def test_evaluate_counts_what_it_says(small_model: MolVAE, zinc: list[str]) -> N
     means = small_model.decode(small_model.encode(some, refine=0), beam=1)
     exact = sum(a == b for a, b in zip(some, means, strict=True)) / len(some)
     assert figures["exact_reconstruction_means"] == pytest.approx(exact)
-    unrefined = small_model.evaluate(some, refine=0)
+    unrefined = measure_reconstruction(small_model, some, refine=0)
     assert unrefined["exact_reconstruction_greedy"] == pytest.approx(exact)
     assert 0 < figures["token_accuracy"] < 1
     assert figures["elbo_nats"] == pytest.approx(
@@ -231,7 +233,7 @@ def test_any_prior_and_posterior_is_trained_stored_and_sampled(
     torch.testing.assert_close(
         loaded.sample_latents(20), model.sample_latents(20), atol=0.05, rtol=0.05
     )
-    assert np.isfinite(loaded.evaluate(zinc[:30])["kl_nats"])
+    assert np.isfinite(measure_reconstruction(loaded, zinc[:30])["kl_nats"])
 
 
 @pytest.mark.parametrize("prior", ["mixture", "vamp", "flow", "flow-matching"])
@@ -248,7 +250,7 @@ def test_a_prior_fitted_afterwards_is_stored_and_changes_nothing_else(
     gained = model.fit_prior(prior, zinc[:800], [*zinc[800:1000], "[Xe]"], config, options)
     # they are nearly a standard normal already, and a velocity field starts far from it
     assert gained.after > gained.before - (0.6 if prior == "flow-matching" else 0.2)
-    assert model.summary["prior"]["name"] == prior
+    assert model.summary.prior.name == prior
     for name, tensor in model.vae.state_dict().items():
         if not name.startswith("prior_module"):
             assert torch.equal(tensor, weights[name])
@@ -278,7 +280,8 @@ def test_a_few_molecules_can_be_learned_by_heart(
         some,
         tokenizer=tokenizer,
         random_smiles=forms,
-        shape={"latent": 8, "encoder_hidden": 64, "decoder_hidden": 128, "blur": 0.0},
+        shape={"latent": 8, "encoder_hidden": 64, "decoder_hidden": 128},
+        blur=0.0,
         config=FitConfig(epochs=400, batch=8, kl_weight=1e-3, learning_rate=1e-2),
     )
     decoded = model.decode(model.encode(some))
@@ -342,3 +345,17 @@ def test_shipped_models_load_by_name_and_keep_to_their_size() -> None:
         assert path.stat().st_size < 10e6
         model = MolVAE.load(name)
         assert model.decode(model.encode(["CC(=O)Oc1ccccc1C(=O)O"]))
+
+
+def test_a_file_of_another_format_says_which_version_reads_it(
+    small_model_file: str, tmp_path: Path
+) -> None:
+    weights, metadata = read_tensors(Path(small_model_file))
+    path = tmp_path / "newer.safetensors"
+    write_tensors(path, weights, metadata | {"format": 99, "molvae": "7.1"})
+    with pytest.raises(
+        MolvaeError, match=r"format 99, written by molvae 7\.1.*install molvae 7\.1"
+    ):
+        MolVAE.load(path)
+    write_tensors(path, weights, {k: v for k, v in metadata.items() if k != "molvae"})
+    assert MolVAE.load(path).summary.data == "zinc"  # as the first version wrote it

@@ -445,24 +445,6 @@ def test_parts_that_do_not_fit_are_one_clear_error(options: dict[str, Any], mess
         small(**options)
 
 
-def test_blur_is_for_training_only() -> None:
-    model, x = small(encoder="gru", decoder="gru", blur=0.9), sequences(200)
-
-    def value() -> Tensor:
-        torch.manual_seed(0)
-        return model(x).log_likelihood
-
-    bend(model)
-    blurred = value()
-    model.eval()
-    sharp = value()
-    torch.manual_seed(0)
-    assert torch.equal(sharp, elbo(model, x).log_likelihood)
-    assert not torch.equal(sharp, blurred)
-    with pytest.raises(MolvaeError, match="blur must be at least 0 and below 1"):
-        small(blur=1.0)
-
-
 @pytest.mark.parametrize("known", [False, True])
 def test_the_encoder_reads_the_other_form_with_and_without_properties(known: bool) -> None:
     config = VAEConfig(

@@ -53,7 +53,7 @@ def data_of(args: argparse.Namespace, model: MolVAE) -> str:
     Raises:
         MolvaeError: neither is known.
     """
-    data: str | None = getattr(args, "data", None) or model.summary.get("data")
+    data: str | None = getattr(args, "data", None) or model.summary.data
     if not data:
         raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
     return data

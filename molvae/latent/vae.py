@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
 from molvae.latent.decoders import decoders
-from molvae.latent.elbo import Bound, blurred_elbo, elbo
+from molvae.latent.elbo import Bound, elbo
 from molvae.latent.encoders import encoders
 from molvae.latent.kinds import Example, is_a
 from molvae.latent.likelihoods import likelihoods
@@ -28,6 +28,9 @@ from molvae.latent.protocols import (
     PriorModule,
     SequenceDecoder,
 )
+
+# a model, x (B, ...) -> the terms of a bound on its log p(x)
+BoundOf: TypeAlias = Callable[[LatentModel, Tensor], Bound]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,6 @@ class VAEConfig:
     shape: tuple[int, ...] = ()  # of an x of numbers
     kind: str = ""  # of x, see `latent.kinds`; inferred where empty
     properties: tuple[str, ...] = ()  # names of what is predicted from z
-    blur: float = 0.0  # share of examples decoded from a blurred z in training: `blurred_elbo`
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work.
@@ -70,11 +72,8 @@ class VAEConfig:
                 raise MolvaeError(
                     f"{name} must be at least {least}{multiple}, not {getattr(self, name)}"
                 )
-        for name in ("dropout", "blur"):
-            if not 0 <= getattr(self, name) < 1:
-                raise MolvaeError(
-                    f"{name} must be at least 0 and below 1, not {getattr(self, name)}"
-                )
+        if not 0 <= self.dropout < 1:
+            raise MolvaeError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         for name in ("shape", "properties"):  # which JSON makes lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -147,19 +146,23 @@ class VAE(nn.Module):
     """p(x, z) = p(z) p(x|z) with the amortised posterior q(z|x) (Kingma & Welling 2014).
 
     It is a `LatentModel`: `prior`, `posterior` and `log_likelihood` are all that a bound needs.
-    `bound` is what training maximises, where the config does not blur it; any function of
-    `latent.elbo` with its further arguments filled in: `functools.partial(iwae, samples=5)`.
+    `bound` is what training maximises, any function of `latent.elbo` with its further arguments
+    filled in: `functools.partial(iwae, samples=5)`. In evaluation mode the model is called with
+    `validation_bound`, or with `bound` where there is none.
 
     Raises:
         MolvaeError: a part is made for another kind of x, or refuses its options.
     """
 
     def __init__(
-        self, config: VAEConfig, bound: Callable[[LatentModel, Tensor], Bound] = elbo
+        self,
+        config: VAEConfig,
+        bound: BoundOf = elbo,
+        validation_bound: BoundOf | None = None,
     ) -> None:
         super().__init__()
         c = self.config = config
-        self.bound = bound
+        self.bound, self.validation_bound = bound, validation_bound or bound
         c.check_parts()
         self.encoder: Encoder = encoders.look_up(c.encoder)(c.example, c.encoder_hidden)
         self.head: PosteriorHead = posteriors.look_up(c.posterior)(c.encoder_hidden, c.latent)
@@ -221,7 +224,7 @@ class VAE(nn.Module):
                 self.property_head.standardise(mean, scale)
 
     def forward(self, x: Tensor, y: Tensor | None = None, read: Tensor | None = None) -> Bound:
-        """x (B, ...) -> the terms of the bound that is trained, each (B,) in nats.
+        """x (B, ...) -> the terms of the bound, each (B,) in nats.
 
         With properties y (B, P), NaN where one is not known, it is the bound of log p(x, y). With
         `read` (B, K, ...), K other forms of each x, the encoder reads one of them at random.
@@ -232,6 +235,4 @@ class VAE(nn.Module):
             model = Reading(self, read[rows, torch.randint(read.shape[1], rows.shape).to(rows)])
         if y is not None and self.property_head is not None:
             model = WithProperties(model, self.property_head, y)
-        if self.training and self.config.blur:
-            return blurred_elbo(model, x, self.config.blur)
-        return self.bound(model, x)
+        return (self.bound if self.training else self.validation_bound)(model, x)

@@ -126,7 +126,7 @@ def try_tokenize(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[N
     if not smiles:
         return None, "it is empty"
     try:
-        return model.ids(smiles), None
+        return model.tokenize(smiles), None
     except MolvaeError as error:
         return None, str(error)
 
@@ -137,7 +137,7 @@ def predict_properties(model: MolVAE, z: Latents) -> pd.DataFrame:
     Raises:
         MolvaeError: it predicts none.
     """
-    return model.properties(z).add_prefix("predicted_")
+    return model.predict_properties(z).add_prefix("predicted_")
 
 
 def decode_rows(

@@ -1,4 +1,4 @@
-"""A latent space that knows what is wanted: the model, trained on with the best molecules found."""
+"""Fine-tuning a model on the best molecules of a search (weighted retraining)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ VALIDATION = 100  # of the others: not trained on
 
 
 def fine_tune(model: MolVAE, best: Sequence[str], others: Sequence[str], seed: int) -> MolVAE:
-    """A model, the best molecules of a search, and others of its data -> a model of all of them.
+    """Fine-tune a copy of a model on the best molecules of a search and others of its data.
 
-    The best, which are few, are trained on as often as the others, which keep the space from
-    collapsing (Tripp, Daxberger & Hernández-Lobato 2020, "Sample-efficient optimization in the
+    The few best are trained on as often as each of the others, which keep the space from collapsing
+    (Tripp, Daxberger & Hernández-Lobato 2020, "Sample-efficient optimization in the
     latent space of deep generative models via weighted retraining"). It predicts no properties.
     """
     config = FitConfig(
         epochs=EPOCHS,
         learning_rate=LEARNING_RATE,
-        kl_weight=model.summary["fit"]["kl_weight"],
+        kl_weight=model.summary.fit.kl_weight,
         kl_warmup=0.0,
         seed=seed,
     )

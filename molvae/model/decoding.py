@@ -8,7 +8,8 @@ encoder puts near the point. `beam=1` is greedy decoding, unchecked.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,10 +17,9 @@ from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonicalize
+from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.autoregressive import beam_search
-
-if TYPE_CHECKING:
-    from molvae.model.molvae import MolVAE
+from molvae.latent.vae import VAE
 
 BATCH = 512  # strings written together
 BEAM = 8  # strings of a point that are considered
@@ -29,8 +29,25 @@ PULL = 0.25
 MARGIN = 5.0  # nats less likely than the best, and a beginning is given up
 
 
-def decode(
-    model: MolVAE,
+class Codec(Protocol):
+    """What decoding needs of a molecule model."""
+
+    tokenizer: Tokenizer
+    vae: VAE
+
+    def tokenize_canonical(self, form: str) -> list[int]:
+        """Canonical SMILES -> token ids; MolvaeError where the model cannot read it."""
+        ...
+
+    def encode_ids(
+        self, rows: Sequence[list[int]], progress: bool = False, refine: int = 0
+    ) -> Tensor:
+        """Rows of token ids (n) -> latent points (n, D)."""
+        ...
+
+
+def decode_points(
+    model: Codec,
     points: Tensor,
     temperature: float = 0.0,
     seed: int = 0,
@@ -46,7 +63,7 @@ def decode(
     with tqdm(total=len(points), desc="decode", unit="mol", disable=not progress) as bar:
         for z in torch.split(points, step):
             if search:
-                strings += _best(model, z, beam, pull)
+                strings += _decode_best(model, z, beam, pull)
             else:
                 ids = model.vae.decoder.generate(z, temperature, generator)
                 strings += model.tokenizer.decode(ids.cpu().numpy())
@@ -54,7 +71,7 @@ def decode(
     return strings
 
 
-def _best(model: MolVAE, z: Tensor, beam: int, pull: float) -> list[str]:
+def _decode_best(model: Codec, z: Tensor, beam: int, pull: float) -> list[str]:
     """Points (n, D) -> the x with the most log p(x|z) - pull |z - m(x)|^2, where q(z|x) has mean m.
 
     Where none of the strings is a molecule that the model reads, it is the likeliest string.
@@ -66,7 +83,7 @@ def _best(model: MolVAE, z: Tensor, beam: int, pull: float) -> list[str]:
         form = canonicalize(string) if finite[i] else None
         if form is not None:
             try:
-                rows.append(model.read(form))
+                rows.append(model.tokenize_canonical(form))
             except MolvaeError:
                 continue
             places.append(i)

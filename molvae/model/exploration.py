@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,9 +11,7 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.fingerprints import tanimoto_similarities
 from molvae.chem.molecules import canonicalize
 from molvae.chem.property_tables import compute_properties
-
-if TYPE_CHECKING:
-    from molvae.model.molvae import MolVAE
+from molvae.model.molvae import MolVAE
 
 DRAWS_PER_MOLECULE = 50  # a model that needs more strings than this for a new one has run dry
 THOROUGH = 32  # refining steps: a few molecules are worth more of them than a library
@@ -79,12 +77,12 @@ def walk_along_property(
     sign = -1.0 if along.startswith("-") else 1.0
     z = [model.encode([smiles], refine=THOROUGH)]
     for _ in range(steps - 1):
-        slope = sign * model.gradient(z[-1], name)
+        slope = sign * model.property_gradient(z[-1], name)
         z.append(z[-1] + distance / (steps - 1) * slope / slope.norm())
     points = torch.cat(z)
     table = _described(model.decode(points))
     table.insert(0, "distance", torch.linspace(0, distance, steps).tolist())
-    table.insert(1, "predicted", model.properties(points)[name])
+    table.insert(1, "predicted", model.predict_properties(points)[name])
     return table.assign(similarity=tanimoto_similarities(table["smiles"].tolist(), smiles))
 
 
@@ -127,7 +125,7 @@ def decode_plane(
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(model.latent, 2, generator=generator)
     if along is not None:
-        directions[:, 0] = model.gradient(z, along)[0]
+        directions[:, 0] = model.property_gradient(z, along)[0]
     axes, triangle = torch.linalg.qr(directions)  # (D, 2)
     axes = axes * triangle.diagonal().sign()  # not against the directions
     edge = torch.linspace(-radius, radius, grid)

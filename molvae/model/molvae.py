@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,10 @@ from molvae.latent.properties import PropertyHead
 from molvae.latent.refine import STEPS, refine_latents
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE
-from molvae.model.decoding import BEAM, decode
-from molvae.model.held_out import evaluate
+from molvae.model.decoding import BEAM, decode_points
 from molvae.model.storage import read_model, write_model
-from molvae.model.training import TrainingSet, build_vae, grow_from
-from molvae.model.training import train_vae as train_vae
+from molvae.model.summary import FittedPrior, TrainingSummary
+from molvae.model.training import Trained, TrainingSet, prepare_training
 
 BATCH = 512  # molecules encoded together
 
@@ -39,7 +39,7 @@ class MolVAE:
     ['CC(=O)Oc1ccccc1C(=O)O']
     """
 
-    def __init__(self, tokenizer: Tokenizer, vae: VAE, summary: dict[str, Any]) -> None:
+    def __init__(self, tokenizer: Tokenizer, vae: VAE, summary: TrainingSummary) -> None:
         self.tokenizer, self.vae, self.summary = tokenizer, vae.eval(), summary
 
     @property
@@ -48,10 +48,9 @@ class MolVAE:
         return self.vae.config.latent
 
     @property
-    def heavy_atoms(self) -> tuple[int, int] | None:
-        """Least and greatest number of heavy atoms in the training data, None where unknown."""
-        sizes = self.summary.get("heavy_atoms")
-        return None if sizes is None else (sizes[0], sizes[1])
+    def heavy_atoms(self) -> tuple[int, int]:
+        """Least and greatest number of heavy atoms in the training data."""
+        return self.summary.heavy_atoms
 
     @property
     def device(self) -> torch.device:
@@ -65,39 +64,62 @@ class MolVAE:
         validation: Sequence[str],
         *,
         tokenizer: str = "pairs",
-        shape: dict[str, Any] | None = None,
+        shape: Mapping[str, Any] | None = None,
         start: MolVAE | None = None,
         properties: pd.DataFrame | None = None,
         random_smiles: int = 0,
+        blur: float | None = None,
         config: FitConfig | None = None,
+        data: str | None = None,
         folder: Path | None = None,
         observe: Observer = lambda progress: None,
         progress: bool = False,
     ) -> MolVAE:
-        """Train a model on canonical SMILES; `shape` overrides fields of `VAEConfig`.
+        """Train a model on canonical SMILES.
 
-        With `start`, a copy of that model is trained further: tokenizer and shape, but for dropout
-        and blur, are its own, its prior is N(0, I) again. The columns of `properties`, a table
-        indexed by SMILES, are learned too: numbers, NaN where one is not known. With
-        `random_smiles` the encoder reads one of so many SMILES of each molecule, its atoms in
-        random order (Bjerrum & Sattarov 2018), and the decoder writes the canonical one. Molecules
-        that the tokenizer cannot write are left out and counted. With a `folder`, a training found
-        there is continued (see `latent.fit`). With `progress`, what comes before it has bars.
+        Molecules that the tokenizer cannot write are left out and counted.
+
+        Args:
+            train: different molecules to train on.
+            validation: different molecules to validate on.
+            tokenizer: how SMILES are cut; see `molvae list tokenizers`.
+            shape: overrides fields of `VAEConfig`.
+            start: fine-tune a copy of this model. Tokenizer and shape, dropout aside, are its own;
+                its prior is N(0, I) again.
+            properties: numbers to be predicted from latent points, a column each, indexed by
+                SMILES; NaN where a value is not known.
+            random_smiles: the encoder reads one of so many SMILES of each molecule, its atoms in
+                random order (Bjerrum & Sattarov 2018); the decoder writes the canonical one.
+            blur: share of the molecules that are decoded from a blurred z in training
+                (`latent.elbo.blurred_elbo`); None for 0.5, or that of `start`.
+            config: how to train.
+            data: name of the data set, which the model remembers.
+            folder: where metrics and checkpoints go; a training found there is continued.
+            observe: called after every step; returns whether to stop.
+            progress: show progress bars for what comes before the training.
 
         Raises:
             MolvaeError: nothing to train on, an unknown name, a loss that is no longer finite.
         """
-        config, parts = config or FitConfig(), (train, validation)
-        if start is None:
-            words = Tokenizer.fit(tokenizer, [*train, *validation], progress)
-            data = TrainingSet.make(parts, words, properties, None, random_smiles, progress)
-            vae = build_vae(data, len(words), shape or {}, config.seed)
-        else:
-            words, longest = start.tokenizer, start.vae.config.max_length
-            data = TrainingSet.make(parts, words, properties, longest, random_smiles, progress)
-            vae = grow_from(start.vae, data, shape or {}, config.seed)
-        summary = train_vae(vae, data, config, folder, observe)
-        return cls(words, vae, summary | ({"start": start.summary} if start else {}))
+        prepared = prepare_training(
+            train,
+            validation,
+            tokenizer=tokenizer,
+            shape=shape,
+            start=None if start is None else start.parts,
+            properties=properties,
+            random_smiles=random_smiles,
+            blur=blur,
+            config=config,
+            data=data,
+            progress=progress,
+        )
+        return cls(*prepared.finish(prepared.job.run(folder, observe)))
+
+    @property
+    def parts(self) -> Trained:
+        """Tokenizer, VAE and summary."""
+        return Trained(self.tokenizer, self.vae, self.summary)
 
     @classmethod
     def load(cls, source: str | Path, device: str | torch.device = "cpu") -> MolVAE:
@@ -106,19 +128,20 @@ class MolVAE:
         Raises:
             MolvaeError: no such model or file, or the file is damaged or not a molvae model.
         """
-        tokenizer, vae, summary = read_model(source)
-        return cls(tokenizer, vae.to(device), summary)
+        model = cls(*read_model(source))
+        model.vae.to(device)
+        return model
 
-    def properties(self, z: ArrayLike | Tensor) -> pd.DataFrame:
+    def predict_properties(self, z: ArrayLike | Tensor) -> pd.DataFrame:
         """Latent points (n, D) -> the properties that the model predicts there, a row each.
 
         Raises:
             MolvaeError: the model was trained without properties; z is not an array (n, D).
         """
-        y = self._property_head(self.points(z).to(self.device)).detach().cpu().numpy()
+        y = self._property_head(self.check_latents(z).to(self.device)).detach().cpu().numpy()
         return pd.DataFrame(y, columns=list(self.vae.config.properties))
 
-    def gradient(self, z: ArrayLike | Tensor, name: str) -> Tensor:
+    def property_gradient(self, z: ArrayLike | Tensor, name: str) -> Tensor:
         """Latent points (n, D) -> gradient (n, D) of a predicted property, in its own units.
 
         Raises:
@@ -127,7 +150,7 @@ class MolVAE:
         head, names = self._property_head, self.vae.config.properties
         if name not in names:
             raise MolvaeError(f"this model does not predict {name!r}, but {', '.join(names)}")
-        points = self.points(z).to(self.device).requires_grad_()
+        points = self.check_latents(z).to(self.device).requires_grad_()
         (slope,) = torch.autograd.grad(head(points)[:, names.index(name)].sum(), points)
         return slope.cpu()
 
@@ -158,7 +181,8 @@ class MolVAE:
         data = TrainingSet.make(parts, self.tokenizer, None, longest, progress=progress)
         x, held_out, config = data.train[0], data.validation[0], config or FitConfig()
         result = fit_prior(self.vae, name, x, held_out, config, options, observe=observe)
-        self.summary["prior"] = {"name": name, **result._asdict()}
+        prior = FittedPrior(name, **result._asdict())
+        self.summary = replace(self.summary, prior=prior)
         return result
 
     def save(self, path: str | Path) -> None:
@@ -176,7 +200,7 @@ class MolVAE:
     def can_encode_canonical(self, form: str) -> bool:
         """Tell the same of a string that is in canonical form already."""
         try:
-            self.read(form)
+            self.tokenize_canonical(form)
         except MolvaeError:
             return False
         return True
@@ -190,7 +214,7 @@ class MolVAE:
         Raises:
             MolvaeError: a string is no valid SMILES, has an unknown token or is too long.
         """
-        return self.encode_ids([self.ids(s) for s in smiles], progress, refine)
+        return self.encode_ids([self.tokenize(s) for s in smiles], progress, refine)
 
     def encode_ids(
         self, rows: Sequence[list[int]], progress: bool = False, refine: int = STEPS
@@ -223,8 +247,8 @@ class MolVAE:
         """
         if beam < 1:
             raise MolvaeError(f"the beam must be at least 1 string wide, not {beam}")
-        points = self.points(z).to(self.device)
-        return decode(self, points, temperature, seed, progress, beam)
+        points = self.check_latents(z).to(self.device)
+        return decode_points(self, points, temperature, seed, progress, beam)
 
     def encode_means(self, smiles: Sequence[str]) -> NDArray[np.float32]:
         """SMILES (n) -> posterior means (n, D) as an array; errors as in `encode`."""
@@ -241,11 +265,13 @@ class MolVAE:
         Raises:
             MolvaeError: the model was trained without properties.
         """
-        table = self.properties(z)
-        slopes = [np.asarray(self.gradient(z, name), np.float64) for name in map(str, table)]
+        table = self.predict_properties(z)
+        slopes = [
+            np.asarray(self.property_gradient(z, name), np.float64) for name in map(str, table)
+        ]
         return table.to_numpy(np.float64), np.stack(slopes, axis=1)
 
-    def points(self, z: ArrayLike | Tensor) -> Tensor:
+    def check_latents(self, z: ArrayLike | Tensor) -> Tensor:
         """Latent points in any form -> (n, D) float32 on the CPU.
 
         Raises:
@@ -281,19 +307,7 @@ class MolVAE:
         z = self.sample_latents(n, seed, standard)
         return self.decode(z, temperature, seed, progress, beam)
 
-    def evaluate(
-        self, smiles: Sequence[str], seed: int = 0, progress: bool = False, refine: int = STEPS
-    ) -> dict[str, float]:
-        """Measure the model on held-out canonical SMILES; nats per molecule, shares 0 to 1.
-
-        Returns molecules (their number), reconstruction_nats and kl_nats (one posterior sample a
-        molecule), elbo_nats, token_accuracy (teacher-forced, from the posterior mean),
-        exact_reconstruction (`decode` of `encode` gives the same molecule), that with _greedy
-        (greedy decoding gives the same ids) and with _means (greedily, from the posterior mean).
-        """
-        return evaluate(self, smiles, seed, progress, refine)
-
-    def ids(self, smiles: str) -> list[int]:
+    def tokenize(self, smiles: str) -> list[int]:
         """SMILES -> the ids of the symbols of its canonical form, without begin and end.
 
         Raises:
@@ -303,9 +317,9 @@ class MolVAE:
         if form is None:
             shown = repr(smiles if len(smiles) <= 80 else f"{smiles[:60]}...")
             raise MolvaeError(f"{shown} is not a valid SMILES")
-        return self.read(form)
+        return self.tokenize_canonical(form)
 
-    def read(self, form: str) -> list[int]:
+    def tokenize_canonical(self, form: str) -> list[int]:
         """Canonical SMILES -> what `ids` gives, and its errors."""
         ids = self.tokenizer.ids(form)
         if len(ids) + 2 > self.vae.config.max_length:

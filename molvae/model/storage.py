@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.resources
+from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.tokenizers import Tokenizer, tokenizers
 from molvae.latent.checkpoint import load_weights, read_tensors, write_tensors
 from molvae.latent.vae import VAE, VAEConfig
+from molvae.model.summary import TrainingSummary
+from molvae.model.training import Trained
 
 FORMAT = 1
 
@@ -21,7 +25,7 @@ def list_shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def read_model(source: str | Path) -> tuple[Tokenizer, VAE, dict[str, Any]]:
+def read_model(source: str | Path) -> Trained:
     """Read a shipped model, by name, or a file -> tokenizer, VAE and training summary.
 
     Raises:
@@ -32,20 +36,43 @@ def read_model(source: str | Path) -> tuple[Tokenizer, VAE, dict[str, Any]]:
         names = ", ".join(list_shipped_models()) or "none"
         raise MolvaeError(f"{source}: no such file, and not a shipped model ({names})")
     weights, metadata = read_tensors(path)
+    _check_format(path, metadata)
     try:
-        config = VAEConfig(**metadata["config"])
+        values = dict(metadata["config"])
+        blur = values.pop("blur", 0.0)  # where the first versions kept it
+        config = VAEConfig(**values)
         for registry, name in [(tokenizers, metadata["tokenizer"]), *config.parts]:
             registry.look_up_loaded(name)  # a file must not make us execute anything
         tokenizer = Tokenizer(metadata["tokenizer"], metadata["vocabulary"])
         vae = VAE(config)
-        summary = dict(metadata["summary"])
-    except (KeyError, TypeError, RuntimeError) as error:
+        summary = TrainingSummary.from_json({"blur": blur, **metadata["summary"]})
+    except MolvaeError:  # an unknown name among them is a KeyError, too
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise MolvaeError(f"{path}: not a molvae model: {error!r}") from error
     load_weights(vae, weights, path)
-    return tokenizer, vae, summary
+    return Trained(tokenizer, vae, summary)
 
 
-def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: dict[str, Any]) -> None:
+def _check_format(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Refuse a file of another format than this version reads.
+
+    Raises:
+        MolvaeError: it is, or the file says nothing of a format.
+    """
+    found = metadata.get("format")
+    if found == FORMAT:
+        return
+    if "vocabulary" not in metadata:
+        raise MolvaeError(f"{path}: not a molvae model")
+    writer = metadata.get("molvae", "another version")
+    raise MolvaeError(
+        f"{path}: has format {found!r}, written by molvae {writer}, and molvae {version('molvae')} "
+        f"reads format {FORMAT}: install molvae {writer} or later"
+    )
+
+
+def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: TrainingSummary) -> None:
     """Write what `read_model` reads.
 
     Raises:
@@ -57,9 +84,10 @@ def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: dict[str, A
         {k: v.half() if v.is_floating_point() else v for k, v in weights.items()},
         {
             "format": FORMAT,
+            "molvae": version("molvae"),
             "tokenizer": tokenizer.name,
             "vocabulary": tokenizer.vocabulary,
             "config": asdict(vae.config),
-            "summary": summary,
+            "summary": summary.to_json(),
         },
     )

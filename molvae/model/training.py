@@ -1,11 +1,10 @@
-"""Molecules -> the arrays and the VAE that a training starts from, and what is kept of it."""
+"""Molecules -> a training job: token ids, properties, and the VAE with its first weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,24 +17,25 @@ from molvae.base.parallel import map_parallel
 from molvae.chem.molecules import count_heavy_atoms, randomize_smiles
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.batches import Array
-from molvae.latent.fit import fit
-from molvae.latent.training import FitConfig, Observer
+from molvae.latent.training import FitConfig, State
 from molvae.latent.vae import VAE, VAEConfig
+from molvae.model.job import TrainingJob, make_vae
+from molvae.model.summary import TrainingSummary
 
 # where the default of VAEConfig is not best for molecules
 SHAPE: dict[str, Any] = {
     "posterior": "isotropic",
-    "blur": 0.5,
     "encoder_hidden": 256,
     "decoder_hidden": 256,
 }
+BLUR = 0.5  # share of the molecules that are decoded from a blurred z in training
 EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
 
 
 class TrainingSet(NamedTuple):
-    """What `latent.fit` reads: ids (N, L), properties (N, P), other forms' ids (N, K, L).
+    """Training arrays: ids (N, L), properties (N, P), ids of other forms (N, K, L).
 
-    Properties and forms are there where they were asked for, and forms only to train on.
+    Properties and forms are present where they were asked for; forms only to train on.
     """
 
     smiles: list[str]
@@ -126,8 +126,17 @@ def _written(
     return rows
 
 
-def build_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed: int) -> VAE:
-    """Make an untrained VAE that fits the data; `shape` overrides `SHAPE` and `VAEConfig`.
+def build_vae(
+    data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], blur: float, seed: int
+) -> VAE:
+    """Make an untrained VAE that fits the data.
+
+    Args:
+        data: what it will be trained on.
+        vocabulary: number of token ids.
+        shape: fields of `VAEConfig` that override `SHAPE`.
+        blur: share of the molecules decoded from a blurred z.
+        seed: of the weights.
 
     Raises:
         MolvaeError: an unknown name, or parts that do not fit.
@@ -138,23 +147,31 @@ def build_vae(data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], seed
     config = VAEConfig(vocabulary, max_length=room, properties=data.properties)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        vae = VAE(replace(config, **{**SHAPE, **shape}))
+        vae = make_vae(replace(config, **{**SHAPE, **shape}), blur)
         vae.initialise(data.examples(seed))
     if vae.property_head is not None:
         vae.property_head.initialise(torch.from_numpy(data.train[1]))
     return vae
 
 
-def grow_from(old: VAE, data: TrainingSet, shape: Mapping[str, Any], seed: int) -> VAE:
-    """Copy a trained VAE, for training on other data: its prior is N(0, I) again.
+def copy_for_training(
+    old: VAE, data: TrainingSet, shape: Mapping[str, Any], blur: float, seed: int
+) -> VAE:
+    """Copy a trained VAE for training on other data; its prior is N(0, I) again.
 
-    It keeps what predicts its properties where the data has the same. Of its `shape`, only what
-    has no weights can be another: dropout and blur.
+    It keeps its property head where the data has the same properties.
+
+    Args:
+        old: the trained VAE.
+        data: what the copy will be trained on.
+        shape: may only hold what has no weights: dropout.
+        blur: share of the molecules decoded from a blurred z.
+        seed: of new weights.
 
     Raises:
         MolvaeError: something else in `shape`.
     """
-    if fixed := sorted(set(shape) - {"dropout", "blur"}):
+    if fixed := sorted(set(shape) - {"dropout"}):
         raise MolvaeError(f"{fixed[0]} is that of the model that the training starts from")
     own: dict[str, Any] = {
         "properties": data.properties,
@@ -164,7 +181,7 @@ def grow_from(old: VAE, data: TrainingSet, shape: Mapping[str, Any], seed: int) 
     config = replace(old.config, **own, **shape)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        vae = VAE(config)
+        vae = make_vae(config, blur)
     same = data.properties == old.config.properties
     left = ("prior_module.",) if same else ("prior_module.", "property_head.")
     kept = {k: v for k, v in old.state_dict().items() if not k.startswith(left)}
@@ -174,24 +191,70 @@ def grow_from(old: VAE, data: TrainingSet, shape: Mapping[str, Any], seed: int) 
     return vae
 
 
-def train_vae(
-    vae: VAE, data: TrainingSet, config: FitConfig, folder: Path | None, observe: Observer
-) -> dict[str, Any]:
-    """Train a VAE in place and standardise its latent coordinates; returns the summary to keep.
+class Trained(NamedTuple):
+    """A trained model in parts."""
 
-    Raises:
-        MolvaeError: a loss that is no longer finite, a folder with another training.
-    """
-    state = fit(vae, data.train, data.validation, config, folder, observe)
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        vae.cpu().eval().standardise(data.examples(config.seed))
-    sizes = [count_heavy_atoms(s) for s in data.smiles]
-    return {
-        "molecules": len(data.smiles),
-        "left_out": data.left_out,
-        "heavy_atoms": [min(sizes), max(sizes)],
-        "fit": asdict(config),
-        "training": asdict(state),
-        "torch": torch.__version__,
-    }
+    tokenizer: Tokenizer
+    vae: VAE
+    summary: TrainingSummary
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """A training job, and what it takes to make a molecule model of its result."""
+
+    job: TrainingJob
+    tokenizer: Tokenizer
+    data: TrainingSet
+    name: str | None  # of the data set
+    start: TrainingSummary | None
+
+    def finish(self, state: State) -> Trained:
+        """Standardise the latent coordinates of the trained VAE, and sum the training up."""
+        job, seed = self.job, self.job.config.seed
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            job.vae.cpu().eval().standardise(self.data.examples(seed))
+        sizes = [count_heavy_atoms(s) for s in self.data.smiles]
+        summary = TrainingSummary(
+            molecules=len(self.data.smiles),
+            left_out=self.data.left_out,
+            heavy_atoms=(min(sizes), max(sizes)),
+            fit=job.config,
+            training=state,
+            torch=torch.__version__,
+            data=self.name,
+            blur=job.blur,
+            start=self.start,
+        )
+        return Trained(self.tokenizer, job.vae, summary)
+
+
+def prepare_training(
+    train: Sequence[str],
+    validation: Sequence[str],
+    *,
+    tokenizer: str = "pairs",
+    shape: Mapping[str, Any] | None = None,
+    start: Trained | None = None,
+    properties: pd.DataFrame | None = None,
+    random_smiles: int = 0,
+    blur: float | None = None,
+    config: FitConfig | None = None,
+    data: str | None = None,
+    progress: bool = False,
+) -> PreparedTraining:
+    """Canonical SMILES -> a training job; arguments and errors as in `MolVAE.fit`."""
+    config, parts = config or FitConfig(), (train, validation)
+    if start is None:
+        blur = BLUR if blur is None else blur
+        words = Tokenizer.fit(tokenizer, [*train, *validation], progress)
+        table = TrainingSet.make(parts, words, properties, None, random_smiles, progress)
+        vae = build_vae(table, len(words), shape or {}, blur, config.seed)
+    else:
+        blur = start.summary.blur if blur is None else blur
+        words, longest = start.tokenizer, start.vae.config.max_length
+        table = TrainingSet.make(parts, words, properties, longest, random_smiles, progress)
+        vae = copy_for_training(start.vae, table, shape or {}, blur, config.seed)
+    job = TrainingJob(vae, table.train, table.validation, config, blur)
+    return PreparedTraining(job, words, table, data, start and start.summary)

@@ -7,7 +7,7 @@ import math
 import random
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
@@ -18,6 +18,7 @@ from molvae.chem.molecules import canonicalize
 from molvae.chem.properties import PROPERTIES
 from molvae.chem.property_tables import compute_properties
 from molvae.loop.genetic import breed_at_random
+from molvae.model.molvae import MolVAE
 from molvae.reports.metrics import (
     SampleQuality,
     build_statistics_table,
@@ -25,10 +26,7 @@ from molvae.reports.metrics import (
     measure_samples,
 )
 from molvae.reports.published import PUBLISHED, Moments
-
-if TYPE_CHECKING:
-    from molvae.model.molvae import MolVAE
-
+from molvae.reports.reconstruction import measure_reconstruction
 
 VERSIONS = ("molvae", "torch", "rdkit")
 SHARES = ("validity", "uniqueness", "novelty")
@@ -113,7 +111,7 @@ def measure_model(
     return Report(
         config=config,
         data=data.name,
-        trained_on=model.summary.get("data"),
+        trained_on=model.summary.data,
         sets=compute_property_sets(data, drawn, config.molecules, config.seed, progress),
         samples=measure_samples(strings, data.split("train")),
         validity_greedy=_valid_share(greedy),
@@ -151,11 +149,11 @@ def _held_out(
     if not usable:
         return {}, left_out
     z = model.encode(usable, progress=progress)
-    figures = model.evaluate(usable, seed=config.seed, progress=progress)
+    figures = measure_reconstruction(model, usable, seed=config.seed, progress=progress)
     figures |= measure_surroundings(model, z, config.seed, progress)
     predicted = [name for name in model.vae.config.properties if name in PROPERTIES]
     if predicted:
-        found, true = model.properties(z), compute_properties(usable, progress)
+        found, true = model.predict_properties(z), compute_properties(usable, progress)
         figures |= {f"r2_{name}": _r2(found[name], true[name]) for name in predicted}
     return figures, left_out
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise MolvaeError(f"{out} is a shipped model: say with --out where the new one goes")
     options.suffix(out, ".safetensors")
     model = MolVAE.load(args.model)
-    source = getattr(args, "data", None) or model.summary.get("data")
+    source = getattr(args, "data", None) or model.summary.data
     if not source:
         raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
     data = load(source, progress=options.progress())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from molvae.base.errors import MolvaeError
+from molvae.base.files import RunFolder
 from molvae.cli.watch import Watch, is_worker
+
+if TYPE_CHECKING:
+    from molvae.model.training import PreparedTraining
 
 # options that set a field of FitConfig or VAEConfig: (flag, type, help)
 FIT_OPTIONS = [
@@ -37,7 +41,6 @@ SHAPE_OPTIONS = [
     ("posterior", str, "see 'molvae list posteriors'"),
     ("prior", str, "see 'molvae list priors'"),
     ("dropout", float, "share of the decoder's input tokens hidden in training"),
-    ("blur", float, "share of molecules decoded from a point moved towards the prior in training"),
 ]
 PROPERTIES = ["logP", "SAS", "QED"]
 
@@ -49,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae train`; the defaults are those of the config classes."""
     from molvae.latent.training import FitConfig
     from molvae.latent.vae import VAEConfig
-    from molvae.model.training import SHAPE
+    from molvae.model.training import BLUR, SHAPE
 
     parser.formatter_class = argparse.HelpFormatter
     parser.add_argument("--data", help="data set name, FILE or FILE:COLUMN (default: zinc)")
@@ -78,6 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train also on N new molecules made of parts of those in the data",
     )
+    parser.add_argument(
+        "--blur",
+        type=float,
+        help="share of molecules decoded in training from a point moved towards the prior "
+        f"(default: {BLUR}, or that of the model in --start)",
+    )
     parser.add_argument("--limit", type=int, help="use only the first molecules of the data")
     parser.add_argument("--resume", action="store_true", help="continue the training in --out")
     for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
@@ -88,101 +97,111 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, save the model, draw the learning curve; return the exit code."""
+    from molvae.latent.fit import METRICS
+    from molvae.model.molvae import MolVAE
+    from molvae.reports.plots import plot_learning_curve
+
+    folder = run_folder(args)
+    settings = resolve_settings(args, folder)
+    prepared = prepare(settings, folder)
+    if not is_worker():
+        folder.save(settings)  # once nothing but the training itself can fail
+    with Watch() as watch:
+        state = prepared.job.run(folder.path, watch)
+    if is_worker():
+        return 0
+    plot_learning_curve(folder.path / METRICS, folder.path / "learning_curve.png")
+    if watch.signal:
+        print(f"stopped; continue with: molvae train --resume --out {folder.path}", file=sys.stderr)
+        return 128 + watch.signal
+    model = MolVAE(*prepared.finish(state))
+    model.save(folder.path / "model.safetensors")
+    print(
+        f"best validation loss {state.best_loss:.3f} nats per molecule at step "
+        f"{state.best_step:,}\nmodel: {folder.path / 'model.safetensors'}\n"
+        f"next: molvae report {folder.path / 'model.safetensors'}"
+    )
+    return 0
+
+
+def run_folder(args: argparse.Namespace) -> RunFolder:
+    """Return the folder of a training: `--out`, or one named after the data."""
+    name = Path(args.data or "zinc").name.partition(".")[0]
+    return RunFolder(args.out or Path("runs") / f"train-{name}")
+
+
+def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, Any]:
+    """The settings in force: those given, over those that a resumed training was started with.
+
+    Raises:
+        MolvaeError: the folder holds a run already, or none to resume, or another one.
+    """
+    keys = {"data", "tokenizer", "limit", "start", "properties", "random_smiles", "recombine"}
+    keys |= {"blur"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
+    given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
+    if args.start and "tokenizer" in given:
+        raise MolvaeError("--tokenizer is that of the model in --start")
+    if args.resume:
+        return folder.resume(given, may_change=ON_RESUME, required=["data"])
+    if not is_worker():
+        folder.refuse_begun()
+    return {"data": "zinc", **given}
+
+
+def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
+    """Settings by the names of the options -> a training that is ready to run.
+
+    Raises:
+        MolvaeError: as `MolVAE.fit` and `molvae.chem.datasets.load`.
+    """
     import pandas as pd
 
     from molvae.chem.datasets import load
     from molvae.chem.properties import PROPERTIES as COMPUTED
     from molvae.chem.property_tables import load_properties
     from molvae.chem.recombine import recombine
-    from molvae.latent.fit import METRICS
     from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
-    from molvae.reports.plots import plot_learning_curve
+    from molvae.model.training import prepare_training
 
-    folder = args.out or Path("runs") / f"train-{Path(args.data or 'zinc').name.partition('.')[0]}"
-    options = _options(args, folder)
-    data = load(options.pop("data"), progress=not is_worker())
+    progress = not is_worker()
+    data = load(settings["data"], progress=progress)
     parts = [data.split("train"), data.split("validation")]
-    if limit := options.pop("limit", None):
+    if limit := settings.get("limit"):
         parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
         data = replace(data, smiles=[*parts[0], *parts[1]], key=f"{data.key}-first{limit}")
-    if not is_worker():
+    if progress:
         print(
             f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
-            f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; writing to {folder}"
+            f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; "
+            f"writing to {folder.path}"
         )
-    names = options.pop("properties", PROPERTIES)
-    known = load_properties(data, names, progress=not is_worker()) if names else None
-    if number := options.pop("recombine", 0):
-        more = recombine(data, number, options.get("seed", 0), progress=not is_worker())
+    names = settings.get("properties", PROPERTIES)
+    known = load_properties(data, names, progress=progress) if names else None
+    if number := settings.get("recombine"):
+        more = recombine(data, number, settings.get("seed", 0), progress=progress)
         parts[0] = [*parts[0], *more.smiles]
-        if not is_worker():
-            print(f"{len(more.smiles):,} new molecules made of parts of those to train on")
+        if progress:
+            print(f"{len(more.smiles):,} recombined molecules to train on")
         if known is not None:
-            computed = [n for n in names if n in COMPUTED]  # measured ones are not known of them
-            known = pd.concat([known, load_properties(more, computed, progress=not is_worker())])
-    fit_names = _names(FIT_OPTIONS)
-    start = options.pop("start", None)
-    with Watch() as watch:
-        model = MolVAE.fit(
-            *parts,
-            tokenizer=options.pop("tokenizer", "pairs"),
-            shape={k: v for k, v in options.items() if k not in fit_names},
-            start=None if start is None else MolVAE.load(start),
-            random_smiles=options.pop("random_smiles", 0),
-            properties=known,
-            config=FitConfig(**{k: v for k, v in options.items() if k in fit_names}),
-            folder=folder,
-            observe=watch,
-            progress=not is_worker(),
-        )
-    if is_worker():
-        return 0
-    plot_learning_curve(folder / METRICS, folder / "learning_curve.png")
-    if watch.signal:
-        print(f"stopped; continue with: molvae train --resume --out {folder}", file=sys.stderr)
-        return 128 + watch.signal
-    model.summary["data"] = data.name
-    model.save(folder / "model.safetensors")
-    best = model.summary["training"]
-    print(
-        f"best validation loss {best['best_loss']:.3f} nats per molecule at step "
-        f"{best['best_step']:,}\nmodel: {folder / 'model.safetensors'}\n"
-        f"next: molvae report {folder / 'model.safetensors'}"
+            computed = [n for n in names if n in COMPUTED]  # measured values are not known for them
+            known = pd.concat([known, load_properties(more, computed, progress=progress)])
+    fit_names, shape_names = _names(FIT_OPTIONS), _names(SHAPE_OPTIONS)
+    start = settings.get("start")
+    return prepare_training(
+        parts[0],
+        parts[1],
+        tokenizer=settings.get("tokenizer", "pairs"),
+        shape={k: v for k, v in settings.items() if k in shape_names},
+        start=None if start is None else MolVAE.load(start).parts,
+        properties=known,
+        random_smiles=settings.get("random_smiles", 0),
+        blur=settings.get("blur"),
+        config=FitConfig(**{k: v for k, v in settings.items() if k in fit_names}),
+        data=data.name,
+        progress=progress,
     )
-    return 0
 
 
 def _names(options: list[tuple[str, type, str]]) -> set[str]:
     return {name.replace("-", "_") for name, _, _ in options}
-
-
-def _options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """The options in force: those given, over those that a resumed training was started with."""
-    from molvae.base.errors import MolvaeError
-    from molvae.latent.fit import METRICS
-
-    keys = {"data", "tokenizer", "limit", "start", "properties", "random_smiles", "recombine"}
-    keys |= _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
-    given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
-    if args.start and "tokenizer" in given:
-        raise MolvaeError("--tokenizer is that of the model in --start")
-    path = folder / "config.json"
-    if args.resume:
-        if not path.is_file():
-            raise MolvaeError(f"{folder} holds no training to resume")
-        stored = json.loads(path.read_text())
-        for key in sorted(set(given).difference(ON_RESUME)):
-            if given[key] != stored.get(key):
-                raise MolvaeError(
-                    f"--{key.replace('_', '-')} cannot change on resume "
-                    f"(this training has {stored.get(key, 'the default')})"
-                )
-        given = stored | given
-    elif (folder / METRICS).exists() and not is_worker():
-        raise MolvaeError(f"{folder} holds a training already: add --resume, or another --out")
-    given.setdefault("data", "zinc")
-    if not is_worker():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(given, indent=1))
-    return given

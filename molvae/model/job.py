@@ -1,0 +1,106 @@
+"""A training as arrays: what is left to do once molecules have become token ids.
+
+Nothing here knows molecules, so a job runs on a machine that has a GPU and no RDKit.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from molvae.base.errors import MolvaeError
+from molvae.base.files import write_file
+from molvae.latent.batches import Array
+from molvae.latent.checkpoint import load_weights
+from molvae.latent.elbo import blurred_elbo, elbo
+from molvae.latent.fit import fit
+from molvae.latent.training import FitConfig, Observer, State
+from molvae.latent.vae import VAE, VAEConfig
+
+Arrays = tuple[Array, ...]
+
+
+def make_vae(config: VAEConfig, blur: float) -> VAE:
+    """A shape, and the share of molecules decoded from a blurred z -> an untrained VAE.
+
+    It is validated without blur, by the ELBO.
+
+    Raises:
+        MolvaeError: an unknown name, or parts that do not fit.
+    """
+    if not 0 <= blur < 1:
+        raise MolvaeError(f"blur must be at least 0 and below 1, not {blur}")
+    bound = partial(blurred_elbo, share=blur) if blur else elbo
+    return VAE(config, bound, validation_bound=elbo)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A VAE with its first weights, what it is trained and validated on, and how.
+
+    Attributes:
+        vae: is trained in place.
+        train: ids (N, L), and where they are known properties (N, P) and other forms' ids
+            (N, K, L).
+        validation: the same, without other forms.
+        config: how to train.
+        blur: share of the molecules that are decoded from a blurred z.
+    """
+
+    vae: VAE
+    train: Arrays
+    validation: Arrays
+    config: FitConfig
+    blur: float
+
+    def run(self, folder: Path | None = None, observe: Observer = lambda progress: None) -> State:
+        """Train the VAE; arguments and errors as in `latent.fit`."""
+        return fit(self.vae, self.train, self.validation, self.config, folder, observe)
+
+    def save(self, path: Path) -> None:
+        """Write the job into one .npz file of arrays and JSON.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        arrays = {f"weights.{k}": v.numpy() for k, v in self.vae.state_dict().items()}
+        for name, tables in (("train", self.train), ("validation", self.validation)):
+            arrays |= {f"{name}.{i}": table for i, table in enumerate(tables)}
+        plain = {"vae": asdict(self.vae.config), "fit": asdict(self.config), "blur": self.blur}
+        content = io.BytesIO()
+        np.savez_compressed(content, plain=np.array(json.dumps(plain)), **arrays)
+        write_file(path, content.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingJob:
+        """Read what `save` wrote.
+
+        Raises:
+            MolvaeError: the file is damaged, or no job.
+            OSError: it cannot be read.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            plain = json.loads(str(arrays.pop("plain")))
+            vae = make_vae(VAEConfig(**plain["vae"]), plain["blur"])
+            config = FitConfig(**plain["fit"])
+            weights = {k: torch.from_numpy(v) for k, v in _part(arrays, "weights.").items()}
+        except (ValueError, KeyError, TypeError, AttributeError, BadZipFile, EOFError) as error:
+            raise MolvaeError(f"{path}: damaged, or not a training job: {error!r}") from error
+        load_weights(vae, weights, path)
+        train, held_out = (tuple(_part(arrays, f"{n}.").values()) for n in ("train", "validation"))
+        return cls(vae, train, held_out, config, plain["blur"])
+
+
+def _part(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The arrays whose name begins so, by what follows, in the order of the file."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
