@@ -1,4 +1,4 @@
-"""What a training runs on: its processes, its precision, and CUDA graphs where there is a GPU."""
+"""The processes and precision of a training, and CUDA graphs on a GPU."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Tensor
 from molvae.base.errors import MolvaeError
 from molvae.latent.training import FitConfig
 
-SHAPES = 256  # that are recorded, at most: each takes memory
+SHAPES = 256  # recorded at most: each takes memory
 
 
 def launch_fabric(config: FitConfig) -> Fabric:
     """Start the processes that share a training.
 
     Raises:
-        MolvaeError: this machine lacks the devices, or does not know the precision.
+        MolvaeError: this machine lacks the devices, or does not support the precision.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it prints a banner
     try:
         fabric = Fabric(
             devices=config.devices,
@@ -53,8 +53,8 @@ class Graphed:
 
     A step of a small model is hundreds of short kernels, and starting them takes ten times as long
     as running them. The first call with a shape runs as usual, the second is recorded, and from
-    then on it is replayed. What the function reads besides its arguments must stay where it is in
-    memory. One that waits for the GPU, as some distributions do, always runs as usual.
+    then on it is replayed. What the function reads besides its arguments must keep its address in
+    memory. A function that synchronises with the GPU, as some distributions do, is never recorded.
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
@@ -81,7 +81,7 @@ class Graphed:
         return output.clone()  # the next graph may use its memory
 
     def _usual(self, *arguments: Tensor) -> Tensor:
-        """On the stream that records, so that what autograd keeps of it fits a recording."""
+        """Run on the recording stream, so that what autograd saves can be used by a recording."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             result = self.function(*arguments)
@@ -89,7 +89,7 @@ class Graphed:
         return result
 
     def _watched(self, *arguments: Tensor) -> Tensor:
-        """Find out whether the function waits: a recording that fails would spoil what follows."""
+        """Find out whether the function synchronises: a failed recording would break later calls."""
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
