@@ -89,7 +89,7 @@ class Graphed:
         return result
 
     def _watched(self, *arguments: Tensor) -> Tensor:
-        """Find out whether the function synchronises: a failed recording would break later calls."""
+        """Find out whether the function synchronises: a failed recording breaks later calls."""
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

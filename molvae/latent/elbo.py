@@ -185,7 +185,7 @@ class LogMarginal(NamedTuple):
 def log_marginal(
     model: LatentModel, x: Tensor, samples: int = 1000, chunk: int = 100
 ) -> LogMarginal:
-    """Estimate log p(x) by importance sampling from q(z|x); `chunk` samples are in memory at a time.
+    """Estimate log p(x) by importance sampling from q(z|x), `chunk` samples at a time in memory.
 
     The weights are those of `iwae`; effective samples are (sum w)^2 / sum w^2 (Kish 1965). A small
     number means that q misses the true posterior and that the value is too low.

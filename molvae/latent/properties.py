@@ -39,7 +39,7 @@ class PropertyHead(nn.Module):
         return out * self.spread + self.centre
 
     def log_likelihood(self, y: Tensor, z: Tensor) -> Tensor:
-        """y (B, P), z (B, D) -> log p(y|z) (B,) in nats of the standardised y, over the known ones."""
+        """y (B, P), z (B, D) -> log p(y|z) (B,) in nats of the standardised y where it is known."""
         known = ~y.isnan()
         target = (torch.where(known, y, self.centre) - self.centre) / self.spread
         error = (target - self.layers(z).float()) * (-self.log_scale).exp()

@@ -31,8 +31,8 @@ class M2(nn.Module):
         config: the shape, as of a VAE.
         classes: number of classes C; y is 0 .. C - 1, or `UNKNOWN`.
         alpha: weight of log q(y|x) for an example with a label (eq. 9), without which such
-            examples would not train the classifier. The paper's 0.1 N, for N examples of which N_l have labels, is
-            0.1 N / N_l in this place.
+            examples would not train the classifier. The paper's 0.1 N, for N examples of which N_l
+            have labels, is 0.1 N / N_l here.
 
     Raises:
         MolvaeError: a part is made for another kind of x; the prior needs a q(z|x).

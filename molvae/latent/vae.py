@@ -207,10 +207,10 @@ class VAE(nn.Module):
         """Change the latent coordinates so that the posteriors of x (B, ...) average to N(0, I).
 
         With a small KL weight the aggregate posterior is much narrower than the prior, and most
-        samples of the prior lie where the decoder was never trained. This affine change of coordinates matches
-        mean and variance of each dimension: the likelihood is the same at the new coordinates, and
-        the KL term falls to that of the best diagonal Gaussian prior in the old ones. A learned
-        prior is moved along; if it cannot be, the coordinates are kept.
+        samples of the prior lie where the decoder was never trained. This affine change of
+        coordinates matches the mean and variance of each dimension: the likelihood is the same at
+        the new coordinates, and the KL term falls to that of the best diagonal Gaussian prior in
+        the old ones. A learned prior is moved along; if it cannot be, the coordinates are kept.
         """
         z = self.posterior(x).sample(torch.Size([16])).flatten(0, 1)
         mean, scale = z.mean(0), z.std(0)

@@ -43,9 +43,8 @@ class ConvDecoder(AutoregressiveDecoder):
 
     def forward(self, z: Tensor, ids: Tensor) -> Tensor:
         """z (B, D), ids (B, L) -> logits of ids[:, 1:] given what comes before, (B, L - 1, V)."""
-        symbols = mask_symbols(
-            self.symbols(ids[:, :-1].t()), self.dropout if self.training else 0.0
-        )
+        share = self.dropout if self.training else 0.0
+        symbols = mask_symbols(self.symbols(ids[:, :-1].t()), share)
         x = self.first(symbols)
         x = x.transpose(0, 1)  # (B, L - 1, H)
         for i, convolution in enumerate(self.convolutions):

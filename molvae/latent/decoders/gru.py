@@ -39,9 +39,8 @@ class GRUDecoder(AutoregressiveDecoder):
 
     def forward(self, z: Tensor, ids: Tensor) -> Tensor:
         """z (B, D), ids (B, L) -> logits of ids[:, 1:] given what comes before, (B, L - 1, V)."""
-        symbols = mask_symbols(
-            self.symbols(ids[:, :-1].t()), self.dropout if self.training else 0.0
-        )
+        share = self.dropout if self.training else 0.0
+        symbols = mask_symbols(self.symbols(ids[:, :-1].t()), share)
         inputs = torch.cat([symbols, z.expand(len(symbols), *z.shape)], dim=-1)
         states, _ = self.gru(inputs, torch.tanh(self.start(z))[None].to(inputs.dtype))
         logits: Tensor = self.out(states)

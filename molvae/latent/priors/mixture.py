@@ -38,7 +38,8 @@ class Mixture(Prior):
         """Start with components around examples: a kernel density estimate of the right width.
 
         Bandwidth of Scott 1992. The examples are shrunk towards their mean accordingly, so that the
-        mixture has the mean and variance of the examples in each dimension (the smoothed bootstrap of Silverman & Young 1987).
+        mixture has the mean and variance of the examples in each dimension (the smoothed bootstrap
+        of Silverman & Young 1987).
         """
         width = len(self.means) ** (-1 / (z.shape[1] + 4))
         rows, mean = torch.arange(len(self.means)) % len(z), z.mean(0)
