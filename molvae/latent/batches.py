@@ -31,7 +31,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def shuffled(self, batch: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    def shuffle(self, batch: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
         """Cut a shuffled epoch into the rows of its batches."""
         order = rng.permutation(len(self))
         if self.lengths is None:

@@ -70,17 +70,17 @@ class Graphed:
         if self.waits or shapes not in self.graphs:
             if len(self.graphs) < SHAPES:
                 self.graphs[shapes] = None
-            return self._usual(*arguments)
+            return self._run(*arguments)
         if self.waits is None:
-            return self._watched(*arguments)
-        graph, inputs, output = self.graphs[shapes] or self._recorded(*arguments)
+            return self._watch(*arguments)
+        graph, inputs, output = self.graphs[shapes] or self._record(*arguments)
         self.graphs[shapes] = graph, inputs, output
         for own, given in zip(inputs, arguments, strict=True):
             own.copy_(given, non_blocking=True)
         graph.replay()
         return output.clone()  # the next graph may use its memory
 
-    def _usual(self, *arguments: Tensor) -> Tensor:
+    def _run(self, *arguments: Tensor) -> Tensor:
         """Run on the recording stream, so that what autograd saves can be used by a recording."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
@@ -88,20 +88,20 @@ class Graphed:
         torch.cuda.current_stream().wait_stream(self.stream)
         return result
 
-    def _watched(self, *arguments: Tensor) -> Tensor:
+    def _watch(self, *arguments: Tensor) -> Tensor:
         """Find out whether the function synchronises: a failed recording breaks later calls."""
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                result = self._usual(*arguments)
+                result = self._run(*arguments)
             finally:
                 torch.cuda.set_sync_debug_mode(before)
         self.waits = any("synchronizing CUDA operation" in str(w.message) for w in caught)
         return result
 
-    def _recorded(self, *arguments: Tensor) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
+    def _record(self, *arguments: Tensor) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
         graph, inputs = torch.cuda.CUDAGraph(), [a.clone() for a in arguments]
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             output = self.function(*inputs)

@@ -138,7 +138,7 @@ class _Run:
             epoch, skip = divmod(self.state.step, self.steps_per_epoch)
             rng = np.random.default_rng([self.config.seed, epoch])
             # processes share a batch, so that none waits for another
-            parts = table.shuffled(self.config.batch * world, rng)
+            parts = table.shuffle(self.config.batch * world, rng)
             for rows in parts[skip : self.steps_per_epoch]:
                 if self.share >= 1 or self.state.stale >= self.config.patience:
                     return
