@@ -1,19 +1,13 @@
-"""Random sequences of token ids for the tests of the latent room."""
+"""Random sequences of token ids: the examples of the kind "ids"."""
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from molvae.latent import BOS, EOS, PAD
+from molvae.latent.kinds import kinds
 
-VOCABULARY, LONGEST = 9, 14
+IDS = kinds["ids"].draw(1, 0)[0]
+VOCABULARY, LONGEST = IDS.vocabulary, IDS.shape[0]
 
 
 def sequences(n: int, seed: int = 0) -> Tensor:
     """Sequences of different lengths: ids (n, LONGEST)."""
-    rng = np.random.default_rng(seed)
-    x = np.full((n, LONGEST), PAD)
-    for line in x:
-        length = rng.integers(1, LONGEST - 2)
-        line[: length + 2] = [BOS, *rng.integers(3, VOCABULARY, length), EOS]
-    return torch.from_numpy(x)
+    return kinds["ids"].draw(n, seed)[1]

@@ -44,7 +44,7 @@ def trained(folder: Path, stop: int = -1, **parts: str) -> tuple[float, torch.Te
 
 def test_graphs_train_as_single_kernels_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loss, weights = trained(tmp_path / "graphs")
-    monkeypatch.setattr(Graphed, "__call__", Graphed._usual)
+    monkeypatch.setattr(Graphed, "__call__", Graphed._run)
     usual, same = trained(tmp_path / "usual")
     assert loss == pytest.approx(usual, rel=1e-3)
     assert (weights - same).abs().max() < 0.05 * same.abs().max()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.optimizers import RMS, Muon, make_optimizers, orthogonalised
+from molvae.latent.optimizers import RMS, Muon, make_optimizers, orthogonalise
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
 
@@ -18,7 +18,7 @@ def test_a_gradient_is_rotated_to_singular_values_near_one(
     generator = torch.Generator().manual_seed(seed)
     u, _, v = torch.linalg.svd(torch.randn(rows, columns, generator=generator), full_matrices=False)
     values = torch.linspace(0.3, 1, min(rows, columns))
-    found = orthogonalised(size * u @ values.diag() @ v)
+    found = orthogonalise(size * u @ values.diag() @ v)
     inner = u.t() @ found @ v.t()  # diagonal where the singular vectors are kept
     assert ((inner.diag() > 0.6) & (inner.diag() < 1.3)).all()
     assert (inner - inner.diag().diag()).abs().max() < 0.1

@@ -19,13 +19,13 @@ from molvae.latent.vae import VAE
 
 BATCH = 512  # examples encoded together
 INITIALISE_ON = 1_000  # examples that the prior starts from
-SCORE_ON = 500  # held-out points whose density is given
+SCORE_ON = 500  # held-out points whose density is reported
 
 
 class PriorFit(NamedTuple):
-    """Mean log p(z) of held-out posterior samples, nats, under the prior before and the new one.
+    """Mean log p(z) of held-out posterior samples, in nats, under the old and the new prior.
 
-    Their difference is what the new prior adds to the ELBO.
+    The difference is what the new prior adds to the ELBO.
     """
 
     before: float
@@ -56,9 +56,19 @@ def fit_prior(
 ) -> PriorFit:
     """Replace the prior of a trained model by one fitted to E_x[q(z|x)] of the examples `train`.
 
-    Of all priors the aggregate posterior gives the highest ELBO (Hoffman & Johnson 2016), so this
-    maximises the mean log p(z) of `samples` draws from each q(z|x) (or what `Prior.gain` says), and
-    nothing else changes.
+    Of all priors the aggregate posterior gives the highest ELBO (Hoffman & Johnson 2016). So this
+    maximises the mean of `PriorModule.gain`, as a rule log p(z), over draws from each q(z|x). The
+    encoder and the decoder do not change.
+
+    Args:
+        model: trained; changed in place.
+        name: of the new prior.
+        train: examples (N, ...).
+        validation: held-out examples (M, ...).
+        config: how to train.
+        options: of the new prior, as `VAEConfig.prior_options`.
+        samples: draws from each q(z|x).
+        observe: called after every step, see `fit`.
 
     Raises:
         MolvaeError: unknown prior, options it does not take, no data.

@@ -1,4 +1,4 @@
-"""Writing sequences one symbol at a time, for every decoder that can."""
+"""Sampling, greedy decoding and beam search, for every decoder that writes symbol by symbol."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def generate_sequences(
     """Latents z (B, D) -> ids (B, L): the likeliest symbol at each step, or a sampled one.
 
     Temperature 0 is greedy; above it, symbols are drawn from softmax(logits / temperature) with
-    `generator`. Finished sequences leave the batch, so a step costs what is still open.
+    `generator`. Finished sequences leave the batch, so a step costs only the unfinished ones.
     """
     ids = torch.full((len(z), decoder.max_length), PAD, device=z.device)
     ids[:, 0] = BOS
-    rows = torch.arange(len(z), device=z.device)  # sequences that are still open
+    rows = torch.arange(len(z), device=z.device)  # unfinished sequences
     state = decoder.begin(z)
     for t in range(1, decoder.max_length):
         if len(rows) == 0:
@@ -39,16 +39,16 @@ def beam_search(
 ) -> tuple[Tensor, Tensor]:
     """Latents z (B, D) -> likely sequences of each, ids (B, W, L), best first; log p(x|z) (B, W).
 
-    Beam search: after each symbol the `width` W likeliest beginnings go on, but for those that are
-    `margin` nats less likely than the best of their point. So it finds sequences whose first
-    symbols are not the likeliest ones, which greedy decoding never does. log p is in nats, and
-    -inf for a row that is none, where there are fewer than W.
+    Beam search: after each symbol the `width` W likeliest prefixes of each z are kept, except those
+    more than `margin` nats less likely than the best. So it finds sequences whose first symbols are
+    not the likeliest ones, which greedy decoding never does. log p is in nats; it is -inf for the
+    empty rows where there are fewer than W sequences.
     """
     ids = torch.full((len(z), width, decoder.max_length), PAD, device=z.device)
     ids[..., 0] = BOS
     log_p = z.new_full((len(z), width), -torch.inf, dtype=torch.float32)
     log_p[:, 0] = 0.0
-    points = torch.arange(len(z), device=z.device)  # those with a sequence that is still open
+    points = torch.arange(len(z), device=z.device)  # those with an unfinished sequence
     z = z.repeat_interleave(width, dim=0)
     state = decoder.begin(z)
     for t in range(1, decoder.max_length):
@@ -64,7 +64,7 @@ def beam_search(
         logits[:, [PAD, BOS]] = -torch.inf
         symbols = logits.shape[-1]
         steps = logits.new_full((len(z), symbols), -torch.inf)
-        steps[:, PAD] = 0.0  # what has ended stays as it is
+        steps[:, PAD] = 0.0  # finished sequences stay as they are
         steps[rows] = logits.log_softmax(dim=-1)
         total = log_p[points].view(-1, 1) + steps
         best, chosen = total.view(len(points), -1).topk(width, dim=1)

@@ -17,10 +17,10 @@ Array = NDArray[Any]
 
 
 class Table:
-    """Examples x (N, ...), and what goes with each, such as labels (N,), side by side.
+    """Parallel arrays: examples x (N, ...), and what belongs to each, such as labels (N,).
 
-    Whole numbers (N, ..., L) are sequences of token ids: those of similar length share a batch, and
-    no batch is wider than its longest.
+    Integer arrays (N, ..., L) are sequences of token ids: those of similar length share a batch,
+    which is only as wide as its longest.
     """
 
     def __init__(self, *arrays: Array) -> None:
@@ -31,7 +31,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def shuffled(self, batch: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    def shuffle(self, batch: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
         """Cut a shuffled epoch into the rows of its batches."""
         order = rng.permutation(len(self))
         if self.lengths is None:
@@ -52,7 +52,7 @@ class Table:
             if lengths is not None:
                 part = part[..., : lengths[rows].max()].astype(np.int64)
             tensor = torch.from_numpy(np.ascontiguousarray(part))
-            if device.type == "cuda":  # only from pinned memory is a copy not waited for
+            if device.type == "cuda":  # only copies from pinned memory are asynchronous
                 tensor = tensor.pin_memory()
             parts.append(tensor.to(device, non_blocking=True))
         return tuple(parts)

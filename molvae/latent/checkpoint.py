@@ -35,7 +35,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write` wrote: tensors on the CPU, and the JSON values.
+    """Read what `write_tensors` wrote: tensors on the CPU, and the JSON values.
 
     Raises:
         MolvaeError: no such file, or it is damaged or not of this kind.

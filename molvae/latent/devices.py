@@ -1,4 +1,4 @@
-"""What a training runs on: its processes, its precision, and CUDA graphs where there is a GPU."""
+"""The processes and precision of a training, and CUDA graphs on a GPU."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Tensor
 from molvae.base.errors import MolvaeError
 from molvae.latent.training import FitConfig
 
-SHAPES = 256  # that are recorded, at most: each takes memory
+SHAPES = 256  # recorded at most: each takes memory
 
 
 def launch_fabric(config: FitConfig) -> Fabric:
     """Start the processes that share a training.
 
     Raises:
-        MolvaeError: this machine lacks the devices, or does not know the precision.
+        MolvaeError: this machine lacks the devices, or does not support the precision.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets at length
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it prints a banner
     try:
         fabric = Fabric(
             devices=config.devices,
@@ -53,8 +53,8 @@ class Graphed:
 
     A step of a small model is hundreds of short kernels, and starting them takes ten times as long
     as running them. The first call with a shape runs as usual, the second is recorded, and from
-    then on it is replayed. What the function reads besides its arguments must stay where it is in
-    memory. One that waits for the GPU, as some distributions do, always runs as usual.
+    then on it is replayed. What the function reads besides its arguments must keep its address in
+    memory. A function that synchronises with the GPU, as some distributions do, is never recorded.
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
@@ -70,38 +70,38 @@ class Graphed:
         if self.waits or shapes not in self.graphs:
             if len(self.graphs) < SHAPES:
                 self.graphs[shapes] = None
-            return self._usual(*arguments)
+            return self._run(*arguments)
         if self.waits is None:
-            return self._watched(*arguments)
-        graph, inputs, output = self.graphs[shapes] or self._recorded(*arguments)
+            return self._watch(*arguments)
+        graph, inputs, output = self.graphs[shapes] or self._record(*arguments)
         self.graphs[shapes] = graph, inputs, output
         for own, given in zip(inputs, arguments, strict=True):
             own.copy_(given, non_blocking=True)
         graph.replay()
         return output.clone()  # the next graph may use its memory
 
-    def _usual(self, *arguments: Tensor) -> Tensor:
-        """On the stream that records, so that what autograd keeps of it fits a recording."""
+    def _run(self, *arguments: Tensor) -> Tensor:
+        """Run on the recording stream, so that what autograd saves can be used by a recording."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             result = self.function(*arguments)
         torch.cuda.current_stream().wait_stream(self.stream)
         return result
 
-    def _watched(self, *arguments: Tensor) -> Tensor:
-        """Find out whether the function waits: a recording that fails would spoil what follows."""
+    def _watch(self, *arguments: Tensor) -> Tensor:
+        """Find out whether the function synchronises: a failed recording breaks later calls."""
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                result = self._usual(*arguments)
+                result = self._run(*arguments)
             finally:
                 torch.cuda.set_sync_debug_mode(before)
         self.waits = any("synchronizing CUDA operation" in str(w.message) for w in caught)
         return result
 
-    def _recorded(self, *arguments: Tensor) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
+    def _record(self, *arguments: Tensor) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
         graph, inputs = torch.cuda.CUDAGraph(), [a.clone() for a in arguments]
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             output = self.function(*inputs)

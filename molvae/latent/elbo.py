@@ -1,7 +1,7 @@
-"""The protocol of a latent-variable model and the bounds on log p(x), each written once.
+"""Bounds on log p(x), each written once, for any `LatentModel`.
 
-Every bound returns a `Bound`: nats per example, two terms, so that a reader of any of them sees
-what is gained (the likelihood) and what is paid for it (the divergence from the prior).
+Every bound returns a `Bound`: two terms in nats per example, the log-likelihood that is gained and
+the divergence from the prior that is paid for it.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ def iwae(model: LatentModel, x: Tensor, samples: int) -> Bound:
 
 
 def free_bits_elbo(model: LatentModel, x: Tensor, nats: float) -> Bound:
-    """Let the mean KL of each dimension have `nats` for nothing (Kingma et al. 2016, eq. 15).
+    """Do not penalise the first `nats` of each dimension's mean KL (Kingma et al. 2016, eq. 15).
 
     The sum over dimensions of max(nats, KL averaged over the minibatch), so that a dimension that
-    says less than `nats` is not pushed to say nothing.
+    carries less than `nats` is not pushed towards carrying nothing.
 
     Raises:
         MolvaeError: prior or posterior is not a product over dimensions with a known KL.
@@ -125,7 +125,7 @@ def free_bits_elbo(model: LatentModel, x: Tensor, nats: float) -> Bound:
 
 
 class KLParts(NamedTuple):
-    """The KL term in three, each (B,) in nats; they sum to log q(z|x) - log p(z)."""
+    """The three parts of the KL term, each (B,) in nats; they sum to log q(z|x) - log p(z)."""
 
     mutual_information: Tensor
     total_correlation: Tensor
@@ -161,8 +161,8 @@ def kl_parts(q: Distribution, p: Distribution, z: Tensor, examples: int) -> KLPa
 def tc_elbo(model: LatentModel, x: Tensor, examples: int, tc_weight: float = 1.0) -> Bound:
     """Weigh the total correlation of the latents by `tc_weight` (Chen et al. 2018, eq. 4).
 
-    Above 1 it makes the dimensions of the aggregate posterior independent without paying for it in
-    mutual information, as `beta_elbo` does. `examples` is the size N of the data set.
+    Above 1 it makes the dimensions of the aggregate posterior independent, without the loss of
+    mutual information of `beta_elbo`. `examples` is the size N of the data set.
 
     Raises:
         MolvaeError: the marginals of the posterior are not known.
@@ -175,7 +175,7 @@ def tc_elbo(model: LatentModel, x: Tensor, examples: int, tc_weight: float = 1.0
 
 
 class LogMarginal(NamedTuple):
-    """An estimate of log p(x) (B,) in nats, and how many samples its weights are worth, (B,)."""
+    """An estimate of log p(x) (B,) in nats, and the effective number of samples (B,)."""
 
     value: Tensor
     effective_samples: Tensor
@@ -185,10 +185,10 @@ class LogMarginal(NamedTuple):
 def log_marginal(
     model: LatentModel, x: Tensor, samples: int = 1000, chunk: int = 100
 ) -> LogMarginal:
-    """Estimate log p(x) by importance sampling from q(z|x); `chunk` samples are held at a time.
+    """Estimate log p(x) by importance sampling from q(z|x), `chunk` samples at a time in memory.
 
-    The weights are those of `iwae`; effective samples are (sum w)^2 / sum w^2 (Kish 1965). Few of
-    them say that q misses the true posterior and that the value is too low.
+    The weights are those of `iwae`; effective samples are (sum w)^2 / sum w^2 (Kish 1965). A small
+    number means that q misses the true posterior and that the value is too low.
     """
     q, p = model.posterior(x), model.prior()
     parts = []

@@ -35,17 +35,27 @@ def fit(
     folder: Path | None = None,
     observe: Observer = lambda progress: None,
 ) -> State:
-    """Train `model` in place on examples x (N, ...); it ends with its best validated weights.
+    """Train `model` in place on examples x (N, ...); it ends up with its best validated weights.
 
-    The model is any whose call returns the `Bound` that is to be maximised. Where it is called with
-    more than x, such as labels, `train` and `validation` are tuples of arrays. On a GPU its steps
-    are replayed as CUDA graphs (`latent.devices`): numbers that it draws or counts in Python,
-    outside torch, stay what they were when a step was recorded.
+    Calling the model must return the `Bound` to maximise. If it takes more than x, such as labels,
+    `train` and `validation` are tuples of arrays. On a GPU its steps are replayed as CUDA graphs
+    (`latent.devices`): numbers that it draws or counts in Python, outside torch, keep the values
+    they had when a step was recorded.
 
     With a `folder`, metrics.csv and a checkpoint are kept there, and a training that finds its
-    checkpoint continues from it with the same batches and the same noise; its length and its KL
-    weight may be other ones. `observe` is called after every step; when it returns True, training
-    saves a checkpoint and stops there.
+    checkpoint resumes from it with the same batches and the same noise; its length and its KL
+    weight may differ.
+
+    Args:
+        model: trained in place.
+        train: examples to train on.
+        validation: held-out examples, which select the best weights.
+        config: how to train.
+        folder: of the checkpoint and metrics.csv; None keeps nothing.
+        observe: called after every step; when it returns True, training saves and stops.
+
+    Returns:
+        The state in which it ended.
 
     Raises:
         MolvaeError: no data, a loss that is no longer finite, a checkpoint of another training.
@@ -128,7 +138,7 @@ class _Run:
             epoch, skip = divmod(self.state.step, self.steps_per_epoch)
             rng = np.random.default_rng([self.config.seed, epoch])
             # processes share a batch, so that none waits for another
-            parts = table.shuffled(self.config.batch * world, rng)
+            parts = table.shuffle(self.config.batch * world, rng)
             for rows in parts[skip : self.steps_per_epoch]:
                 if self.share >= 1 or self.state.stale >= self.config.patience:
                     return
@@ -192,7 +202,7 @@ class _Run:
         return self._log(float(loss), float(reconstruction), float(kl))
 
     def agree(self, stop: bool | None) -> bool:
-        """Let the first process decide for all: its clock, and its wish to stop."""
+        """Let the first process decide for all: its clock, and whether to stop."""
         if self.fabric.world_size > 1:
             self.state.seconds, stop = self.fabric.broadcast((self.state.seconds, stop))
         return bool(stop)
@@ -202,8 +212,8 @@ class _Run:
         self.model.load_state_dict(self.best)
 
     def save(self) -> None:
-        """Write the checkpoint: everything that the training needs to go on as if unbroken."""
-        self._look_back()
+        """Write the checkpoint: everything that is needed to resume as if uninterrupted."""
+        self._average()
         if self.folder is None or not self.fabric.is_global_zero:
             return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -249,7 +259,7 @@ class _Run:
             writer.writerows(rows)
 
     def _log(self, *validation: float) -> Row:
-        self._look_back()
+        self._average()
         self.sums = []
         examples, seconds = self.since
         rate = (self.state.examples - examples) / max(1e-9, self.state.seconds - seconds)
@@ -269,10 +279,10 @@ class _Run:
                 csv.writer(file).writerow(asdict(row).values())
         return row
 
-    def _look_back(self) -> None:
-        """Take the means of the steps since the last row; where there are none, that row says it.
+    def _average(self) -> None:
+        """Average the steps since the last row; without any, the last means are kept.
 
-        A graph cannot stop at a gradient that is not finite, so that is seen here.
+        A CUDA graph cannot stop at a gradient that is not finite, so that is detected here.
         """
         if self.sums:
             *self.means, norm = torch.stack(self.sums).mean(0).tolist()

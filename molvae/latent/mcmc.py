@@ -21,14 +21,14 @@ KERNELS = ("nuts", "hmc")
 
 
 class PosteriorSamples(NamedTuple):
-    """Draws from p(z|x) and what says whether they can be trusted.
+    """Draws from p(z|x), and diagnostics of whether they can be trusted.
 
     As a rule of thumb, every coordinate should have `r_hat` below 1.01 and more than 400
     `effective_samples` (Vehtari et al. 2021). R-hat is the split one of Gelman et al. 2013, 11.4.
     """
 
     z: Tensor  # (S, B, D), one chain after the other
-    effective_samples: Tensor  # (B, D), independent draws that would serve a mean as well
+    effective_samples: Tensor  # (B, D), independent draws that would estimate a mean as well
     r_hat: Tensor  # (B, D), split R-hat: 1 where the halves of all chains agree
     acceptance_rate: float  # share of the transitions that moved
     divergences: int  # transitions whose integration failed; should be 0
@@ -49,7 +49,7 @@ def mcmc(
     q. All move as one point of (4 B D) coordinates, for which step size and a diagonal mass matrix
     are adapted during warm-up, so that one transition costs some tens of batched calls of the
     model; their number grows as the fourth root of B (Neal 2011, section 4.4). An example that
-    makes the integration diverge holds up the others: see `divergences`.
+    makes the integration diverge slows down the others: see `divergences`.
 
     The model is evaluated in eval mode and gets no gradients; it and the random state of the
     caller are left as they were.
@@ -58,7 +58,7 @@ def mcmc(
         model: z must be real and unconstrained, log p(x, z) differentiable in z.
         x: examples.
         samples: S, in all four chains together: a multiple of 4, at least 16.
-        warmup: transitions of each chain that adapt the sampler and are thrown away.
+        warmup: transitions of each chain that adapt the sampler and are discarded.
         kernel: "nuts" or "hmc".
         seed: of the starts and the sampler.
 
@@ -114,7 +114,7 @@ def _sampler(kernel: str, model: LatentModel, x: Tensor) -> HMC:
     if kernel == "nuts":
         return NUTS(potential_fn=energy)
     # A quarter of the period of a Gaussian of unit scale, which decorrelates it; Pyro's default, a
-    # whole period, would bring it back to where it was.
+    # whole period, would return to the start.
     return HMC(potential_fn=energy, trajectory_length=math.pi / 2)
 
 
@@ -138,7 +138,7 @@ def _start(model: LatentModel, x: Tensor) -> Tensor:
 
 @contextmanager
 def _undisturbed(model: LatentModel) -> Iterator[None]:
-    """Make the target deterministic and differentiable; then all is as it was."""
+    """Make the target deterministic and differentiable, then restore everything."""
     from pyro import settings
 
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
@@ -146,7 +146,7 @@ def _undisturbed(model: LatentModel) -> Iterator[None]:
     cuda = range(torch.cuda.device_count())
     # cuDNN refuses to differentiate a recurrent layer in eval mode.
     cudnn = torch.backends.cudnn.flags(enabled=False)
-    # NaN is met, and rejected, where the integration diverges.
+    # Where the integration diverges, it meets NaN and rejects it.
     lenient = settings.context(
         validate_distributions_pyro=False, validate_distributions_torch=False
     )

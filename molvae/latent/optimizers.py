@@ -1,4 +1,4 @@
-"""What takes the gradient steps of a training."""
+"""The optimizers of a training: Adam, and Muon for the matrices of a GRU encoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_optimizers(
     """Adam; with "muon", `Muon` for the matrices of a GRU encoder and of the posterior head on it.
 
     Models whose encoder has no GRU are trained by Adam alone. With `gpu`, the learning rate is a
-    number in its memory, and steps can be part of its graphs.
+    tensor in its memory, so that steps can be part of CUDA graphs.
     """
     parts = dict(model.named_children())
     encoder = parts.get("encoder", model)
@@ -41,7 +41,7 @@ def make_optimizers(
 
 
 def collect_slots(used: Sequence[Optimizer]) -> dict[str, Tensor]:
-    """What optimizers remember of each weight; the names say whose, which weight and what."""
+    """Optimizers -> their state as named tensors: optimizer.weight.slot."""
     return {
         f"{i}.{j}.{name}": value
         for i, optimizer in enumerate(used)
@@ -51,10 +51,10 @@ def collect_slots(used: Sequence[Optimizer]) -> dict[str, Tensor]:
 
 
 def load_slots(used: Sequence[Optimizer], found: Mapping[str, Tensor], source: Path) -> None:
-    """Let optimizers remember what `slots` gave.
+    """Restore what `collect_slots` returned.
 
     Raises:
-        MolvaeError: other weights were stepped, or by another optimizer, as earlier versions did.
+        MolvaeError: the state is of other weights or of another optimizer, as in earlier versions.
     """
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in used]
     shapes = [[p.shape for g in o.param_groups for p in g["params"]] for o in used]
@@ -69,10 +69,10 @@ def load_slots(used: Sequence[Optimizer], found: Mapping[str, Tensor], source: P
 
 
 class Muon(Optimizer):
-    """Steps along orthogonalised gradients (Jordan et al. 2024), each gate of a GRU by itself.
+    """Steps along orthogonalised gradients (Jordan et al. 2024), each gate of a GRU separately.
 
     Updates have the same size whatever the shape (Liu et al. 2025, eq. 4), near that of Adam's, so
-    that one learning rate serves both. `torch.optim.Muon` would take the gates for one matrix.
+    that one learning rate serves both. `torch.optim.Muon` would treat the gates as one matrix.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Take one step; matrices without a gradient stay."""
+        """Take one step; matrices without a gradient are left as they are."""
         for group in self.param_groups:
             alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for p in group["params"]:
@@ -99,13 +99,13 @@ class Muon(Optimizer):
                 ahead = p.grad.lerp(mean, group["momentum"])  # Nesterov's
                 alike[p.shape].append((p, ahead.reshape(group["parts"], -1, p.shape[1])))
             for pairs in alike.values():  # at once: a GPU waits for the number of products
-                steps = orthogonalised(torch.cat([ahead for _, ahead in pairs]))
+                steps = orthogonalise(torch.cat([ahead for _, ahead in pairs]))
                 size = RMS * max(steps.shape[1:]) ** 0.5
                 for (p, _), step in zip(pairs, steps.chunk(len(pairs)), strict=True):
                     p.sub_(step.reshape(p.shape) * (size * group["lr"]))
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
+def orthogonalise(matrices: Tensor) -> Tensor:
     """U S V^T (..., M, N) -> nearly U V^T: the singular values end between 0.7 and 1.2."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]

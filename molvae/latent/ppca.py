@@ -37,8 +37,8 @@ class PPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
 
         p(z|x) = N(M^-1 W^T (x - mu), sigma^2 M^-1)        p(x) = N(mu, W W^T + sigma^2 I)
 
-    (Bishop 12.35, and 12.42 as exercise 12.8 derives it). The lecture's slide writes one letter M
-    for both matrices and prints the posterior covariance as sigma^-2 M; this form is the right one.
+    (Bishop 12.35, and 12.42 as exercise 12.8 derives it). Some texts write M for both
+    matrices, or the posterior covariance as sigma^-2 M; this form is the right one.
 
     NaN is an entry missing at random. It is integrated out: every answer is that of the exact
     marginal, and a row with nothing observed has log p = 0 and the prior as its posterior.
@@ -50,7 +50,7 @@ class PPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         method: "closed-form" (singular values; complete data) or "em", which also takes NaN.
         tol: EM stops when its estimated distance to its limit is below it, relative to W, to
             sigma^2 and to the scale of x.
-        max_iter: EM gives up after so many iterations, with a `ConvergenceWarning`.
+        max_iter: EM stops after this many iterations, with a `ConvergenceWarning`.
         random_state: seed of the W that EM starts from.
 
     Attributes:
@@ -117,8 +117,8 @@ class PPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     def inverse_transform(self, Z: ArrayLike) -> Table:
         """Latents Z (n, K) -> E[x|z] = W z + mu, (n, D).
 
-        At a posterior mean this is a little nearer to mu than PCA's projection: the noise has its
-        share of what is observed (Bishop 2006, 12.2.1).
+        At a posterior mean this is a little nearer to mu than PCA's projection, because part of the
+        deviation is attributed to the noise (Bishop 2006, 12.2.1).
         """
         check_is_fitted(self)
         z: Table = check_array(Z, dtype=np.float64)
@@ -239,10 +239,10 @@ class PPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
 def choose_components(
     X: ArrayLike, candidates: Iterable[int], folds: int = 5, seed: int = 0
 ) -> tuple[PPCA, dict[int, Table]]:
-    """Table X (n, D) and candidates for K -> the model of the best K, and what each K reached.
+    """Table X (n, D) and candidates for K -> the model of the best K, and the scores of each K.
 
     The best K has the highest mean held-out log p(x) over the folds; the model is then fitted to
-    all of X, by EM where entries are missing. Of each K, held-out nats per example are (folds,).
+    all of X, by EM where entries are missing. The scores are held-out nats per example, (folds,).
 
     Raises:
         MolvaeError: no candidate, or one that cannot be fitted.

@@ -18,7 +18,7 @@ class PropertyHead(nn.Module):
 
     Trained together with the decoder it orders the latent space along the properties
     (Gomez-Bombarelli et al. 2018). y is standardised with `centre` and `spread`, those of the
-    training examples; NaN is a value that is not known.
+    training examples; NaN marks an unknown value.
     """
 
     centre: Tensor
@@ -39,7 +39,7 @@ class PropertyHead(nn.Module):
         return out * self.spread + self.centre
 
     def log_likelihood(self, y: Tensor, z: Tensor) -> Tensor:
-        """y (B, P), z (B, D) -> log p(y|z) (B,) in nats of the standardised y, over the known."""
+        """y (B, P), z (B, D) -> log p(y|z) (B,) in nats of the standardised y where it is known."""
         known = ~y.isnan()
         target = (torch.where(known, y, self.centre) - self.centre) / self.spread
         error = (target - self.layers(z).float()) * (-self.log_scale).exp()
@@ -58,7 +58,7 @@ class PropertyHead(nn.Module):
                 self.spread[i] = known.std()
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Take (z - mean) / scale in place of z from now on; both (D,)."""
+        """Take (z - mean) / scale instead of z from now on; both (D,)."""
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
         fold(first.weight, first.bias, mean, scale)

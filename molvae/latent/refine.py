@@ -1,4 +1,4 @@
-"""Latents that stand for an example more exactly than an encoder says."""
+"""Latents that represent an example more exactly than the encoder's output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from molvae.base.errors import MolvaeError
 from molvae.latent.protocols import LatentModel
 
-STEPS = 8  # enough for nearly all
+STEPS = 8  # enough for nearly all molecules
 LENGTH = 0.06  # of a step, rms over dimensions; latents have a standard deviation of about 1
 
 
@@ -22,13 +22,18 @@ def refine_latents(
     settled: Callable[[Tensor, Tensor], Tensor],
     steps: int = STEPS,
 ) -> Tensor:
-    """Latents z (B, D) of x (B, ...) -> latents (B, D) near them that stand for x.
+    """Latents z (B, D) of x (B, ...) -> latents (B, D) near them that represent x better.
 
-    An encoder is one function for every x, and misses the latents that are best for each: the
-    amortization gap (Cremer et al. 2018). Up to so many steps of one length, up the gradient of
-    log p(x|z), close much of it, as in semi-amortized autoencoders (Kim et al. 2018), which also
-    train with them. `settled` tells of x and z which rows need none, or no more (B,): the others
-    alone are worked on.
+    An encoder is one function for every x, and misses the best latents of each: the amortization
+    gap (Cremer et al. 2018). A few steps of fixed length up the gradient of log p(x|z) close much
+    of it, as in semi-amortized autoencoders (Kim et al. 2018), which also train with them.
+
+    Args:
+        model: gives log p(x|z).
+        x: examples.
+        z: where to start.
+        settled: x, z -> which rows are good enough (B,); only the others are changed.
+        steps: at most.
 
     Raises:
         MolvaeError: a negative number of steps.

@@ -23,16 +23,16 @@ UNKNOWN = -1  # the y of an example without a label
 class M2(nn.Module):
     """p(x, y, z) = p(y) p(z) p(x|y, z), with q(y|x) and q(z|x, y) (Kingma et al. 2014, M2).
 
-    z says what y does not: the style of a digit, say, where y is which digit it is. Any encoder,
-    posterior, decoder and likelihood of `VAEConfig` serve; the decoder reads z and one-hot y side
-    by side. Called with x and y, it gives the bound that `fit` maximises.
+    z holds what y does not: the style of a digit, say, where y is which digit it is. Any encoder,
+    posterior, decoder and likelihood of `VAEConfig` can be used; the decoder reads z and one-hot y,
+    concatenated. Called with x and y, it returns the bound that `fit` maximises.
 
     Args:
         config: the shape, as of a VAE.
         classes: number of classes C; y is 0 .. C - 1, or `UNKNOWN`.
-        alpha: weight of log q(y|x) for an example with a label (eq. 9), which would otherwise teach
-            the classifier nothing. The paper's 0.1 N, for N examples of which N_l have labels, is
-            0.1 N / N_l in this place.
+        alpha: weight of log q(y|x) for an example with a label (eq. 9), without which such
+            examples would not train the classifier. The paper's 0.1 N, for N examples of which N_l
+            have labels, is 0.1 N / N_l here.
 
     Raises:
         MolvaeError: a part is made for another kind of x; the prior needs a q(z|x).
@@ -78,7 +78,7 @@ class M2(nn.Module):
     def unlabelled(self, x: Tensor) -> Bound:
         """x (B, ...) -> the bound on log p(x), y summed out exactly (eq. 7).
 
-        sum_y q(y|x) labelled(x, y) + H(q(y|x)); the entropy is part of `kl`, which so is
+        sum_y q(y|x) labelled(x, y) + H(q(y|x)); the entropy is part of `kl`, which is then
         E_q(y|x)[KL(q(z|x, y) || p(z))] + KL(q(y|x) || p(y)).
         """
         q = self.classify(x)
@@ -96,7 +96,7 @@ class M2(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Bound:
         """x (B, ...), y (B,) or `UNKNOWN` -> what training maximises (eq. 9), in nats, (B,).
 
-        Of examples with a label, alpha log q(y|x) is part of `log_likelihood`.
+        For examples with a label, alpha log q(y|x) is part of `log_likelihood`.
         """
         known, unknown = (y >= 0).nonzero()[:, 0], (y < 0).nonzero()[:, 0]
         parts = []
@@ -110,7 +110,7 @@ class M2(nn.Module):
         return Bound(*(torch.cat(terms)[back] for terms in zip(*parts, strict=True)))
 
     def encode(self, x: Tensor, y: Tensor) -> Tensor:
-        """x (B, ...), y (B,) -> the z that stands for what y does not say (B, D)."""
+        """x (B, ...), y (B,) -> the z that represents what y does not say (B, D)."""
         return self.head.point(self.given(y).posterior(x))
 
     def generate(
@@ -128,7 +128,7 @@ class M2(nn.Module):
         return self.decoder.generate(self.join_label(z, y), temperature, generator)
 
     def join_label(self, values: Tensor, y: Tensor) -> Tensor:
-        """Values (B, ·) and labels (B,) -> side by side, the labels one-hot (B, · + C)."""
+        """Values (B, ·) and labels (B,) -> concatenated, the labels one-hot (B, · + C)."""
         label = nn.functional.one_hot(y, self.classes).to(values.dtype)
         return torch.cat([values, label], dim=-1)
 

@@ -1,4 +1,4 @@
-"""A training in plain values: how it is to be done, where it stands, what it tells its observer."""
+"""A training as plain values: its settings, its state, and the progress that it reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FitConfig:
     """How to train. Losses are nats per example."""
 
     epochs: float = 20.0
-    minutes: float | None = None  # where given, the time decides and not the epochs
+    minutes: float | None = None  # if given, it sets the length instead of the epochs
     batch: int = 128
     learning_rate: float = 3e-3  # peak, after a short linear warm-up; then a cosine down to zero
     kl_weight: float = 0.08  # final weight of the KL term
@@ -50,12 +50,12 @@ class FitConfig:
         if self.optimizer not in OPTIMIZERS:
             raise MolvaeError(f"the optimizer is {' or '.join(OPTIMIZERS)}, not {self.optimizer!r}")
         if self.precision in ("16-mixed", "16-true"):  # small gradients vanish without scaling
-            raise MolvaeError("float16 cannot be trained with: take bf16-mixed or 32-true")
+            raise MolvaeError("training in float16 is not supported: use bf16-mixed or 32-true")
 
 
 @dataclass
 class State:
-    """Where a training stands; kept in the checkpoint."""
+    """State of a training; kept in the checkpoint."""
 
     step: int = 0
     examples: int = 0

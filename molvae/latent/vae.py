@@ -35,10 +35,10 @@ BoundOf: TypeAlias = Callable[[LatentModel, Tensor], Bound]
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """The shape of a VAE; plain values, so that it is kept as JSON.
+    """The shape of a VAE, as plain values that can be stored as JSON.
 
-    x is a sequence of token ids, given by `vocabulary` and `max_length`, or an array of numbers,
-    given by `shape`.
+    x is a sequence of token ids, given by `vocabulary` and `max_length`, or an array, given by
+    `shape`; `kind` names any other kind of x.
     """
 
     vocabulary: int = 0  # number of token ids, V
@@ -56,7 +56,7 @@ class VAEConfig:
     prior_options: Mapping[str, Any] = field(default_factory=dict)
     likelihood: str = "categorical"
     noise: float | None = None  # standard deviation of a Gaussian likelihood; learned where None
-    shape: tuple[int, ...] = ()  # of an x of numbers
+    shape: tuple[int, ...] = ()  # of one x that is no sequence of ids
     kind: str = ""  # of x, see `latent.kinds`; inferred where empty
     properties: tuple[str, ...] = ()  # names of what is predicted from z
 
@@ -124,7 +124,7 @@ class VAEConfig:
 
 
 class Reading(NamedTuple):
-    """A model whose encoder reads another form of x than the decoder writes."""
+    """A model whose encoder reads one form of x and whose decoder writes another."""
 
     model: LatentModel
     read: Tensor
@@ -186,7 +186,7 @@ class VAE(nn.Module):
         return self.decoder.log_likelihood(x, z)
 
     def encode(self, x: Tensor) -> Tensor:
-        """x (B, ...) -> the z that stands for each: the posterior mean, where q has one (B, D)."""
+        """x (B, ...) -> the z that represents each (B, D), such as the posterior mean."""
         return self.head.point(self.posterior(x))
 
     @property
@@ -197,12 +197,12 @@ class VAE(nn.Module):
             MolvaeError: x is of another kind.
         """
         if not is_a(self.config.example.kind, "ids"):
-            raise MolvaeError("this model's x are no token ids, so it has no decoder of sequences")
+            raise MolvaeError("this model is not one of token ids, so it has no sequence decoder")
         return cast(SequenceDecoder, self.decoder)  # checked when it was registered
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
-        """Let the prior start from examples x (n, ...) drawn at random."""
+        """Start the prior from random training examples x (n, ...)."""
         self.prior_module.initialise(x, self.posterior(x).sample())
 
     @torch.no_grad()
@@ -210,10 +210,10 @@ class VAE(nn.Module):
         """Change the latent coordinates so that the posteriors of x (B, ...) average to N(0, I).
 
         With a small KL weight the aggregate posterior is much narrower than the prior, and most
-        samples of the prior mean nothing to the decoder. This affine change of coordinates matches
-        mean and variance of each dimension: the likelihood is the same at the new coordinates, and
-        the KL term falls to that of the best diagonal Gaussian prior in the old ones. A learned
-        prior follows; one that cannot keeps the coordinates as they are.
+        samples of the prior lie where the decoder was never trained. This affine change of
+        coordinates matches the mean and variance of each dimension: the likelihood is the same at
+        the new coordinates, and the KL term falls to that of the best diagonal Gaussian prior in
+        the old ones. A learned prior is moved along; if it cannot be, the coordinates are kept.
         """
         z = self.posterior(x).sample(torch.Size([16])).flatten(0, 1)
         mean, scale = z.mean(0), z.std(0)

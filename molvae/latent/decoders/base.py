@@ -15,7 +15,7 @@ from molvae.latent.protocols import Likelihood
 
 
 class AutoregressiveDecoder(nn.Module, ABC):
-    """Autoregressive p(x|z) = prod_t p(x_t | x_<t, z); called with z and ids, it gives logits."""
+    """Autoregressive p(x|z) = prod_t p(x_t | x_<t, z); called with z and ids, it returns logits."""
 
     handles = "ids"
 
@@ -38,9 +38,9 @@ class AutoregressiveDecoder(nn.Module, ABC):
         return result
 
     def gives(self, x: Tensor, z: Tensor) -> Tensor:
-        """Ids x (B, L), z (B, D) -> whether x is what greedy generation gives (B,).
+        """Ids x (B, L), z (B, D) -> whether greedy decoding of z gives x, (B,).
 
-        So it is where each symbol is the likeliest one after those before it.
+        It does where each symbol is the likeliest one given those before it: one pass is enough.
         """
         target, logits = x[:, 1:], self(z, x)
         logits[..., [PAD, BOS]] = -torch.inf  # never generated
@@ -50,13 +50,13 @@ class AutoregressiveDecoder(nn.Module, ABC):
     def generate(
         self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Latents z (B, D) -> ids (B, L), see `autoregress`."""
+        """Latents z (B, D) -> ids (B, L), see `generate_sequences`."""
         dtype = next(self.parameters()).dtype
         return generate_sequences(self, z.to(dtype), temperature, generator)
 
 
 class ArrayDecoder(nn.Module):
-    """z -> one number for each value of x, which the likelihood reads. `layers` begin linearly."""
+    """z -> one number for each value of x, for the likelihood; the first layer is linear in z."""
 
     def __init__(self, example: Example, layers: nn.Sequential, likelihood: Likelihood) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class ArrayDecoder(nn.Module):
         return result
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Take (z - mean) / scale in place of z from now on; both (D,)."""
+        """Take (z - mean) / scale instead of z from now on; both (D,)."""
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
         fold(first.weight, first.bias, mean, scale)
@@ -87,8 +87,8 @@ class ArrayDecoder(nn.Module):
         return result
 
 
-def hide(symbols: Tensor, share: float) -> Tensor:
-    """Symbols as vectors (L, B, E) -> the same with a share of them zero, the first never."""
+def mask_symbols(symbols: Tensor, share: float) -> Tensor:
+    """Vectors (L, B, E) of symbols -> the same, a random share of them zero; never the first."""
     if share == 0:
         return symbols
     kept = torch.rand(symbols.shape[:2], device=symbols.device) >= share

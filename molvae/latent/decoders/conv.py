@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from molvae.latent.decoders import decoders
-from molvae.latent.decoders.base import AutoregressiveDecoder, hide
+from molvae.latent.decoders.base import AutoregressiveDecoder, mask_symbols
 from molvae.latent.kinds import Example
 from molvae.latent.layers import Symbols, fold
 from molvae.latent.protocols import Likelihood
@@ -16,7 +16,8 @@ from molvae.latent.protocols import Likelihood
 class ConvDecoder(AutoregressiveDecoder):
     """Autoregressive p(x|z) with causal dilated convolutions (van den Oord et al. 2016, WaveNet).
 
-    z is added to every layer. Six layers of kernel 3 see 127 symbols back. `dropout` as in "gru".
+    z is added to every layer. Six layers of kernel size 3 have a receptive field of 127
+    symbols. `dropout` as in "gru".
     """
 
     handles = "ids"
@@ -42,7 +43,8 @@ class ConvDecoder(AutoregressiveDecoder):
 
     def forward(self, z: Tensor, ids: Tensor) -> Tensor:
         """z (B, D), ids (B, L) -> logits of ids[:, 1:] given what comes before, (B, L - 1, V)."""
-        symbols = hide(self.symbols(ids[:, :-1].t()), self.dropout if self.training else 0.0)
+        share = self.dropout if self.training else 0.0
+        symbols = mask_symbols(self.symbols(ids[:, :-1].t()), share)
         x = self.first(symbols)
         x = x.transpose(0, 1)  # (B, L - 1, H)
         for i, convolution in enumerate(self.convolutions):
@@ -53,7 +55,7 @@ class ConvDecoder(AutoregressiveDecoder):
         return logits
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Take (z - mean) / scale in place of z from now on; both (D,)."""
+        """Take (z - mean) / scale instead of z from now on; both (D,)."""
         for layer in self.latents:
             assert isinstance(layer, nn.Linear)
             fold(layer.weight, layer.bias, mean, scale)

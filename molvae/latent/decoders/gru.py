@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from molvae.latent.decoders import decoders
-from molvae.latent.decoders.base import AutoregressiveDecoder, hide
+from molvae.latent.decoders.base import AutoregressiveDecoder, mask_symbols
 from molvae.latent.kinds import Example
 from molvae.latent.layers import Symbols, fold
 from molvae.latent.protocols import Likelihood
@@ -17,7 +17,8 @@ class GRUDecoder(AutoregressiveDecoder):
     """Autoregressive p(x|z) = prod_t p(x_t | x_<t, z) with one GRU layer.
 
     z sets the initial state and is part of the input at every step. During training a share
-    `dropout` of the previous symbols is hidden, which forces the decoder to read z.
+    `dropout` of the previous symbols is masked, so that the decoder has to use z (word dropout,
+    Bowman et al. 2016).
     """
 
     handles = "ids"
@@ -38,14 +39,15 @@ class GRUDecoder(AutoregressiveDecoder):
 
     def forward(self, z: Tensor, ids: Tensor) -> Tensor:
         """z (B, D), ids (B, L) -> logits of ids[:, 1:] given what comes before, (B, L - 1, V)."""
-        symbols = hide(self.symbols(ids[:, :-1].t()), self.dropout if self.training else 0.0)
+        share = self.dropout if self.training else 0.0
+        symbols = mask_symbols(self.symbols(ids[:, :-1].t()), share)
         inputs = torch.cat([symbols, z.expand(len(symbols), *z.shape)], dim=-1)
         states, _ = self.gru(inputs, torch.tanh(self.start(z))[None].to(inputs.dtype))
         logits: Tensor = self.out(states)
         return logits.transpose(0, 1)
 
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Take (z - mean) / scale in place of z from now on; both (D,)."""
+        """Take (z - mean) / scale instead of z from now on; both (D,)."""
         fold(self.start.weight, self.start.bias, mean, scale)
         weight = self.gru.get_parameter("weight_ih_l0")[:, self.symbols.width :]
         fold(weight, self.gru.get_parameter("bias_ih_l0"), mean, scale)

@@ -15,7 +15,7 @@ from molvae.latent.protocols import Likelihood
 
 @decoders.register("image")
 class ImageDecoder(ArrayDecoder):
-    """One layer, then two convolutions that double the sides; `dropout` leaves out channels."""
+    """One layer, then two convolutions that double the sides; `dropout` drops channels."""
 
     handles = "images"
 

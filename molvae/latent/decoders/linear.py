@@ -14,7 +14,7 @@ from molvae.latent.protocols import Likelihood
 
 @decoders.register("linear")
 class LinearDecoder(ArrayDecoder):
-    """x = W z + mu, as in probabilistic PCA; `hidden` and `dropout` have no meaning here."""
+    """x = W z + mu, as in probabilistic PCA; `hidden` and `dropout` are ignored."""
 
     handles = "numbers"
 

@@ -14,7 +14,7 @@ from molvae.latent.protocols import Likelihood
 
 @decoders.register("mlp")
 class MLPDecoder(ArrayDecoder):
-    """Two hidden layers; `dropout` is the share of their units left out in training."""
+    """Two hidden layers; `dropout` is the share of their units dropped in training."""
 
     handles = "numbers"
 

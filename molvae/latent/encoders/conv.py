@@ -14,8 +14,8 @@ from molvae.latent.kinds import Example
 class ConvEncoder(nn.Module):
     """Token ids (B, L) -> residual dilated convolutions, pooled by attention (B, H).
 
-    Every position carries a learned position vector; `heads` learned queries each attend to the
-    positions that matter to them, so that the pooled vector can say what stands where.
+    Every position has a learned embedding, and each of `heads` learned queries attends to the
+    positions that matter to it, so that the pooled vector keeps what stands where.
     """
 
     handles = "ids"

@@ -13,10 +13,10 @@ from molvae.latent.layers import Symbols
 
 @encoders.register("gru")
 class GRUEncoder(nn.Module):
-    """Token ids (B, L) -> the two final states of a bidirectional GRU side by side (B, H).
+    """Token ids (B, L) -> the two final states of a bidirectional GRU, concatenated (B, H).
 
     Each direction has H / 2 units. Padding is never read: the backward direction starts at the
-    last symbol, and the forward state is taken there.
+    last symbol, and the final forward state is the one there.
     """
 
     handles = "ids"

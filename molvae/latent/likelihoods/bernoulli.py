@@ -13,7 +13,7 @@ from molvae.latent.likelihoods import likelihoods
 class Bernoulli(nn.Module):
     """Each value of x is 1 with probability sigmoid(out), else 0.
 
-    An x between 0 and 1 counts as the share of ones; log p(x|z) is then their mean.
+    An x between 0 and 1 is read as the probability of a one, and log p(x|z) is the expected value.
     """
 
     handles = "numbers"

@@ -13,7 +13,7 @@ from molvae.latent.likelihoods import likelihoods
 
 @likelihoods.register("gaussian")
 class Gaussian(nn.Module):
-    """x = out + noise of one standard deviation for all values: `noise`, or learned where None."""
+    """x = out + noise, with one standard deviation for all values: `noise`, or learned if None."""
 
     handles = "numbers"
     log_scale: Tensor

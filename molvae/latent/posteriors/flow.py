@@ -18,7 +18,7 @@ from molvae.latent.posteriors.base import SMALLEST_SCALE
 
 @posteriors.register("flow")
 class FlowPosterior(nn.Module):
-    """A diagonal Gaussian bent by a normalising flow whose parameters depend on x.
+    """A diagonal Gaussian, transformed by a normalising flow whose parameters depend on x.
 
     Rezende & Mohamed 2015; the flow is `transforms` affine coupling layers (Dinh et al. 2017), so
     that both sampling and density take one pass each. It has no closed-form mean.
@@ -48,20 +48,20 @@ class FlowPosterior(nn.Module):
         return Flow(ComposedTransform(back, *bend.transforms), base)
 
     def point(self, q: Distribution) -> Tensor:
-        """Return the image of the mean of the Gaussian (B, D)."""
+        """Return the image of the Gaussian's mean under the flow (B, D)."""
         flow = cast(Flow, q)
         point: Tensor = flow.transform.inv(flow.base.mean)
         return point
 
     @torch.no_grad()
     def standardise(self, mean: Tensor, scale: Tensor) -> None:
-        """Give (z - mean) / scale in place of z from now on; both (D,)."""
+        """Give (z - mean) / scale instead of z from now on; both (D,)."""
         self.shift += self.unit * mean
         self.unit *= scale
 
 
 class Flow(NormalizingFlow):  # type: ignore[misc]
-    """A flow for each example of a batch, which also scores points that are not laid out so."""
+    """A flow for each example of a batch, whose density broadcasts over further points."""
 
     def log_prob(self, x: Tensor) -> Tensor:
         """x (..., B or 1, D) -> log density (..., B)."""

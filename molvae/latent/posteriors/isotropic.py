@@ -16,8 +16,8 @@ class FixedNoise(GaussianHead):
     """q(z|x) = N(mean(x), 0.5^2 I): the same noise for every x and in every direction.
 
     The constant-variance VAE (Ghosh et al. 2020, section 3). A KL weight then limits the power of
-    the mean, as in a Gaussian channel, so that what is known of x is spread over all dimensions and
-    the decoder learns to stand the same step in any of them.
+    the mean, as in a Gaussian channel: the information about x spreads over all dimensions, and the
+    decoder becomes equally robust to a step in any of them.
     """
 
     scale: Tensor

@@ -19,16 +19,16 @@ class Prior(nn.Module, ABC):
         """Return p(z), batch (), event (D,); `posterior` maps x (B, ...) to q(z|x)."""
 
     def initialise(self, x: Tensor, z: Tensor) -> None:
-        """Start from examples x (n, ...) drawn at random and a sample z (n, D) of their q(z|x)."""
+        """Start from random training examples x (n, ...) and a sample z (n, D) of their q(z|x)."""
 
     def gain(self, posterior: Posterior, z: Tensor) -> Tensor:
-        """Return what fitting to z (B, D) alone maximises (B,): log p(z), or a proxy of it."""
+        """z (B, D) -> what fitting the prior alone maximises (B,): log p(z), or a proxy of it."""
         return self(posterior).log_prob(z)  # type: ignore[no-any-return]
 
     def standardise(self, mean: Tensor, scale: Tensor) -> bool:
-        """Follow the latent coordinates to (z - mean) / scale, and tell whether it can be done.
+        """Move p(z) to the coordinates (z - mean) / scale, and return whether that is possible.
 
-        Where it cannot, the coordinates are left as they are.
+        Where it is not, the whole model keeps its coordinates.
         """
         return False
 

@@ -16,7 +16,7 @@ from molvae.latent.protocols import Posterior
 
 @priors.register("flow")
 class FlowPrior(RescaledPrior):
-    """A standard normal bent by a masked autoregressive flow (Papamakarios et al. 2017).
+    """A standard normal, transformed by a masked autoregressive flow (Papamakarios et al. 2017).
 
     The density takes one pass; a sample takes one for each latent dimension.
     """

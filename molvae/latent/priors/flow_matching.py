@@ -14,17 +14,17 @@ from molvae.latent.priors import priors
 from molvae.latent.priors.base import RescaledPrior
 from molvae.latent.protocols import Posterior
 
-EXACT_UP_TO = 16  # dimensions: the exact trace of a Jacobian takes a pass for each
-TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}  # of following a path
+EXACT_UP_TO = 16  # dimensions; the exact trace of a Jacobian takes one pass per dimension
+TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}  # of the ODE solver
 
 
 @priors.register("flow-matching")
 class FlowMatchingPrior(RescaledPrior):
-    """A standard normal moved along a learned velocity field, a continuous normalising flow.
+    """A standard normal transported along a learned velocity field, a continuous normalising flow.
 
     Fitted to z alone, the field is learned by regression on straight paths from z to noise (Lipman
-    et al. 2023, eq. 23), for which no path has to be followed. Densities and samples follow the
-    paths; training it jointly with a VAE needs densities, and is slow. Above `EXACT_UP_TO`
+    et al. 2023, eq. 23), without solving the ODE. Densities and samples do solve it, so training it
+    jointly with a VAE, which needs densities, is slow. Above `EXACT_UP_TO`
     dimensions a log density is an unbiased estimate (Grathwohl et al. 2019, eq. 7).
     """
 

@@ -20,7 +20,7 @@ from molvae.latent.protocols import Posterior
 
 @priors.register("mixture")
 class Mixture(Prior):
-    """p(z) = sum_c w_c N(mean_c, diag(scale_c^2)), all of it learned."""
+    """p(z) = sum_c w_c N(mean_c, diag(scale_c^2)) with learned weights, means and scales."""
 
     def __init__(self, latent: int, example: Example, components: int = 50) -> None:
         super().__init__()
@@ -37,8 +37,9 @@ class Mixture(Prior):
     def initialise(self, x: Tensor, z: Tensor) -> None:
         """Start with components around examples: a kernel density estimate of the right width.
 
-        Bandwidth of Scott 1992; the examples are drawn in by it, so that mean and variance of each
-        dimension are theirs (the smoothed bootstrap of Silverman & Young 1987).
+        Bandwidth of Scott 1992. The examples are shrunk towards their mean accordingly, so that the
+        mixture has the mean and variance of the examples in each dimension (the smoothed bootstrap
+        of Silverman & Young 1987).
         """
         width = len(self.means) ** (-1 / (z.shape[1] + 4))
         rows, mean = torch.arange(len(self.means)) % len(z), z.mean(0)

@@ -28,5 +28,5 @@ class StandardNormal(Prior):
         return Independent(Normal(self.mean, ones, validate_args=False), 1)
 
     def standardise(self, mean: Tensor, scale: Tensor) -> bool:
-        """Stay: the coordinates change in order to meet it."""
+        """Stay as it is: the coordinates change to match it."""
         return True

@@ -17,9 +17,9 @@ from molvae.latent.protocols import Posterior
 class VampPrior(Prior):
     """p(z) = sum_c w_c q(z|u_c): a mixture of posteriors at pseudo-inputs (Tomczak & Welling 2018).
 
-    The pseudo-inputs start as training examples. Arrays of numbers are learned from there; token
-    ids have no gradient and stay what they are (the paper's "VampPrior data"). The weights, equal
-    in the paper, are learned.
+    The pseudo-inputs start as training examples. Real-valued ones are then learned; token ids have
+    no gradient and stay fixed (the paper's "VampPrior data"). The weights, equal in the paper, are
+    learned.
     """
 
     pseudo_inputs: Tensor
