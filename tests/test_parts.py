@@ -17,7 +17,6 @@ import torch
 from conformance.latent_parts import (
     HIDDEN,
     LATENT,
-    bend,
     check_decoder,
     check_dropout,
     check_encoder,

@@ -82,7 +82,12 @@ def test_a_damaged_file_of_settings_is_one_line_and_nothing_is_lost(
 
 def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     (tmp_path / "one.smi").write_text("CCO\n")
-    for words in (["--data", str(tmp_path / "one.smi")], ["--encoder", "mlp"], ["--latent", "0"]):
+    for words in (
+        ["--data", str(tmp_path / "one.smi")],
+        ["--encoder", "mlp"],
+        ["--latent", "0"],
+        ["--precision", "7-bit"],
+    ):
         assert main(["train", *TINY, *words, "--out", str(tmp_path / "run")]) == 1
         assert not (tmp_path / "run").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +108,12 @@ def run(args: argparse.Namespace) -> int:
     if not is_worker():
         folder.save(settings)  # once nothing but the training itself can fail
     with Watch() as watch:
-        state = prepared.job.run(folder.path, watch)
+        try:
+            state = prepared.job.run(folder.path, watch)
+        except MolvaeError:
+            if watch.bar is None:  # not one step was taken
+                _remove_unbegun(folder)
+            raise
     if is_worker():
         return 0
     plot_learning_curve(folder.path / METRICS, folder.path / "learning_curve.png")
@@ -122,6 +128,16 @@ def run(args: argparse.Namespace) -> int:
         f"next: molvae report {folder.path / 'model.safetensors'}"
     )
     return 0
+
+
+def _remove_unbegun(folder: RunFolder) -> None:
+    """Remove what a training that never began has written, and the folder where it is empty."""
+    from molvae.latent.fit import METRICS
+
+    for path in (folder.settings_path, folder.path / METRICS):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something else is in it
+        folder.path.rmdir()
 
 
 def run_folder(args: argparse.Namespace) -> RunFolder:
