@@ -9,18 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molvae.search.neighbourhood import Neighbourhood, choose_highest, propose_nearby
-from molvae.search.strategy import (
-    Features,
-    Floats,
-    Kind,
-    Observations,
-    Seed,
-    clip_to_bounds,
-    draw_by_rank,
-    sample_prior,
-    strategies,
-)
+from molvae.search.acquisition import choose_highest
+from molvae.search.proposals import clip_to_bounds, draw_by_rank, propose_nearby, sample_prior
+from molvae.search.protocols import Features, Floats, Kind, Observations, Seed
+from molvae.search.strategies import strategies
+from molvae.search.strategies.neighbourhood import Neighbourhood
 from molvae.search.surrogate import MixedProcess, fit_surrogate, select_observations
 
 Propose = Callable[[Neighbourhood, Observations, int], Floats]

@@ -106,7 +106,10 @@ def curve(folder: Path) -> list[tuple[str, str]]:
         return [(r["step"], r["validation_loss"]) for r in csv.DictReader(file)]
 
 
-def test_options_that_make_no_sense_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_make_no_sense_are_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for words, message in [
         (["--data", "zink"], "no such file, and not a known data set"),
         (["--tokenizer", "words"], "unknown tokenizer 'words'"),

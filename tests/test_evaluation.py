@@ -17,8 +17,8 @@ from molvae.loop.ask_tell import Search
 from molvae.loop.config import OptimizeConfig
 from molvae.loop.optimization import optimize
 from molvae.oracles.evaluation import Effort, evaluate_molecules
+from molvae.oracles.given import as_objective
 from molvae.oracles.history import History, Record
-from molvae.oracles.objectives import as_objective
 from molvae.oracles.oracle import Oracle
 
 SMILES = ["CCO", "CCN", "CCCC", "c1ccccc1", "CC(=O)O", "CCCl"]

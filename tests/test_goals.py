@@ -9,8 +9,9 @@ from rdkit import Chem
 from molvae.base.errors import MolvaeError
 from molvae.chem.properties import logp, qed, sas
 from molvae.oracles.evaluation import Effort
+from molvae.oracles.given import as_objective
 from molvae.oracles.goals import Goals
-from molvae.oracles.objectives import as_objective, drug
+from molvae.oracles.objectives import drug
 from molvae.oracles.oracle import Oracle
 
 ASPIRIN = Chem.MolFromSmiles("CC(=O)Oc1ccccc1C(=O)O")  # QED 0.550, SAS 1.58, logP 1.31

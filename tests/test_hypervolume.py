@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from molvae.search.hypervolume import (
+from molvae.search.pareto import (
     expected_hypervolume_improvement,
     free_boxes,
     hypervolume,
@@ -14,8 +14,8 @@ from molvae.search.hypervolume import (
     reference_point,
     scalarise,
 )
+from molvae.search.protocols import Observations
 from molvae.search.strategies import strategies
-from molvae.search.strategy import Observations
 
 VALUES = st.integers(1, 3).flatmap(
     lambda m: arrays(

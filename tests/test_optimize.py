@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,9 @@ from molvae.loop.ask_tell import Search
 from molvae.loop.config import OptimizeConfig, strategy_names
 from molvae.loop.optimization import optimize
 from molvae.loop.result import Result
+from molvae.oracles.given import as_objective
 from molvae.oracles.history import History
-from molvae.oracles.objectives import Objective, as_objective, measured_objective, objectives
+from molvae.oracles.objectives import Objective, measured_objective, objectives
 from molvae.oracles.oracle import Oracle
 from molvae.search.strategies import strategies
 
@@ -34,7 +36,7 @@ class Chains:
     """A latent space of unbranched chains: z counts C, N, O and Cl; too much N is invalid."""
 
     latent = 4
-    summary = {"data": "chains"}  # noqa: RUF012
+    summary = SimpleNamespace(data="chains")
     heavy_atoms = (2, 14)
 
     def can_encode_canonical(self, form: str) -> bool:
@@ -277,7 +279,7 @@ def test_wrong_settings_are_told() -> None:
     for settings in ({"batch": 0}, {"seed": -1}, {"strategy": "magic"}):
         with pytest.raises(MolvaeError):
             OptimizeConfig(**settings)
-    with pytest.raises(MolvaeError, match=r"did you mean 'ga'\?.* prior, ga$"):
+    with pytest.raises(MolvaeError, match=r"did you mean 'ga'\?.* trust-region, ga$"):
         OptimizeConfig("gaa")
 
 

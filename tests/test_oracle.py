@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molvae.base.errors import MolvaeError
+from molvae.oracles.given import as_objective
 from molvae.oracles.history import History
-from molvae.oracles.objectives import as_objective, measured_objective, objectives
+from molvae.oracles.objectives import measured_objective, objectives
 from molvae.oracles.oracle import GIVE_UP_AFTER, BudgetError, Oracle
 
 MOLECULES = ["CCO", "c1ccccc1", "CC(=O)O", "CCN", "C1CCCCC1"]

@@ -9,7 +9,7 @@ import pytest
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
 from molvae.chem.molecules import parse
-from molvae.chem.properties import PROPERTIES
+from molvae.chem.properties import properties
 from molvae.chem.property_tables import compute_properties, load_properties
 
 ROWS = pd.DataFrame(
@@ -40,7 +40,7 @@ def test_columns_of_a_file_belong_to_its_molecules(source: str, suffix: str) -> 
         assert list(table.index) == data.smiles == ["CCO", "c1ccccc1", "CCN"]
         np.testing.assert_allclose(table["affinity"], [1.5, -3.5, np.nan])  # repeats: their mean
         np.testing.assert_allclose(
-            table["logP"], [PROPERTIES["logP"](parse(s)) for s in data.smiles]
+            table["logP"], [properties["logP"].function(parse(s)) for s in data.smiles]
         )
 
 

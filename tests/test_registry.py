@@ -1,13 +1,18 @@
+import importlib
 import math
+import pkgutil
+import re
 import sys
 from collections.abc import Mapping
 
 import pytest
 
+import molvae
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry, UnknownNameError
 from molvae.chem.datasets import datasets
 from molvae.chem.tokenizers import tokenizers
+from molvae.cli import main
 from molvae.latent.decoders import decoders
 from molvae.latent.encoders import encoders
 from molvae.latent.likelihoods import likelihoods
@@ -69,3 +74,22 @@ def test_a_name_from_a_file_is_never_imported() -> None:
     with pytest.raises(UnknownNameError, match="import antigravity first"):
         functions.look_up_loaded("antigravity:fly")
     assert "antigravity" not in sys.modules
+
+
+def test_molvae_list_shows_every_registry(capsys: pytest.CaptureFixture[str]) -> None:
+    for module in pkgutil.walk_packages(molvae.__path__, "molvae."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found = {
+        id(value): value
+        for name, module in list(sys.modules.items())
+        if name.startswith("molvae.")
+        for value in vars(module).values()
+        if isinstance(value, Registry)
+    }
+    assert len(found) >= 12
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for registry in found.values():
+        for name in registry:
+            assert re.search(rf"^  {re.escape(name)} ", shown, re.MULTILINE), (registry.kind, name)

@@ -8,7 +8,8 @@ import pytest
 from rdkit import Chem
 
 from molvae.base.errors import MolvaeError
-from molvae.oracles.objectives import as_objective, objectives
+from molvae.oracles.given import as_objective
+from molvae.oracles.objectives import objectives
 from molvae.oracles.suites import SUITES
 
 # GuacaMol's tasks by the package guacamol 0.5.5; QED and the C7H8N2O2 isomers by PMO's definitions;

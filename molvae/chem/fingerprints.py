@@ -1,4 +1,4 @@
-"""What a surrogate may see of a molecule itself: its parts, and numbers that describe it."""
+"""Features of a molecule: its circular fragments, and numbers that describe it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula, Properties
 from rdkit.DataStructs import TanimotoSimilarity
 
+from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import parse, parse_cached
 
 BITS = 4_096
@@ -52,17 +53,24 @@ class MoleculeFeatures:
         self._known: dict[str, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}  # packed bits
 
     def __call__(self, smiles: Sequence[str]) -> NDArray[Any]:
-        """Valid SMILES (n) -> features (n,): packed `parts` (n, BITS / 8), `numbers` (n, K)."""
+        """Valid SMILES (n) -> features (n,): packed `parts` (n, BITS / 8), `numbers` (n, K).
+
+        Raises:
+            MolvaeError: one of them is not valid.
+        """
         for name in smiles:
-            if name not in self._known and (mol := parse_cached(name)) is not None:
-                self._known[name] = self._of(mol)
+            if name not in self._known:
+                mol = parse_cached(name)
+                if mol is None:
+                    raise MolvaeError(f"{name!r} is not a valid SMILES, so it has no features")
+                self._known[name] = self._describe(mol)
         found = np.empty(len(smiles), dtype=FEATURES)
         if smiles:
             parts, numbers = zip(*(self._known[name] for name in smiles), strict=True)
             found["parts"], found["numbers"] = parts, np.nan_to_num(numbers)
         return found
 
-    def _of(self, mol: Mol) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _describe(self, mol: Mol) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         formula = dict(FORMULA.findall(CalcMolFormula(mol)))
         atoms = [int(formula.get(element, "0") or 1) for element in ELEMENTS]
         numbers = np.array([*self._descriptors.ComputeProperties(mol), *atoms], dtype=np.float32)

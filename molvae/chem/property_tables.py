@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,38 +22,61 @@ from molvae.chem.datasets import (
     split_source,
 )
 from molvae.chem.molecules import parse
-from molvae.chem.properties import PROPERTIES, Property
+from molvae.chem.properties import REPORTED, Property, properties
+
+REPORTED_FUNCTIONS = {name: properties[name].function for name in REPORTED}
 
 
 def compute_properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.DataFrame:
-    """Compute logP, SAS, QED and heavy_atoms, one row a molecule, in parallel processes.
+    """Compute the properties that reports show, one row a molecule, in parallel processes.
 
     For a whole data set the table is cached, and computed once. An invalid SMILES is a row of NaN,
     and so is a value that cannot be computed.
     """
     if not isinstance(source, DataSet):
-        return _property_table(list(source), progress)
+        return _compute_table(list(source), REPORTED_FUNCTIONS, progress)
     return load_or_compute(
-        f"{source.key}-properties", lambda: _property_table(source.smiles, progress)
+        f"{source.key}-properties",
+        lambda: _compute_table(source.smiles, REPORTED_FUNCTIONS, progress),
     )
 
 
-def load_properties(source: DataSet, names: Sequence[str], progress: bool = False) -> pd.DataFrame:
+def load_properties(
+    source: DataSet,
+    names: Sequence[str],
+    functions: Mapping[str, Property] | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
     """A data set -> numeric properties of its molecules, a row each; SMILES are the index.
 
-    A name that `properties` does not compute is a column of the file that the data came from. What
-    is missing or not a finite number there is NaN, and repeats of a molecule are averaged.
+    Args:
+        source: the molecules.
+        names: the properties, in the order of the columns.
+        functions: those that can be computed, by name; None for all of `chem.properties`. Other
+            names are columns of the file that the data came from, and so is a name that the file
+            has too, but for those of `REPORTED`. What is missing or not a finite number there is
+            NaN, and repeats of a molecule are averaged.
+        progress: show progress bars.
 
     Raises:
         MolvaeError: no such column, or one without a number in it.
     """
-    own = [name for name in names if name not in PROPERTIES]
+    if functions is None:
+        functions = {name: entry.function for name, entry in properties.items()}
+    own = [name for name in names if name not in functions]
+    if any(name in functions and name not in REPORTED for name in names):
+        there = set(map(str, _read_table(source)[0].columns))  # the user's own values count
+        own = [n for n in names if n not in functions or (n in there and n not in REPORTED)]
     table = pd.DataFrame(index=pd.Index(source.smiles, name="smiles"))
-    if len(own) < len(names):
-        computed = compute_properties(source, progress)
+    if any(name in REPORTED for name in names if name not in own):
+        reported = compute_properties(source, progress)
+        table = table.join(reported.set_index(table.index))
+    others = {n: functions[n] for n in names if n not in own and n not in REPORTED}
+    if others:
+        computed = _compute_table(source.smiles, others, progress)
         table = table.join(computed.set_index(table.index))
     if own:
-        raw = _measured(source, own)
+        raw = _read_columns(source, own)
         key = hashlib.blake2b(pd.util.hash_pandas_object(raw).to_numpy().tobytes(), digest_size=8)
 
         def compute() -> pd.DataFrame:
@@ -67,25 +91,17 @@ def load_properties(source: DataSet, names: Sequence[str], progress: bool = Fals
     return table[list(names)].astype("float64")
 
 
-def _measured(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
+def _read_columns(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
     """The rows of the file behind a data set: smiles as written, and columns of numbers."""
-    if source.name in datasets:
-        if source.name != "qm9":
-            raise _no_column(source.name, names[0], list(PROPERTIES))
-        table, column = qm9_table(), "SMILES"
-    else:
-        path, given = split_source(source.name)
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        elif path.name.removesuffix(".gz").endswith(".csv"):
-            table = pd.read_csv(path)
-        else:
-            raise _no_column(source.name, names[0], list(PROPERTIES))
-        column = find_column(list(table.columns), given, path)
+    table, column = _read_table(source)
     numbers = pd.DataFrame({"smiles": table[column].fillna("").astype(str)})
     for name in names:
         if name not in table:
-            raise _no_column(source.name, name, [*PROPERTIES, *map(str, table.columns)])
+            known = dict.fromkeys([*REPORTED, *map(str, table.columns)])
+            raise MolvaeError(
+                f"{source.name} has no property {name!r}; known: {', '.join(known)}, and the "
+                "names of objectives and of RDKit's descriptors"
+            )
         values = pd.to_numeric(table[name], errors="coerce").replace([np.inf, -np.inf], np.nan)
         if values.isna().all():
             raise MolvaeError(f"{source.name}: the column {name!r} holds no number")
@@ -93,25 +109,40 @@ def _measured(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
     return numbers
 
 
-def _no_column(source: str, name: str, known: Sequence[str]) -> MolvaeError:
-    return MolvaeError(f"{source} has no property {name!r}; known: {', '.join(known)}")
+def _read_table(source: DataSet) -> tuple[pd.DataFrame, str]:
+    """The table behind a data set, and its column of SMILES; a list of SMILES has no other one."""
+    if source.name in datasets:
+        if source.name == "qm9":
+            return qm9_table(), "SMILES"
+        return pd.DataFrame({"smiles": source.smiles}), "smiles"
+    path, given = split_source(source.name)
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+    elif path.name.removesuffix(".gz").endswith(".csv"):
+        table = pd.read_csv(path)
+    else:
+        return pd.DataFrame({"smiles": source.smiles}), "smiles"
+    return table, find_column(list(table.columns), given, path)
 
 
-def _property_table(smiles: list[str], progress: bool) -> pd.DataFrame:
-    rows = map_parallel(_property_rows, smiles, "properties", progress)
-    return pd.DataFrame(rows, columns=list(PROPERTIES), dtype="float64")
+def _compute_table(
+    smiles: list[str], functions: Mapping[str, Property], progress: bool
+) -> pd.DataFrame:
+    work = partial(_compute_rows, list(functions.values()))
+    rows = map_parallel(work, smiles, "properties", progress)
+    return pd.DataFrame(rows, columns=list(functions), dtype="float64")
 
 
-def _property_rows(chunk: list[str]) -> list[list[float]]:
+def _compute_rows(functions: list[Property], chunk: list[str]) -> list[list[float]]:
     rows = []
     for smiles in chunk:
         mol = parse(smiles)
-        rows.append([float("nan") if mol is None else _value(f, mol) for f in PROPERTIES.values()])
+        rows.append([float("nan") if mol is None else _compute_value(f, mol) for f in functions])
     return rows
 
 
-def _value(function: Property, mol: Mol) -> float:
-    """A property, or NaN: of a few molecules that RDKit reads it cannot compute QED."""
+def _compute_value(function: Property, mol: Mol) -> float:
+    """A property, or NaN where RDKit cannot compute it, as QED for a few odd molecules."""
     try:
         return function(mol)
     except MolSanitizeException:

@@ -22,9 +22,10 @@ from molvae.loop.proposers import Round
 from molvae.loop.run import SearchRun
 from molvae.loop.space import LatentSpace
 from molvae.oracles.history import Iteration, Record
-from molvae.search.hypervolume import scalarise
-from molvae.search.strategies import Around, strategies
-from molvae.search.strategy import Features, Floats, Observations, Refining, Strategy
+from molvae.search.pareto import scalarise
+from molvae.search.proposals import Around
+from molvae.search.protocols import Features, Floats, Observations, Refining, Strategy
+from molvae.search.strategies import strategies
 
 CHOICE = 20  # new molecules per candidate that a round wants to choose from
 FEW = 10  # a round of fewer candidates chooses from as many as one of these

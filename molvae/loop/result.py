@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from molvae.oracles.history import Iteration, Record
-from molvae.search.hypervolume import hypervolume, pareto_front, reference_point
-from molvae.search.strategy import Floats
+from molvae.search.pareto import hypervolume, pareto_front, reference_point
+from molvae.search.protocols import Floats
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.search.strategy import Floats
+from molvae.search.protocols import Floats
 
 
 class LatentSpace(Protocol):

@@ -1,8 +1,10 @@
 """Objectives: one pure function per property, molecule -> float. Everything is maximised.
 
 A property that is to be minimised says so where it is registered; the oracle turns its sign, and
-nothing else does. A function of the user's own, `package.module:function`, takes an RDKit molecule
-like those below and is maximised.
+nothing else does. Besides what is registered here, each property of a molecule
+(`molvae.chem.properties`), each descriptor of RDKit's and the similarity to a molecule is a
+quantity that can be searched for, constrained, weighed in goals and learned. To add an objective,
+write a function here and register it.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import rdkit
 from rdkit.Chem import Descriptors, Mol
@@ -24,7 +27,7 @@ from rdkit.DataStructs import TanimotoSimilarity
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
 from molvae.chem.molecules import parse
-from molvae.chem.properties import PROPERTIES, Property, cycle, logp, qed, sas
+from molvae.chem.properties import Property, cycle, logp, properties, qed, sas
 from molvae.oracles.programs import Command
 from molvae.oracles.suites import SUITES
 
@@ -45,25 +48,26 @@ class Objective:
 
     @property
     def version(self) -> str | None:
-        """What its values depend on beside the molecule: RDKit and molvae, or the user's own file.
+        """Fingerprint of the code that computes the values, None where it cannot be told.
 
-        None where that cannot be told.
+        The versions of RDKit and molvae, or a hash of the user's own file.
         """
-        if self.function is _not_computed:
+        if self.function is _fail_uncomputed:
             return None
         # the package as a whole, so that moving a file changes no stored score's identity
-        if str(getattr(self.function, "__module__", "")).partition(".")[0] == "molvae":
+        if str(getattr(self.function, "__module__", "")).partition(".")[0] in ("molvae", "rdkit"):
             file = self.function.file if isinstance(self.function, Command) else None
             own = f"molvae {metadata.version('molvae')}, RDKit {rdkit.__version__}"
-            return own if file is None else _digest(file)
+            return own if file is None else _hash_file(file)
         named = inspect.isfunction(self.function) and self.function.__qualname__.isidentifier()
         file = inspect.getsourcefile(self.function) if named else None
-        return None if file is None else _digest(file)  # others may be different under one name
+        return None if file is None else _hash_file(file)  # others may differ under one name
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process looks a registered one up by its name."""
-        if self.name in objectives and objectives[self.name] is self:
-            return as_objective, (self.name,)
+        known = {**DESCRIPTORS, **{name: entry.function for name, entry in objectives.items()}}
+        if known.get(self.name) is self.function:
+            return find_objective, (self.name,)
         return Objective, (self.name, self.function, self.maximise, self.description)
 
 
@@ -81,66 +85,83 @@ def objective(name: str, *, maximise: bool = True) -> Callable[[Property], Prope
     return store
 
 
-Given: TypeAlias = str | Property | Objective
+def find_objective(name: str) -> Objective | None:
+    """The name of a quantity -> the objective, None where there is none of that name.
 
-
-def as_objective(given: Given) -> Objective:
-    """What a user may name as an objective, or a function of a molecule -> `Objective`.
-
-    A name is a registered one, `package.module:function`, `cmd:program {smiles}`, or a JSON file of
-    `molvae.oracles.goals`.
+    That is, in this order: a registered objective, a property of a molecule, one of RDKit's
+    descriptors, or similarity(SMILES), the Tanimoto similarity of Morgan fingerprints (radius 2,
+    2,048 bits).
 
     Raises:
-        MolvaeError: the name is unknown, its module fails to import, the file is not understood, or
-            it cannot be called.
+        MolvaeError: similarity to something that is not a molecule.
     """
-    if isinstance(given, Objective):
-        return given
-    if isinstance(given, str):
-        found = _look_up(given)
-        if isinstance(found, Objective):
-            return found
-        name, function = given, found
-    else:
-        name, function = getattr(given, "__name__", type(given).__name__), given
-    if not callable(function):
-        raise MolvaeError(f"the objective {name!r} is {function!r}, not a function of a molecule")
-    return Objective(name, function)
+    if name in objectives:
+        return objectives[name]
+    if name in properties:
+        own = properties[name]
+        return Objective(name, own.function, own.maximise, own.description)
+    if name in DESCRIPTORS:
+        return Objective(name, DESCRIPTORS[name], description="a descriptor of RDKit's")
+    target = re.fullmatch(r"similarity\((.+)\)", name)
+    return None if target is None else Objective(name, Similarity(target[1]))
+
+
+def look_up_quantity(name: str) -> Property:
+    """The name of a quantity, as in `find_objective` -> its function.
+
+    Raises:
+        MolvaeError: there is none.
+    """
+    found = find_objective(name)
+    if found is None:
+        raise MolvaeError(f"{name!r} is no property, no objective and none of RDKit's descriptors")
+    return found.function
+
+
+DESCRIPTORS: dict[str, Property] = dict(Descriptors.descList)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits) to a molecule, 0 to 1."""
+
+    smiles: str
+
+    def __post_init__(self) -> None:
+        if parse(self.smiles) is None:
+            raise MolvaeError(f"{self.smiles!r} is not a valid SMILES")
+
+    def __call__(self, mol: Mol) -> float:
+        """A molecule -> its similarity to the target."""
+        generator, reference = self._target
+        return float(TanimotoSimilarity(generator.GetFingerprint(mol), reference))
+
+    @cached_property
+    def _target(self) -> tuple[Any, Any]:
+        generator = GetMorganGenerator(radius=2, fpSize=2_048)
+        return generator, generator.GetFingerprint(parse(self.smiles))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process makes the fingerprint again."""
+        return Similarity, (self.smiles,)
 
 
 def measured_objective(name: str, *, maximise: bool = True) -> Objective:
     """A quantity that no function computes: its values are told (`molvae.Search`)."""
-    return Objective(name, _not_computed, maximise, "measured elsewhere")
+    return Objective(name, _fail_uncomputed, maximise, "measured elsewhere")
 
 
-def _not_computed(mol: Mol) -> float:
+def _fail_uncomputed(mol: Mol) -> float:
     raise RuntimeError("this quantity is measured elsewhere, and has to be told")
 
 
-def _digest(file: str) -> str:
+def _hash_file(file: str) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _look_up(name: str) -> Objective | Property:
-    if name.startswith("cmd:"):
-        return Command.parse(name.removeprefix("cmd:"))
-    if name.endswith(".json"):
-        from molvae.oracles.goals import Goals  # which is made of objectives
-
-        goals = Goals.read(name)
-        return Objective(f"{Path(name).stem}-{goals.digest}", goals)
-    try:
-        return objectives.look_up(name)
-    except MolvaeError:
-        raise
-    except Exception as error:  # a user's module may fail in any way while it is imported
-        reason = f"{type(error).__name__}: {error}"
-        raise MolvaeError(f"importing the objective {name!r} failed: {reason}") from error
-
-
-objective("logP")(logp)
-objective("QED")(qed)
-objective("SAS", maximise=False)(sas)
+for _name in ("logP", "QED", "SAS"):
+    _own = properties[_name]
+    objectives.register(_name)(Objective(_name, _own.function, _own.maximise, _own.description))
 
 
 @objective("plogp_raw")
@@ -169,33 +190,3 @@ for _suite, _tasks in SUITES.items():
     for _name, _task in _tasks.items():
         _entry = Objective(f"{_suite}:{_name}", _task, description=_task.description)
         objectives.register(_entry.name)(_entry)
-
-
-def look_up_quantity(name: str) -> Property:
-    """A property, an objective, one of RDKit's descriptors, or similarity(SMILES) -> its function.
-
-    The latter is the Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits).
-
-    Raises:
-        MolvaeError: there is no such thing.
-    """
-    target = re.fullmatch(r"similarity\((.+)\)", name)
-    if target is not None:
-        return _similarity(target[1])
-    if name in PROPERTIES:
-        return PROPERTIES[name]
-    if name in objectives:
-        return objectives[name].function
-    descriptors: dict[str, Property] = dict(Descriptors.descList)
-    if name not in descriptors:
-        raise MolvaeError(f"{name!r} is no property, no objective and none of RDKit's descriptors")
-    return descriptors[name]
-
-
-def _similarity(smiles: str) -> Property:
-    target = parse(smiles)
-    if target is None:
-        raise MolvaeError(f"{smiles!r} is not a valid SMILES")
-    generator = GetMorganGenerator(radius=2, fpSize=2_048)
-    reference = generator.GetFingerprint(target)
-    return lambda mol: float(TanimotoSimilarity(generator.GetFingerprint(mol), reference))

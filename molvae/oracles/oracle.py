@@ -14,8 +14,8 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import parse_cached
 from molvae.oracles.constraints import parse_constraint
 from molvae.oracles.evaluation import Effort, Outcome, evaluate_molecules
+from molvae.oracles.given import Given, as_objective
 from molvae.oracles.history import History, Record
-from molvae.oracles.objectives import Given, as_objective
 
 GIVE_UP_AFTER = 20  # failures with no success at all: the objective is broken, not the molecules
 

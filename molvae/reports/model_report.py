@@ -15,7 +15,7 @@ from torch import Tensor
 
 from molvae.chem.datasets import DataSet
 from molvae.chem.molecules import canonicalize
-from molvae.chem.properties import PROPERTIES
+from molvae.chem.properties import REPORTED
 from molvae.chem.property_tables import compute_properties
 from molvae.loop.genetic import breed_at_random
 from molvae.model.molvae import MolVAE
@@ -151,7 +151,7 @@ def _held_out(
     z = model.encode(usable, progress=progress)
     figures = measure_reconstruction(model, usable, seed=config.seed, progress=progress)
     figures |= measure_surroundings(model, z, config.seed, progress)
-    predicted = [name for name in model.vae.config.properties if name in PROPERTIES]
+    predicted = [name for name in model.vae.config.properties if name in REPORTED]
     if predicted:
         found, true = model.predict_properties(z), compute_properties(usable, progress)
         figures |= {f"r2_{name}": _r2(found[name], true[name]) for name in predicted}

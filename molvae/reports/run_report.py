@@ -12,7 +12,7 @@ from molvae.base.errors import MolvaeError
 from molvae.base.files import write_file
 from molvae.chem.molecules import parse
 from molvae.chem.pictures import draw_molecules
-from molvae.chem.properties import PROPERTIES
+from molvae.chem.properties import REPORTED, properties
 from molvae.loop.result import Result
 
 LISTED, DRAWN = 100, 20  # best molecules in best.csv, for one objective, and in best.png
@@ -50,8 +50,9 @@ def _add_properties(best: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame
     values = ["y"] if len(labels) == 1 else list(labels)
     table = best[[*values, "smiles"]].rename(columns={"y": labels[0]})
     mols = [parse(smiles) for smiles in table["smiles"]]
-    for name, function in PROPERTIES.items():
+    for name in REPORTED:
         if name not in labels:
+            function = properties[name].function
             table[name] = [function(mol) for mol in mols if mol is not None]
     table["heavy_atoms"] = table["heavy_atoms"].astype(int)
     return table.join(best[["number", "iteration"]])

@@ -1,1 +1,3 @@
-"""The next z, given (z, y). torch, GPyTorch, BoTorch; no molecules, no decoder."""
+"""Where to look next, given (features, y). BoTorch; no molecules, no decoder."""
+
+import molvae.search.strategies  # noqa: F401 (fills the registry)

@@ -10,12 +10,16 @@ REGISTRIES = {
     "models": "",  # files, not a registry
     "data": "molvae.chem.datasets:datasets",
     "objectives": "molvae.oracles.objectives:objectives",
+    "properties": "molvae.chem.properties:properties",
     "strategies": "molvae.search.strategies:strategies",
     "tokenizers": "molvae.chem.tokenizers:tokenizers",
     "encoders": "molvae.latent.encoders:encoders",
     "decoders": "molvae.latent.decoders:decoders",
     "posteriors": "molvae.latent.posteriors:posteriors",
     "priors": "molvae.latent.priors:priors",
+    "likelihoods": "molvae.latent.likelihoods:likelihoods",
+    "gradient-estimators": "molvae.latent.gradients:estimators",
+    "kinds": "molvae.latent.kinds:kinds",
 }
 
 

@@ -173,12 +173,12 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
     import pandas as pd
 
     from molvae.chem.datasets import load
-    from molvae.chem.properties import PROPERTIES as COMPUTED
     from molvae.chem.property_tables import load_properties
     from molvae.chem.recombine import recombine
     from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
     from molvae.model.training import prepare_training
+    from molvae.oracles.objectives import find_objective
 
     progress = not is_worker()
     data = load(settings["data"], progress=progress)
@@ -193,15 +193,17 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
             f"writing to {folder.path}"
         )
     names = settings.get("properties", PROPERTIES)
-    known = load_properties(data, names, progress=progress) if names else None
+    found = {name: find_objective(name) for name in names}
+    functions = {name: entry.function for name, entry in found.items() if entry is not None}
+    known = load_properties(data, names, functions, progress) if names else None
     if number := settings.get("recombine"):
         more = recombine(data, number, settings.get("seed", 0), progress=progress)
         parts[0] = [*parts[0], *more.smiles]
         if progress:
             print(f"{len(more.smiles):,} recombined molecules to train on")
         if known is not None:
-            computed = [n for n in names if n in COMPUTED]  # measured values are not known for them
-            known = pd.concat([known, load_properties(more, computed, progress=progress)])
+            computed = list(functions)  # measured values are not known for them
+            known = pd.concat([known, load_properties(more, computed, functions, progress)])
     fit_names, shape_names = _names(FIT_OPTIONS), _names(SHAPE_OPTIONS)
     start = settings.get("start")
     return prepare_training(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
+import torch
+from botorch.utils.multi_objective.box_decompositions import FastNondominatedPartitioning
+from botorch.utils.multi_objective.hypervolume import Hypervolume
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from molvae.search.neighbourhood import BEST, propose_nearby
-from molvae.search.strategy import Features, Floats, Kind, Observations, Seed, strategies
+from molvae.search.protocols import Floats
 
 BELOW = 0.1  # of its range on the front: how far below the front the reference point lies
 
@@ -46,8 +46,6 @@ def free_boxes(y: Floats, below: Floats) -> tuple[Floats, Floats]:
 
     The boxes fill what is above the reference point and not dominated.
     """
-    import torch
-    from botorch.utils.multi_objective.box_decompositions import FastNondominatedPartitioning
 
     if y.shape[1] == 1:
         return y.max(axis=0, keepdims=True), np.array([[np.inf]])
@@ -58,8 +56,6 @@ def free_boxes(y: Floats, below: Floats) -> tuple[Floats, Floats]:
 
 def hypervolume(y: Floats, below: Floats) -> float:
     """Values (n, M) -> volume of what they dominate above the reference point (M,)."""
-    import torch
-    from botorch.utils.multi_objective.hypervolume import Hypervolume
 
     return float(Hypervolume(torch.from_numpy(below)).compute(torch.from_numpy(y[pareto_front(y)])))
 
@@ -100,56 +96,3 @@ def scalarise(y: Floats, rng: np.random.Generator) -> Floats:
     away = away * rng.dirichlet(np.ones(y.shape[1]))
     closeness: Floats = -away.max(axis=1, keepdims=True) - 0.05 * away.sum(axis=1, keepdims=True)
     return closeness
-
-
-@strategies.register("ehvi")
-class ExpectedHypervolume:
-    """Expected hypervolume improvement over points around and between the best front.
-
-    Proposals are those of `neighbourhood` around the front, the front behind it, and so on. Each
-    objective has a Gaussian process of its own; a candidate, once chosen, is taken
-    to have its mean, so that the next one adds to it.
-    """
-
-    sees: ClassVar[Kind] = "molecules"
-    several: ClassVar[bool] = True
-
-    def __init__(self, seen: Observations, seed: Seed) -> None:
-        from molvae.search.surrogate import MixedProcess
-
-        self._rng = np.random.default_rng(seed)
-        self._bounds = seen.bounds
-        columns = seen.y.T
-        self._surrogates = [MixedProcess(seen.features, y, self._rng) for y in columns]
-        self._z = seen.z[self._best_first(seen.y)]
-        self._front = seen.y[pareto_front(seen.y)]
-        self._below = reference_point(seen.y)
-
-    def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) as `nearby` does."""
-        return propose_nearby(self._z, self._bounds, p, self._rng)
-
-    def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Return up to q rows that together promise to enlarge the hypervolume most, greedily."""
-        found = [surrogate.predict(features) for surrogate in self._surrogates]
-        mean, deviation = (np.stack(part, axis=1) for part in zip(*found, strict=True))
-        deviation = deviation.clip(1e-9)
-        best, rows = self._front, list[int]()
-        while len(rows) < min(q, len(mean)):
-            growth = expected_hypervolume_improvement(
-                mean, deviation, *free_boxes(best, self._below)
-            )
-            growth[rows] = -1.0
-            rows.append(int(growth.argmax()))
-            best = np.concatenate([best, mean[rows[-1:]]])
-            best = best[pareto_front(best)]
-        return np.array(rows, dtype=np.intp)
-
-    def _best_first(self, y: Floats) -> NDArray[np.intp]:
-        """Rows of the front, of the front without it, and so on, until there are enough."""
-        left, rows = y.copy(), list[int]()
-        while len(rows) < min(BEST, int((~np.isnan(y).any(axis=1)).sum())):
-            next_front = self._rng.permutation(pareto_front(left))
-            rows += next_front.tolist()
-            left[next_front] = np.nan
-        return np.array(rows, dtype=np.intp)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
+import torch
+from botorch.acquisition.analytic import LogExpectedImprovement
+from botorch.acquisition.logei import qLogExpectedImprovement
+from botorch.optim import optimize_acqf, optimize_acqf_discrete
+from botorch.sampling import SobolQMCNormalSampler
+from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
+from torch import Tensor
 
-from molvae.search.strategy import (
-    Floats,
-    Kind,
-    Observations,
-    Seed,
-    clip_to_bounds,
-    draw_by_rank,
-    sample_prior,
-    strategies,
-)
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from molvae.search.proposals import clip_to_bounds, draw_by_rank, sample_prior
+from molvae.search.protocols import Floats, Kind, Observations, Seed, strategies
+from molvae.search.surrogate import fit_surrogate, select_observations
 
 
 @strategies.register("ei")
@@ -44,7 +41,6 @@ class ExpectedImprovement:
     finalists = 5  # molecules per candidate that the joint acquisition is computed for
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        from molvae.search.surrogate import fit_surrogate, select_observations
 
         self._rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
@@ -67,12 +63,6 @@ class ExpectedImprovement:
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
         """Return up to q rows with the greatest joint log expected improvement, greedily."""
-        import torch
-        from botorch.acquisition.analytic import LogExpectedImprovement
-        from botorch.acquisition.logei import qLogExpectedImprovement
-        from botorch.optim import optimize_acqf_discrete
-        from botorch.sampling import SobolQMCNormalSampler
-        from linear_operator.utils.warnings import NumericalWarning
 
         choices = torch.as_tensor(features, dtype=torch.float64)
         if len(choices) <= q:
@@ -113,9 +103,6 @@ class ExpectedImprovement:
 
     def _climb(self, starts: Floats) -> Floats:
         """Starts (s, D) -> where some gradient steps on log expected improvement lead, (s, D)."""
-        import torch
-        from botorch.acquisition.analytic import LogExpectedImprovement
-        from botorch.optim import optimize_acqf
 
         bounds = torch.as_tensor(self._bounds, dtype=torch.float64)
         first = torch.as_tensor(clip_to_bounds(starts, self._bounds), dtype=torch.float64)

@@ -7,58 +7,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from molvae.search.strategy import (
-    Features,
-    Floats,
-    Kind,
-    Observations,
-    Seed,
-    clip_to_bounds,
-    draw_best,
-    draw_by_rank,
-    strategies,
-)
+from molvae.search.acquisition import choose_highest
+from molvae.search.proposals import propose_nearby
+from molvae.search.protocols import Features, Floats, Kind, Observations, Seed, strategies
+from molvae.search.surrogate import MixedProcess, normal_scores
 
-BEST = 100  # observations that proposals are made of
-RANK_WEIGHT = 0.1  # share of them that carry most of the weight
-STEPS = (0.15, 2.0)  # least and greatest length in each direction, in eighths of the bounds
 PROMISING = 50  # molecules of this round's pools that further proposals are made of
-JITTER = 0.1  # of the points that are made of two
-BETAS = (0.1, 3.0)  # standard deviations that a candidate may be given above its mean
-
-
-def propose_nearby(z: Floats, bounds: Floats, p: int, rng: np.random.Generator) -> Floats:
-    """Points (n, D), best first -> p proposals (p, D) around and between them.
-
-    Half are steps from one point, of lengths that differ by more than a factor of ten; a quarter
-    lie between two of them; a quarter take each coordinate from one or the other. Which of them
-    pay is left to a surrogate that sees what they decode to.
-    """
-    scale = (bounds[1] - bounds[0]) / 8
-    one, other = (draw_by_rank(z[:BEST], p, RANK_WEIGHT, rng) for _ in range(2))
-    noise = scale * rng.standard_normal(one.shape)
-    low, high = np.log(STEPS)
-    moved = one + noise * np.exp(rng.uniform(low, high, (p, 1)))
-    share = np.where(
-        np.arange(p)[:, None] % 2,  # of the pairs, every second one lies on their line
-        rng.random((p, 1)),
-        rng.integers(2, size=one.shape),
-    )
-    joined = one + share * (other - one) + JITTER * noise
-    return clip_to_bounds(np.where(np.arange(p)[:, None] % 4 < 2, moved, joined), bounds)
-
-
-def choose_highest(
-    mean: Floats, deviation: Floats, q: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Mean and deviation (m,) of a pool -> q distinct rows, each the highest for its own beta."""
-    rows: list[int] = []
-    low, high = np.log(BETAS)
-    for beta in np.exp(rng.uniform(low, high, min(q, len(mean)))):
-        bound = mean + beta * deviation
-        bound[rows] = -np.inf
-        rows.append(int(bound.argmax()))
-    return np.array(rows, dtype=np.intp)
 
 
 @strategies.register("neighbourhood")
@@ -79,7 +33,6 @@ class Neighbourhood:
     several: ClassVar[bool] = False
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        from molvae.search.surrogate import MixedProcess, normal_scores
 
         self.rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
@@ -116,26 +69,3 @@ class Neighbourhood:
             self._predictions |= zip((keys[row] for row in new), found, strict=True)
         mean, deviation = np.array([self._predictions[key] for key in keys]).reshape(-1, 2).T
         return mean, deviation
-
-
-@strategies.register("thompson")
-class Thompson:
-    """The proposals of `neighbourhood`; each candidate is the best of one draw of the surrogate."""
-
-    sees: ClassVar[Kind] = "molecules"
-    several: ClassVar[bool] = False
-
-    def __init__(self, seen: Observations, seed: Seed) -> None:
-        self._near = Neighbourhood(seen, seed)
-
-    def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) as `neighbourhood` does."""
-        return self._near.propose(p)
-
-    def consider(self, z: Floats, features: Features) -> None:
-        """Take note as `neighbourhood` does."""
-        self._near.consider(z, features)
-
-    def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Return up to q rows by Thompson sampling."""
-        return draw_best(*self._near.surrogate.joint(features), q, self._near.rng)

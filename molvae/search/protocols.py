@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -73,39 +74,19 @@ class Refining(Strategy, Protocol):
         ...
 
 
-strategies: Registry[type[Strategy]] = Registry("strategy")
+def check_strategy(name: str, entry: type[Strategy]) -> None:
+    """Refuse what is not a strategy.
 
-
-def draw_by_rank(z: Floats, count: int, share: float, rng: np.random.Generator) -> Floats:
-    """Points (n, D), best first -> count of them, of which a share carries most of the weight."""
-    weight = 1.0 / (share * len(z) + np.arange(len(z)))
-    drawn: Floats = z[rng.choice(len(z), count, p=weight / weight.sum())]
-    return drawn
-
-
-def sample_prior(bounds: Floats, p: int, rng: np.random.Generator) -> Floats:
-    """Samples (p, D) of N(0, I), clipped to the bounds."""
-    return clip_to_bounds(rng.standard_normal((p, bounds.shape[1])), bounds)
-
-
-def clip_to_bounds(z: Floats, bounds: Floats) -> Floats:
-    """Points (n, D), each coordinate clipped to the bounds."""
-    return z.clip(bounds[0], bounds[1])
-
-
-def draw_best(
-    mean: Floats, covariance: Floats, q: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Mean (m,) and covariance (m, m) of a pool -> q distinct rows, Thompson sampling.
-
-    Each is the best of its own joint draw, among the rows that are left (Hernández-Lobato et al.
-    2017, "Parallel and distributed Thompson sampling for large-scale accelerated exploration of
-    chemical space").
+    Raises:
+        MolvaeError: naming what it lacks.
     """
-    values, vectors = np.linalg.eigh(covariance)  # molecules may be alike: it may be singular
-    root = vectors * np.sqrt(values.clip(0))
-    rows: list[int] = []
-    for draw in mean + rng.standard_normal((min(q, len(mean)), len(mean))) @ root.T:
-        draw[rows] = -np.inf
-        rows.append(int(draw.argmax()))
-    return np.array(rows, dtype=np.intp)
+    if not isinstance(entry, type):
+        raise MolvaeError(f"the strategy {name!r} is not a class, but {entry!r}")
+    if missing := [n for n in ("sees", "several", "propose", "choose") if not hasattr(entry, n)]:
+        raise MolvaeError(f"the strategy {name!r} lacks {', '.join(missing)}")
+    if entry.sees not in get_args(Kind):
+        known = " or ".join(map(repr, get_args(Kind)))
+        raise MolvaeError(f"the strategy {name!r} sees {entry.sees!r}, which is not {known}")
+
+
+strategies: Registry[type[Strategy]] = Registry("strategy", check_strategy)

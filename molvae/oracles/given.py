@@ -1,0 +1,58 @@
+"""What a user gives as an objective: a name, a program, a file of goals, a function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+from molvae.base.errors import MolvaeError
+from molvae.base.registry import unknown_name
+from molvae.chem.properties import Property, properties
+from molvae.oracles.goals import Goals
+from molvae.oracles.objectives import Objective, find_objective, objectives
+from molvae.oracles.programs import Command
+
+Given: TypeAlias = str | Property | Objective
+
+
+def as_objective(given: Given) -> Objective:
+    """What a user may name as an objective, or a function of a molecule -> `Objective`.
+
+    A name is one of `molvae.oracles.objectives.find_objective`, `package.module:function`,
+    `cmd:program {smiles}`, or a JSON file of `molvae.oracles.goals`.
+
+    Raises:
+        MolvaeError: the name is unknown, its module fails to import, the file is not understood, or
+            it cannot be called.
+    """
+    if isinstance(given, Objective):
+        return given
+    if isinstance(given, str):
+        found = _look_up(given)
+        if isinstance(found, Objective):
+            return found
+        name, function = given, found
+    else:
+        name, function = getattr(given, "__name__", type(given).__name__), given
+    if not callable(function):
+        raise MolvaeError(f"the objective {name!r} is {function!r}, not a function of a molecule")
+    return Objective(name, function)
+
+
+def _look_up(name: str) -> Objective | Property:
+    if name.startswith("cmd:"):
+        return Command.parse(name.removeprefix("cmd:"))
+    if name.endswith(".json"):
+        goals = Goals.read(name)
+        return Objective(f"{Path(name).stem}-{goals.digest}", goals)
+    if (found := find_objective(name)) is not None:
+        return found
+    if ":" not in name:
+        raise unknown_name("objective", name, dict.fromkeys([*objectives, *properties]))
+    try:
+        return objectives.look_up(name)
+    except MolvaeError:
+        raise
+    except Exception as error:  # a user's module may fail in any way while it is imported
+        reason = f"{type(error).__name__}: {error}"
+        raise MolvaeError(f"importing the objective {name!r} failed: {reason}") from error
