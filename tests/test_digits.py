@@ -1,7 +1,6 @@
 """The digits that the studies share: the bundled ones, and MNIST in each form it comes in."""
 
 import gzip
-import importlib.util
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,7 @@ import numpy as np
 import pytest
 
 from molvae.base.errors import MolvaeError
-
-spec = importlib.util.spec_from_file_location(
-    "_digits", Path(__file__).parents[1] / "pipelines" / "_digits.py"
-)
-assert spec is not None
-assert spec.loader is not None
-digits: Any = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(digits)
+from shared import digits
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (24, 5, 4), dtype=np.uint8)

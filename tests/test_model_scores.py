@@ -2,8 +2,6 @@
 
 import inspect
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,17 +9,14 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
-
-import _model_scores as scores
-from model_study import BASE, CONFIGURATIONS, fit_arguments
-
+from model_study.model_study import BASE, CONFIGURATIONS, fit_arguments
 from molvae.chem.datasets import DataSet
 from molvae.chem.properties import STATISTICS
 from molvae.chem.property_tables import compute_properties
 from molvae.chem.tokenizers import tokenizers
 from molvae.latent.vae import VAEConfig
 from molvae.model.molvae import MolVAE
+from shared import model_scores as scores
 
 
 class Perfect:

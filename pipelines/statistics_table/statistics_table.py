@@ -5,8 +5,8 @@ the data, what a genetic algorithm without selection makes of them, and samples 
 ships with the package, beside the published figures. Each mean has its standard error. A data set
 without a shipped model of its name is left out, and the output says so.
 
-    python pipelines/statistics_table.py                # 20,000 molecules a row, both data sets
-    python pipelines/statistics_table.py --quick        # seconds, ZINC only
+    python pipelines/statistics_table/statistics_table.py                # 20,000 molecules a row, both data sets
+    python pipelines/statistics_table/statistics_table.py --quick        # seconds, ZINC only
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Three expectations: of a Gaussian, where the gradient is known; of Bernoullis, w
 over all states and a relaxation is biased; and the ELBO of a linear VAE on handwritten digits, for
 the means of its posterior. Each cell repeats the estimate many times, side by side as a batch.
 
-    python pipelines/gradient_estimators.py             # K up to 512, one to two minutes
-    python pipelines/gradient_estimators.py --quick     # seconds
+    python pipelines/gradient_estimators/gradient_estimators.py             # K up to 512, one to two minutes
+    python pipelines/gradient_estimators/gradient_estimators.py --quick     # seconds
 """
 
 from __future__ import annotations

@@ -3,19 +3,19 @@
 Exact: share of held-out validation molecules that come back. Valid, and the differences of mean
 properties to the data's: of points drawn from the prior. Rate: points/s of the latter.
 
-python pipelines/beam_study.py              # the shipped zinc model, some minutes
-python pipelines/beam_study.py --quick      # seconds
+python pipelines/beam_study/beam_study.py              # the shipped zinc model, some minutes
+python pipelines/beam_study/beam_study.py --quick      # seconds
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from operator import eq
 from pathlib import Path
 
 import pandas as pd
-from _model_scores import some, usable
 
 from molvae import MolVAE
 from molvae.base.errors import MolvaeError
@@ -24,6 +24,10 @@ from molvae.chem.datasets import load
 from molvae.chem.molecules import canonicalize
 from molvae.chem.property_tables import compute_properties
 from molvae.model.decoding import BEAM, PULL, decode
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.model_scores import some, usable
 
 WIDTHS = (1, 2, 4, BEAM, 16)
 PULLS = (0.0, 0.05, 0.1, 0.25, 0.5, 1e6)  # the last one: the nearest, however unlikely

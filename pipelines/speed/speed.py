@@ -1,8 +1,8 @@
 """How fast is it here? Training, encoding, decoding, and a round of the search beside its oracle.
 
-python pipelines/speed.py             # about three minutes; leave the machine idle otherwise
-OMP_NUM_THREADS=1 python pipelines/speed.py --devices 2       # training by two processes
-python pipelines/speed.py --quick     # seconds, numbers worth little
+python pipelines/speed/speed.py             # about three minutes; leave the machine idle otherwise
+OMP_NUM_THREADS=1 python pipelines/speed/speed.py --devices 2       # training by two processes
+python pipelines/speed/speed.py --quick     # seconds, numbers worth little
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Test error by the number of labels, balanced over the digits, mean over draws of
 labelled; all methods get the same labels. Then what only M2 can do: draw a digit of a class, and
 write a class in the style of an image.
 
-    python pipelines/digits_semi.py                     # 8x8 digits, about 15 minutes on one core
-    python pipelines/digits_semi.py --quick             # seconds, numbers worth nothing
-    python pipelines/digits_semi.py --mnist openml --draws 1   # hours; or a folder, or an .npz
+    python pipelines/digits_semi/digits_semi.py                     # 8x8 digits, about 15 minutes on one core
+    python pipelines/digits_semi/digits_semi.py --quick             # seconds, numbers worth nothing
+    python pipelines/digits_semi/digits_semi.py --mnist openml --draws 1   # hours; or a folder, or an .npz
 
 The settings of every method were chosen once, on the labels of the bundled validation images, for
 all numbers of labels together; those for MNIST are not tuned. In a training itself no label counts
@@ -19,6 +19,7 @@ apart before strokes.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +28,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from _digits import HELP, Digits, load_digits_data
-from _vae_pictures import show, tiles
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
@@ -44,6 +43,11 @@ from molvae.latent.ppca import PPCA
 from molvae.latent.semi import M2, UNKNOWN
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.digits import HELP, Digits, load_digits_data
+from shared.vae_pictures import show, tiles
 
 CLASSES = 10
 # weight of the classifier, per image of the whole set; 0.1 is that of Kingma et al. 2014 for MNIST

@@ -4,9 +4,9 @@ First the plain VAE with 2, 5, 10 and 20 latent dimensions; then, with 10, other
 and priors, with the same encoder, decoder and number of steps, none of them tuned for itself.
 Every figure is nats per held-out image, mean over trainings that differ in their seed.
 
-    python pipelines/digits_vae.py                      # 8x8 digits, about 20 minutes on one core
-    python pipelines/digits_vae.py --quick              # seconds, numbers worth nothing
-    python pipelines/digits_vae.py --mnist openml --seeds 1   # hours; or a folder, or an .npz
+    python pipelines/digits_vae/digits_vae.py                      # 8x8 digits, about 20 minutes on one core
+    python pipelines/digits_vae/digits_vae.py --quick              # seconds, numbers worth nothing
+    python pipelines/digits_vae/digits_vae.py --mnist openml --seeds 1   # hours; or a folder, or an .npz
 
 A pixel is on where its intensity is above 0.5, always, and the likelihood is Bernoulli: log p(x)
 is the log of a probability and compares across models.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,12 +32,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from _digits import HELP, load_digits_data
-from _vae_pictures import differences, manifold, reconstructions, samples
-from _vae_scores import ACTIVE, Scores, independent_pixels, score, standard_error
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
+from vae_scores import ACTIVE, Scores, independent_pixels, score, standard_error
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.aggregate import fit_prior
@@ -44,6 +43,11 @@ from molvae.latent.elbo import Bound, beta_elbo, elbo, free_bits_elbo, iwae, tc_
 from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.digits import HELP, load_digits_data
+from shared.vae_pictures import differences, manifold, reconstructions, samples
 
 MLP = {"encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
 # chosen on the validation images of the bundled digits for the plain VAE with 10 dimensions

@@ -6,9 +6,9 @@ instance of another latent dimension. Every run has the same budget and starts f
 same molecules. Histories are kept in --out: a study that was stopped goes on when the same command
 is given again.
 
-    python pipelines/search_study.py                        # 1,000 evaluations, one seed
-    python pipelines/search_study.py --models a.safetensors # rows for other models of ZINC, too
-    python pipelines/search_study.py --quick                # seconds
+    python pipelines/search_study/search_study.py                        # 1,000 evaluations, one seed
+    python pipelines/search_study/search_study.py --models a.safetensors # rows for other models of ZINC, too
+    python pipelines/search_study/search_study.py --quick                # seconds
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _search_variants import VARIANTS
+from search_variants import VARIANTS
 
 from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.base.errors import MolvaeError

@@ -3,8 +3,8 @@
 Each spends the same budget on the same objective under the same size bound; what was best half-way
 is shown, too. A study that was stopped goes on where it was when the same command is given again.
 
-    python pipelines/search_vs_random.py                # 500 evaluations, 3 seeds
-    python pipelines/search_vs_random.py --quick        # seconds
+    python pipelines/search_vs_random/search_vs_random.py                # 500 evaluations, 3 seeds
+    python pipelines/search_vs_random/search_vs_random.py --quick        # seconds
 """
 
 from __future__ import annotations

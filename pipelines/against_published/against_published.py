@@ -6,8 +6,8 @@ epochs from zero, so that in the first one it is a plain autoencoder, for which 
 easiest. Both decode greedily from the posterior mean of held-out molecules.
 
     pip install --no-deps molsets
-    python pipelines/against_published.py                  # 10 minutes each; nothing else running
-    python pipelines/against_published.py --quick          # seconds
+    python pipelines/against_published/against_published.py                  # 10 minutes each; nothing else running
+    python pipelines/against_published/against_published.py --quick          # seconds
 """
 
 from __future__ import annotations

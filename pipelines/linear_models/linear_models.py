@@ -4,10 +4,10 @@ PCA, probabilistic PCA (ours), factor analysis, independent components and non-n
 fitted to the same rows with the same number of components K: what they rebuild of held-out rows,
 how likely those rows are, what missing entries cost, and how many components the rows ask for.
 
-    python pipelines/linear_models.py                   # scikit-learn's 8x8 digits, half a minute
-    python pipelines/linear_models.py --quick           # seconds
-    python pipelines/linear_models.py --mnist openml    # or a folder of IDX files, or an .npz
-    python pipelines/linear_models.py --csv my.csv      # the numeric columns of a table, scaled
+    python pipelines/linear_models/linear_models.py                   # scikit-learn's 8x8 digits, half a minute
+    python pipelines/linear_models/linear_models.py --quick           # seconds
+    python pipelines/linear_models/linear_models.py --mnist openml    # or a folder of IDX files, or an .npz
+    python pipelines/linear_models/linear_models.py --csv my.csv      # the numeric columns of a table, scaled
 
 Grey levels are whole numbers, and a density could be as high as it likes on them. Each pixel
 therefore gets uniform noise of one level's width, as is usual (Theis et al. 2016), before anything.
@@ -20,13 +20,13 @@ for as many components as it may have, where both become the same full Gaussian.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from _digits import HELP, load_digits_data
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA, FactorAnalysis, FastICA
@@ -34,6 +34,10 @@ from sklearn.model_selection import KFold, cross_val_score
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.ppca import PPCA, choose_components
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.digits import HELP, load_digits_data
 
 Table = NDArray[np.float64]
 

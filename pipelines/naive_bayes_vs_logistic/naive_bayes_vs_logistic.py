@@ -6,8 +6,8 @@ what it can; the second models p(y|x) alone, is better in the end, and needs mor
 should win with few training examples m, and lose with many. Test errors over random splits say
 where that is so, where the curves cross, and where nothing of the kind is seen.
 
-    python pipelines/naive_bayes_vs_logistic.py             # 200 splits, six data sets, minutes
-    python pipelines/naive_bayes_vs_logistic.py --quick     # seconds
+    python pipelines/naive_bayes_vs_logistic/naive_bayes_vs_logistic.py             # 200 splits, six data sets, minutes
+    python pipelines/naive_bayes_vs_logistic/naive_bayes_vs_logistic.py --quick     # seconds
 
 The pair compared is naive Bayes with one variance per feature, shared by the classes, as in the
 paper (its boundary is linear), and logistic regression with a weak penalty, C = 100. Shown beside

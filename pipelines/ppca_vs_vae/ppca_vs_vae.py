@@ -4,8 +4,8 @@ Data are drawn from a known PPCA. The global optimum of a linear VAE is the maxi
 (Lucas et al. 2019), so a linear VAE trained like any other must reach the same exact held-out
 log p(x) and span the same subspace.
 
-    python pipelines/ppca_vs_vae.py                # a minute or two
-    python pipelines/ppca_vs_vae.py --quick        # seconds
+    python pipelines/ppca_vs_vae/ppca_vs_vae.py                # a minute or two
+    python pipelines/ppca_vs_vae/ppca_vs_vae.py --quick        # seconds
 """
 
 from __future__ import annotations
