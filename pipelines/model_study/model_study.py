@@ -10,7 +10,7 @@ given again. To repeat a row, delete its files and its folder. Training takes as
 torch finds, so `minutes` compare on one machine only, with nothing else running on it.
 
     python pipelines/model_study/model_study.py  # 30 minutes a configuration
-    python pipelines/model_study/model_study.py --only base kl-0.02  # these two; all rows are printed
+    python pipelines/model_study/model_study.py --only base kl-0.02  # these two; prints all rows
     python pipelines/model_study/model_study.py --score zinc  # no training: that model's figures
     python pipelines/model_study/model_study.py --priors zinc  # nor here: other priors for it
     python pipelines/model_study/model_study.py --quick  # seconds
