@@ -162,12 +162,10 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         nargs="+",
         default=[10, 20, 50, 100, 200],
-        help="numbers of labels; all is added",
+        help="and all",
     )
     parser.add_argument("--draws", type=int, default=4, help="draws for each number of labels")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the split and of the first draw"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split and the first draw")
     parser.add_argument("--out", type=Path, default=Path("runs/digits-semi"))
     parser.add_argument("--quick", action="store_true", help="few images, labels and steps")
     args = parser.parse_args()
@@ -316,7 +314,7 @@ def show_classes(model: M2, judge: Classifier, digits: Digits, count: int, folde
     show(
         figure.subplots(),
         tiles(first_twelve, 12),
-        f"M2, {count} labels: one class per row, z from the prior",
+        f"M2, {count} labels: one class a row",
     )
     figure.savefig(folder / "classes.png", dpi=150)
 

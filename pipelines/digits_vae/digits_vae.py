@@ -153,9 +153,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--mnist", help=HELP)
     parser.add_argument("--images", type=int, default=2_000, help="maximum number of test images")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each model")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the split and of the first training"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split and the first training")
     parser.add_argument("--out", type=Path, default=Path("runs/digits-vae"))
     parser.add_argument("--quick", action="store_true", help="few images, steps and models")
     args = parser.parse_args()
@@ -257,8 +255,8 @@ def report(
         "median effective sample size of the log-likelihood\n"
         f"active: dimensions whose posterior mean has a variance above {ACTIVE} over the training "
         "images (Burda et al. 2016)\n"
-        "total_correlation: of the aggregate posterior of at most 1,000 training images; cpu_s: CPU "
-        "seconds of training, or of fitting the prior for models with a prior fitted afterwards"
+        "total_correlation: of the aggregate posterior of at most 1,000 training images; cpu_s: "
+        "CPU seconds of training, or of fitting the prior where it is fitted afterwards"
     )
     plot_gains(extensions[1:]).savefig(args.out / "extensions.png", dpi=150)
 

@@ -18,7 +18,7 @@ GRID = 15  # decoded points along the side of the latent plane
 
 
 def tiles(images: Tensor, columns: int) -> NDArray[np.float32]:
-    """Images (n, 1, H, W), n a multiple of `columns` -> one image, with white borders between them."""
+    """Images (n, 1, H, W), n a multiple of `columns` -> one image with white borders."""
     padded = torch.nn.functional.pad(images[:, 0], (1, 1, 1, 1)).cpu()
     n, height, width = padded.shape
     laid = padded.view(n // columns, columns, height, width).transpose(1, 2)
