@@ -235,7 +235,7 @@ def measure_error(problem: Problem, gradient: Tensor) -> dict[str, float]:
 
 
 def add_ratio(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the ratio to the variance of the first method of the problem, (relaxed) reparameterised."""
+    """Add the ratio of each variance to that of the first method, (relaxed) reparameterisation."""
     first = table.groupby(["problem", "K"]).variance.transform("first")
     table.insert(4, "ratio", table.variance / first)
     return table

@@ -60,11 +60,10 @@ def main() -> None:
     """Run the study; print its tables, write them as CSV and the figures as PNG."""
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    study = (
-        load_table(args.csv, args.seed)
-        if args.csv
-        else load_study_digits(args.mnist, args.seed, args.rows)
-    )
+    if args.csv:
+        study = load_table(args.csv, args.seed)
+    else:
+        study = load_study_digits(args.mnist, args.seed, args.rows)
     n, features = study.train.shape
     k = args.components
     if not 1 <= k < features:
@@ -76,9 +75,7 @@ def main() -> None:
 
     imputed = impute_hidden(study, k, args.seed)
     imputed.to_csv(args.out / "imputation.csv", index=False)
-    print(
-        f"\n{HIDDEN:.0%} of the entries hidden: mean squared error of the hidden entries of test rows"
-    )
+    print(f"\n{HIDDEN:.0%} of the entries hidden: mean squared error on those of test rows")
     print(imputed.to_string(index=False, float_format="%.4g"))
 
     grid = np.geomspace(1, min(features - 1, 200), 16).round().astype(int)
@@ -107,9 +104,9 @@ def parse_arguments() -> argparse.Namespace:
     source.add_argument("--csv", type=Path, help="a CSV table with a header")
     parser.add_argument("--components", type=int, default=10)
     parser.add_argument(
-        "--candidates", type=int, nargs="+", help="values of K to compare (default: up to 200)"
+        "--candidates", type=int, nargs="+", help="values of K (default: up to 200)"
     )
-    parser.add_argument("--rows", type=int, default=5_000, help="maximum number of training images")
+    parser.add_argument("--rows", type=int, default=5_000, help="most training images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/linear-models"))
     parser.add_argument("--quick", action="store_true", help="300 images, three candidates for K")
@@ -134,7 +131,7 @@ def load_study_digits(mnist: str | None, seed: int, most: int) -> Study:
 
 
 def load_table(path: Path, seed: int) -> Study:
-    """Load the complete rows of the numeric columns of a CSV file, standardised; a fifth is for test.
+    """Load the complete rows of numeric columns of a CSV file, standardised; a fifth is for test.
 
     Raises:
         MolvaeError: The file cannot be read, or has too few numeric rows or columns.
@@ -219,7 +216,7 @@ def score_component_counts(x: Table, candidates: list[int], seed: int) -> pd.Dat
 
 
 def plot_components(fitted: dict[str, Any], shape: tuple[int, int]) -> Figure:
-    """Plot the first components of each model, one row per model; red is positive, blue negative."""
+    """Plot the first components of each model, one row a model; red is positive, blue negative."""
     aspect = "equal" if shape[0] > 1 else "auto"
     columns = min(8, fitted["PPCA"].loadings_.shape[1])
     figure = Figure(figsize=(1.1 * columns + 1.2, 1.15 * len(fitted) + 0.5), layout="constrained")

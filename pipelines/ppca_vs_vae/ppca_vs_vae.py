@@ -56,8 +56,8 @@ def main() -> None:
     table["angle_degrees"] = [compute_angle(learned, closed) for learned in table.pop("model")]
     table.to_csv(args.out / "ppca_vs_vae.csv", index=False)
     print(
-        f"{args.width} dimensions, {args.latent} latents, {len(train) + len(validation)} training and "
-        f"{len(test)} test examples, seed {args.seed}; nats per test example,\n"
+        f"{args.width} dimensions, {args.latent} latents, {len(train) + len(validation)} training "
+        f"and {len(test)} test examples, seed {args.seed}; nats per test example,\n"
         "largest principal angle between the span of W and that of the closed form\n"
     )
     print(table.to_string(index=False, float_format="{:.4f}".format, na_rep="-"))
