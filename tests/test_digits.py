@@ -1,7 +1,6 @@
-"""The digits that the studies share: the bundled ones, and MNIST in each form it comes in."""
+"""The digits that the studies share: the bundled ones, and MNIST in each supported format."""
 
 import gzip
-import importlib.util
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,7 @@ import numpy as np
 import pytest
 
 from molvae.base.errors import MolvaeError
-
-spec = importlib.util.spec_from_file_location(
-    "_digits", Path(__file__).parents[1] / "pipelines" / "_digits.py"
-)
-assert spec is not None
-assert spec.loader is not None
-digits: Any = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(digits)
+from shared import digits
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (24, 5, 4), dtype=np.uint8)
@@ -109,7 +101,7 @@ def test_openml(monkeypatch: pytest.MonkeyPatch) -> None:
         digits.load_digits_data("openml", 0)
 
 
-def test_files_that_are_missing_or_damaged_are_told_in_one_line(folder: Path, npz: Path) -> None:
+def test_files_that_are_missing_or_damaged_give_one_clear_line(folder: Path, npz: Path) -> None:
     def refused(source: Path, message: str) -> None:
         with pytest.raises(MolvaeError, match=message) as caught:
             digits.load_digits_data(str(source), 0)
@@ -119,28 +111,28 @@ def test_files_that_are_missing_or_damaged_are_told_in_one_line(folder: Path, np
     images, labels = (folder / f"{name}.gz" for name in list(PARTS)[:2])
     whole = images.read_bytes()
     images.write_bytes(whole[:60])
-    refused(folder, "train-images-idx3-ubyte.gz: not an IDX file, or damaged")
+    refused(folder, "train-images-idx3-ubyte.gz: not a valid IDX file")
     images.write_bytes(b"<html>not found</html>")
-    refused(folder, "train-images-idx3-ubyte.gz: not an IDX file, or damaged")
+    refused(folder, "train-images-idx3-ubyte.gz: not a valid IDX file")
     images.write_bytes(gzip.compress(idx(IMAGES[:18])[:-5]))
-    refused(folder, "damaged: cannot reshape")
+    refused(folder, "not a valid IDX file: cannot reshape")
     images.write_bytes(labels.read_bytes())
-    refused(folder, "damaged")
+    refused(folder, "not a valid IDX file: its magic number")
     images.write_bytes(gzip.compress(idx(IMAGES[:10])))
-    refused(folder, "images must be bytes")
+    refused(folder, "expected uint8 images")
     images.unlink()
     refused(folder, "no file train-images")
     npz.write_bytes(npz.read_bytes()[:200])
-    refused(npz, "not an .npz file, or damaged")
+    refused(npz, "not a valid .npz file")
     npz.write_bytes(b"x")
-    refused(npz, "not an .npz file, or damaged")
+    refused(npz, "not a valid .npz file")
     np.savez(npz, x_train=IMAGES)
-    refused(npz, "lacks one of x_train, y_train, x_test, y_test")
+    refused(npz, "must hold x_train, y_train, x_test, y_test")
     np.savez(npz, x_train=IMAGES, y_train=np.array([{}] * 24), x_test=IMAGES, y_test=LABELS)
-    refused(npz, "not an .npz file")  # pickled objects are not loaded
+    refused(npz, "not a valid .npz file")  # pickled objects are not loaded
     np.savez(npz, x_train=IMAGES / 255, y_train=LABELS, x_test=IMAGES, y_test=LABELS)
-    refused(npz, "images must be bytes")
+    refused(npz, "expected uint8 images")
     np.savez(npz, x_train=IMAGES, y_train=LABELS + 1, x_test=IMAGES, y_test=LABELS)
     refused(npz, "labels from 0 to 9")
     np.save(npz.with_suffix(".npy"), IMAGES)
-    refused(npz.with_suffix(".npy"), "not an .npz file")
+    refused(npz.with_suffix(".npy"), "not a valid .npz file")

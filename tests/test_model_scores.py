@@ -2,8 +2,6 @@
 
 import inspect
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,17 +9,14 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
-
-import _model_scores as scores
-from model_study import BASE, CONFIGURATIONS, fit_arguments
-
+from model_study.model_study import BASE, CONFIGURATIONS, fit_arguments
 from molvae.chem.datasets import DataSet
 from molvae.chem.properties import STATISTICS
 from molvae.chem.property_tables import compute_properties
 from molvae.chem.tokenizers import tokenizers
 from molvae.latent.vae import VAEConfig
 from molvae.model.molvae import MolVAE
+from shared import model_scores as scores
 
 
 class Perfect:
@@ -115,41 +110,43 @@ def test_samples_seen_in_training_are_not_novel(row, data):
 def test_a_model_without_neighbourhood_has_no_similarity_there(data):
     model, held_out = OffCentre(data.smiles), data.split("test")
     z = model.encode(held_out, refine=0)
-    assert scores.local_validity(model, z, 0.0, seed=0) == 1
-    assert scores.local_validity(model, z, 0.1, seed=0) == 0
-    assert scores.posterior_validity(model, held_out, seed=0) == 0
-    near = scores.neighbourhood(model, held_out, z, seed=0)
+    assert scores.decode_nearby(model, z, 0.0, seed=0) == held_out
+    assert set(scores.decode_nearby(model, z, 0.1, seed=0)) == {"C1CC"}
+    assert scores.measure_posterior_validity(model, held_out, seed=0) == 0
+    near = scores.measure_neighbourhood(model, held_out, z, seed=0)
     assert near["local_validity_noise"] == 0
     assert math.isnan(near["local_similarity_noise"])
 
 
 def test_similarity_leaves_the_invalid_out():
-    found = scores.mean_similarity(["OCC", "C1CC", "CCN"], ["CCO", "CCO", "CCN"])
+    found = scores.compute_mean_similarity(["OCC", "C1CC", "CCN"], ["CCO", "CCO", "CCN"])
     assert found == 1
 
 
 def test_nothing_valid_is_counted_and_compared_with_nothing(data):
     reference = scores.Reference.of(data, fcd=False)
-    row = scores.sample_scores(["C1CC", "("], reference)
+    row = scores.score_samples(["C1CC", "("], reference)
     assert row["validity"] == 0
     assert all(math.isnan(row[f"{name}_difference"]) for name in STATISTICS)
 
 
 def test_frechet_distance_is_that_of_the_gaussians():
     points = np.random.default_rng(0).normal(size=(500, 3))
-    assert scores.frechet_distance(points, points) == pytest.approx(0, abs=1e-9)
-    assert scores.frechet_distance(points, points + np.array([3, 0, 4])) == pytest.approx(25)
+    assert scores.compute_frechet_distance(points, points) == pytest.approx(0, abs=1e-9)
+    assert scores.compute_frechet_distance(points, points + np.array([3, 0, 4])) == pytest.approx(
+        25
+    )
     # tr(C + 4 C - 2 (2 C)) = tr C, and the means differ by their own length
     expected = np.trace(np.cov(points.T)) + (points.mean(0) ** 2).sum()
-    assert scores.frechet_distance(points, 2 * points) == pytest.approx(expected)
+    assert scores.compute_frechet_distance(points, 2 * points) == pytest.approx(expected)
 
 
 def test_fcd_is_zero_for_the_same_molecules_and_grows_away_from_them(data):
     pytest.importorskip("fcd_torch")
-    same = scores.chemnet(data.smiles[:60])
-    other = scores.chemnet(["C" * n for n in range(1, 61)])
-    assert scores.frechet_distance(same, same) == pytest.approx(0, abs=1e-3)  # rounding
-    assert scores.frechet_distance(same, other) > 10
+    same = scores.compute_activations(data.smiles[:60])
+    other = scores.compute_activations(["C" * n for n in range(1, 61)])
+    assert scores.compute_frechet_distance(same, same) == pytest.approx(0, abs=1e-3)  # rounding
+    assert scores.compute_frechet_distance(same, other) > 10
 
 
 def test_each_prior_has_a_row_and_the_model_keeps_its_own(small_model, zinc):

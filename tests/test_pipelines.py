@@ -1,33 +1,247 @@
-"""Every study runs from start to end in its quick form."""
+"""Each study is a folder with a README and a script, and its quick form gives sound results."""
 
+import math
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.image
+import numpy as np
 import pandas as pd
 import pytest
 
-PIPELINES = sorted((Path(__file__).parents[1] / "pipelines").glob("[!_]*.py"))
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+FOLDERS = sorted(path for path in PIPELINES.iterdir() if path.is_dir() and path.name[0] not in "_.")
+# a folder with code but without a script of its own name is code that studies share
+STUDIES = [path for path in FOLDERS if path.name != "shared" and any(path.glob("*.py"))]
+RESULTS = [path for path in PIPELINES.rglob("*.*") if path.suffix in (".csv", ".png")]
+
+CHECKS: dict[str, Callable[[Path, str], None]] = {}
 
 
-def quick(path: Path, folder: Path) -> str:
+def check(function: Callable[[Path, str], None]) -> Callable[[Path, str], None]:
+    """Register what the quick form of the study `check_NAME` must write and print."""
+    CHECKS[function.__name__.removeprefix("check_")] = function
+    return function
+
+
+def read_numbers(path: Path, index: str | list[str]) -> pd.DataFrame:
+    table = pd.read_csv(path).set_index(index)
+    assert len(table)
+    return table
+
+
+def assert_pictures(folder: Path, *names: str) -> None:
+    for name in names:
+        image = matplotlib.image.imread(folder / f"{name}.png", format="png")
+        assert min(image.shape[:2]) > 100
+        assert image[..., :3].std() > 0.01, f"{name}.png is blank"
+
+
+@check
+def check_against_published(runs: Path, output: str) -> None:
+    (line,) = re.findall(r"^molvae +(\d+) molecules .*?(\d+) a second; ([\d.]+)%", output, re.M)
+    molecules, rate, exact = map(float, line)
+    assert molecules > 0
+    assert rate > 0
+    assert 0 <= exact <= 100
+    assert re.search(r"^moses ", output, re.M)
+
+
+@check
+def check_beam_study(runs: Path, output: str) -> None:
+    table = read_numbers(runs / "beam-study/beam_study.csv", ["beam", "pull"])
+    assert set(table.index.get_level_values("beam")) == {1, 2, 4, 8, 16}
+    assert np.isfinite(table).all(axis=None)
+    assert table[["exact", "valid"]].isin(np.arange(21) / 20).all(axis=None)  # of 20 molecules
+    assert (table.loc[(8, 0.25), ["exact", "valid"]] >= table.loc[(1, 0.25)][:2]).all()
+    assert table.rate[1, 0.25] > table.rate[16, 0.25] > 0
+
+
+@check
+def check_digits_semi(runs: Path, output: str) -> None:
+    folder = runs / "digits-semi"
+    table = pd.read_csv(folder / "errors.csv")
+    assert not table.duplicated(["labels", "draw", "method"]).any()
+    assert len(table) == 2 * 2 * 4  # numbers of labels, draws, methods
+    assert table.error.between(0, 100).all()
+    mean = table.pivot_table("error", "method", "labels")
+    assert (mean[300] < mean[20]).drop("M2").all()  # which takes more steps than these
+    assert mean.loc["logistic", 300] < 15
+    right = re.findall(r"in ([\d.]+)% of", output)
+    assert len(right) == 2
+    assert all(0 <= float(share) <= 100 for share in right)
+    assert_pictures(folder, "errors", "classes", "styles")
+
+
+@check
+def check_digits_vae(runs: Path, output: str) -> None:
+    folder = runs / "digits-vae"
+    dimensions = read_numbers(folder / "latent_dimensions.csv", "D")
+    extensions = read_numbers(folder / "extensions.csv", "model")
+    assert list(dimensions.index) == [2, 5]
+    assert (extensions.loc["plain", ["gain", "gain_se"]] == 0).all()
+    for table in (dimensions, extensions):
+        assert np.isfinite(table.drop(columns="total_correlation")).all(axis=None)
+        assert (table.log_likelihood < 0).all()
+        assert (table.kl > 0).all()
+        assert (table.elbo < table.iwae).all()
+        np.testing.assert_allclose(table.elbo, -table.reconstruction - table.kl, rtol=1e-6)
+    gain = extensions.log_likelihood - extensions.log_likelihood["plain"]
+    np.testing.assert_allclose(extensions.gain, gain, atol=1e-6)
+    pictures = ("extensions", "extension_samples", "latent_samples", "manifold", "reconstructions")
+    assert_pictures(folder, *pictures)
+
+
+@check
+def check_gradient_estimators(runs: Path, output: str) -> None:
+    folder = runs / "gradient-estimators"
+    table = read_numbers(
+        folder / "gradient_estimators.csv", ["problem", "estimator", "K"]
+    ).sort_index()
+    assert np.isfinite(table).all(axis=None)
+    for problem in ("Gaussian", "digits ELBO"):
+        ours = table.loc[problem, "reparameterised"]
+        plain = table.loc[problem, "score function, no baseline"]
+        assert (plain.variance > ours.variance).all()
+        for unbiased in (ours, plain):
+            assert unbiased.bias_se.between(0.3, 2).all()
+            assert 16 < unbiased.variance[1] / unbiased.variance[32] < 64  # about 1/K
+    assert_pictures(folder, "gradient_estimators")
+
+
+@check
+def check_linear_models(runs: Path, output: str) -> None:
+    folder = runs / "linear-models"
+    models = read_numbers(folder / "models.csv", "model")
+    assert list(models.index) == ["PCA", "PPCA", "factor analysis", "FastICA", "NMF"]
+    assert models.held_out_mse.idxmin() in ("PCA", "FastICA")  # the same subspace
+    assert models.nats_per_row.notna().sum() == 3
+    assert models.nats_per_row["PPCA"] == pytest.approx(models.nats_per_row["PCA"], rel=0.01)
+    hidden = read_numbers(folder / "imputation.csv", "imputation").hidden_mse
+    assert 0 < hidden["PPCA by EM"] < 0.7 * hidden["column means"]
+    likelihood = read_numbers(folder / "likelihood.csv", ["model", "K"]).nats_per_row
+    assert len(likelihood) == 2 * 3
+    assert (likelihood["factor analysis"] > likelihood["PPCA"]).all()
+    assert_pictures(folder, "components", "maps", "likelihood")
+
+
+@check
+def check_model_study(runs: Path, output: str) -> None:
+    folder = runs / "model-study"
+    table = read_numbers(folder / "model_study.csv", "configuration")
+    assert list(table.index) == ["base", "kl-0.02"]
+    assert np.isfinite(table.drop(columns="fcd")).all(axis=None)  # no FCD of so few
+    assert (table.validity == 1).all()  # the quick form writes SELFIES
+    assert (table.kl_nats > 0).all()
+    priors = read_numbers(folder / "priors.csv", ["configuration", "prior"])
+    assert len(priors) == 2 * 3
+    assert_pictures(folder, "priors")
+
+
+@check
+def check_naive_bayes_vs_logistic(runs: Path, output: str) -> None:
+    folder = runs / "naive-bayes-vs-logistic"
+    curves = read_numbers(folder / "curves.csv", ["data", "classifier", "m"])
+    assert len(curves) == 2 * 4 * 5  # data sets, classifiers, sizes
+    assert curves.error.between(0, 0.6).all()
+    grouped = curves.error.groupby(["data", "classifier"])
+    assert (grouped.last() < grouped.first()).all()  # many examples against few
+    crossings = read_numbers(folder / "crossings.csv", "data")
+    assert (crossings["they cross at m"].dropna() > 6).all()
+    assert_pictures(folder, "curves")
+
+
+@check
+def check_ppca_vs_vae(runs: Path, output: str) -> None:
+    folder = runs / "ppca-vs-vae"
+    table = read_numbers(folder / "ppca_vs_vae.csv", "name")
+    linear = table.filter(like="linear VAE", axis=0)
+    assert len(linear) == 2
+    assert (linear.below_ppca.abs() < 0.05).all()  # the quick form is small enough to converge
+    assert (linear.angle_degrees < 3).all()
+    assert_pictures(folder, "ppca_vs_vae")
+
+
+@check
+def check_search_study(runs: Path, output: str) -> None:
+    table = read_numbers(runs / "search-study/search_study.csv", "part")
+    assert list(table.index) == ["neighbourhood", "proposal-prior", "surrogate-latents"]
+    assert (table.auc_top_10 > 0).all()
+    assert (table.auc_top_10 < table.best).all()
+    assert table.valid.between(0.5, 1).all()
+    assert table.auc_top_10.nunique() == 3  # each row is a search of its own
+    for part, auc in table.auc_top_10.items():
+        assert f"{part} {auc:.3f}" in re.sub(" +", " ", output)
+
+
+@check
+def check_search_vs_random(runs: Path, output: str) -> None:
+    table = read_numbers(runs / "search-vs-random/search_vs_random.csv", "method")
+    assert list(table.index) == ["neighbourhood", "ga", "random"]
+    assert (table.best >= table.best_half).all()
+    assert (table.best >= table.top_10).all()
+    assert table.top_10["neighbourhood"] > table.top_10["random"]
+
+
+@check
+def check_speed(runs: Path, output: str) -> None:
+    lines = re.findall(r"^(encode|decode|train): +(\d+) molecules/s", output, re.M)
+    means, refined, greedy, beam, train = (int(rate) for _, rate in lines)
+    assert means > refined > 0
+    assert greedy > beam > 0
+    assert train > 0
+    (seconds,) = re.findall(r"^optimize: +([\d.]+) s a batch", output, re.M)
+    assert 0 < float(seconds) < 60
+
+
+@check
+def check_statistics_table(runs: Path, output: str) -> None:
+    folder = runs / "statistics-table"
+    table = read_numbers(folder / "statistics_table.csv", ["source", "property"])
+    assert len(table) == 3 * 3
+    assert (table.molecules == 200).all()
+    np.testing.assert_allclose(table.standard_error, table.sd / math.sqrt(200))
+    data = table.loc["Data"]
+    assert ((data["mean"] - data.published_mean).abs() < 5 * data.standard_error).all()
+    assert_pictures(folder, "zinc")
+
+
+@check
+def check_train_elsewhere(runs: Path, output: str) -> None:
+    (molecules,) = re.findall(r"job\.npz: (\d+) molecules", output)
+    assert 100 < int(molecules) <= 200
+    assert "model.safetensors" in output  # trained from the job alone, then written
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+def test_the_quick_form_gives_sound_results(study: Path, tmp_path: Path) -> None:
+    assert study.name in CHECKS, f"give {study.name} a check_{study.name} here"
     done = subprocess.run(
-        [sys.executable, str(path), "--quick"],
-        cwd=folder,
+        [sys.executable, str(study / f"{study.name}.py"), "--quick"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    CHECKS[study.name](tmp_path / "runs", done.stdout)
 
 
-@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
-def test_quick(path: Path, tmp_path: Path) -> None:
-    assert quick(path, tmp_path).strip()
-    if path.stem == "ppca_vs_vae":  # small enough to reach its aim
-        table = pd.read_csv(tmp_path / "runs/ppca-vs-vae/ppca_vs_vae.csv", index_col="name")
-        linear = table.filter(like="linear VAE", axis=0)
-        assert len(linear) == 2
-        assert (linear["below_ppca"].abs() < 0.05).all()
-        assert (linear["angle_degrees"] < 3).all()
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+def test_a_study_says_how_it_is_run(study: Path) -> None:
+    command = f"python pipelines/{study.name}/{study.name}.py"
+    assert command in (study / "README.md").read_text()
+    assert command in (study / f"{study.name}.py").read_text()
+    assert command in (PIPELINES / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_a_result_says_where_it_comes_from(path: Path) -> None:
+    assert f"]({path.name})" in (path.parent / "README.md").read_text()
+
+
+def test_no_script_lies_loose() -> None:
+    assert not list(PIPELINES.glob("*.py"))

@@ -24,7 +24,7 @@ from molvae.latent.vae import VAE
 BATCH = 512  # strings written together
 BEAM = 8  # strings of a point that are considered
 # what a unit of squared distance counts, in nats: less favours short strings, more reconstructs
-# better and favours odd ones (pipelines/beam_study.py)
+# better and favours odd ones (pipelines/beam_study/beam_study.py)
 PULL = 0.25
 MARGIN = 5.0  # nats less likely than the best, and a beginning is given up
 

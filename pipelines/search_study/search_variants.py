@@ -1,4 +1,4 @@
-"""Strategies that differ from `neighbourhood` in one part, each under the name of that part."""
+"""Strategies that differ from `neighbourhood` in one part, each named after that part."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Propose = Callable[[Neighbourhood, Observations, int], Floats]
 Choose = Callable[[Neighbourhood, Observations, Features, int], NDArray[np.intp]]
 
 
-def near(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
-    """Propose as usual."""
+def propose_as_usual(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
+    """Propose as `neighbourhood` does."""
     return usual.propose(p)
 
 
-def steps(length: float) -> Propose:
-    """Steps of one length around the best, in eighths of the bounds."""
+def propose_steps(length: float) -> Propose:
+    """Make a proposal of Gaussian steps of one length around the best, in eighths of the bounds."""
 
     def propose(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
         z = draw_by_rank(seen.known()[0][:100], p, 0.1, usual.rng)
@@ -36,13 +36,13 @@ def steps(length: float) -> Propose:
     return propose
 
 
-def prior(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
-    """Samples of the prior."""
+def propose_from_prior(usual: Neighbourhood, seen: Observations, p: int) -> Floats:
+    """Propose samples of the prior."""
     return sample_prior(seen.bounds, p, usual.rng)
 
 
-def above(deviations: float) -> Choose:
-    """Rank by mean + so many standard deviations."""
+def choose_by_bound(deviations: float) -> Choose:
+    """Make a choice by the upper confidence bound: mean + `deviations` standard deviations."""
 
     def choose(
         usual: Neighbourhood, seen: Observations, features: Features, q: int
@@ -54,24 +54,26 @@ def above(deviations: float) -> Choose:
     return choose
 
 
-def at_random(
+def choose_at_random(
     usual: Neighbourhood, seen: Observations, features: Features, q: int
 ) -> NDArray[np.intp]:
-    """Choose without a surrogate."""
+    """Choose at random, without the surrogate."""
     return usual.rng.permutation(len(features))[:q]
 
 
-def usual_choice(
+def choose_as_usual(
     usual: Neighbourhood, seen: Observations, features: Features, q: int
 ) -> NDArray[np.intp]:
-    """Choose as usual."""
+    """Choose as `neighbourhood` does."""
     return usual.choose(features, q)
 
 
-def variant(propose: Propose = near, choose: Choose = usual_choice, refined: bool = False) -> type:
-    """Make a strategy of a way to propose and a way to choose.
+def make_variant(
+    propose: Propose = propose_as_usual, choose: Choose = choose_as_usual, refined: bool = False
+) -> type:
+    """Make a strategy from a way to propose and a way to choose.
 
-    Not `refined`: later pools of a round are proposed like its first.
+    Unless `refined`, the later pools of a round are proposed like its first.
     """
 
     class Variant:
@@ -95,29 +97,29 @@ def variant(propose: Propose = near, choose: Choose = usual_choice, refined: boo
 
 
 class OnParts(Neighbourhood):
-    """The usual search, but its surrogate sees fingerprints only."""
+    """`neighbourhood` with a surrogate that sees fingerprints only."""
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        super().__init__(replace(seen, features=without_numbers(seen.features)), seed)
+        super().__init__(replace(seen, features=drop_numbers(seen.features)), seed)
 
     def consider(self, z: Floats, features: Features) -> None:
-        """Take note as usual, by that process."""
-        super().consider(z, without_numbers(features))
+        """Update with the decoded pool, by that surrogate."""
+        super().consider(z, drop_numbers(features))
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Choose as usual, by that process."""
-        return super().choose(without_numbers(features), q)
+        """Choose by that surrogate."""
+        return super().choose(drop_numbers(features), q)
 
 
-def without_numbers(features: Features) -> Features:
-    """Features (n,) -> the same with nothing but their parts."""
+def drop_numbers(features: Features) -> Features:
+    """Features (n,) -> the same with the descriptors set to 0, so that only the parts differ."""
     parts = features.copy()
     parts["numbers"] = 0
     return parts
 
 
 class OnValues(Neighbourhood):
-    """The usual search, but its surrogate sees the values themselves in place of their ranks."""
+    """`neighbourhood` with a surrogate that sees the values in place of their ranks."""
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
         super().__init__(seen, seed)
@@ -125,7 +127,7 @@ class OnValues(Neighbourhood):
 
 
 class OnLatents:
-    """The usual proposals, ranked by a Gaussian process on the latents."""
+    """The proposals of `neighbourhood`, ranked by a Gaussian process on the latents."""
 
     sees: Kind = "latents"
     several = False
@@ -136,11 +138,11 @@ class OnLatents:
         self.surrogate = fit_surrogate(seen.z[rows], seen.y[rows])
 
     def propose(self, p: int) -> Floats:
-        """Propose as usual."""
+        """Propose around and between the best."""
         return propose_nearby(self.z, self.bounds, p, self.rng)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Choose as usual, by that process."""
+        """Choose by that Gaussian process."""
         with torch.no_grad():
             posterior = self.surrogate.posterior(torch.as_tensor(features, dtype=torch.float64))
         mean, variance = posterior.mean[:, 0].numpy(), posterior.variance[:, 0].numpy()
@@ -148,17 +150,17 @@ class OnLatents:
 
 
 VARIANTS = {
-    "proposal-unrefined": variant(),  # what the rows of other proposals are compared with
-    "proposal-short": variant(propose=steps(0.2)),
-    "proposal-long": variant(propose=steps(0.8)),
-    "proposal-prior": variant(propose=prior),
-    "surrogate-none": variant(choose=at_random),
+    "proposal-unrefined": make_variant(),  # the reference for the rows of other proposals
+    "proposal-short": make_variant(propose=propose_steps(0.2)),
+    "proposal-long": make_variant(propose=propose_steps(0.8)),
+    "proposal-prior": make_variant(propose=propose_from_prior),
+    "surrogate-none": make_variant(choose=choose_at_random),
     "surrogate-parts": OnParts,
     "surrogate-latents": OnLatents,
     "surrogate-values": OnValues,
-    "acquisition-mean": variant(choose=above(0.0), refined=True),
-    "acquisition-1sd": variant(choose=above(1.0), refined=True),
-    "acquisition-2sd": variant(choose=above(2.0), refined=True),
+    "acquisition-mean": make_variant(choose=choose_by_bound(0.0), refined=True),
+    "acquisition-1sd": make_variant(choose=choose_by_bound(1.0), refined=True),
+    "acquisition-2sd": make_variant(choose=choose_by_bound(2.0), refined=True),
 }
 for _name, _entry in VARIANTS.items():
     strategies.register(_name)(_entry)

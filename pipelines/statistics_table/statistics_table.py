@@ -1,12 +1,12 @@
-"""Do the samples of the shipped models look like their data? Mean logP, SAS and QED of each.
+"""Compare the samples of the shipped models with their data: mean logP, SAS and QED.
 
-The table of Gómez-Bombarelli et al. 2018 (table 2) for both of its data sets: random molecules of
-the data, what a genetic algorithm without selection makes of them, and samples of the model that
-ships with the package, beside the published figures. Each mean has its standard error. A data set
-without a shipped model of its name is left out, and the output says so.
+This is table 2 of Gómez-Bombarelli et al. 2018 for both of its data sets: random molecules of the
+data, molecules that a genetic algorithm without selection makes of them, and samples of the shipped
+model, beside the published figures. Each mean has its standard error. A data set without a shipped
+model of its name is skipped with a message.
 
-    python pipelines/statistics_table.py                # 20,000 molecules a row, both data sets
-    python pipelines/statistics_table.py --quick        # seconds, ZINC only
+    python pipelines/statistics_table/statistics_table.py  # 20,000 molecules a row, both sets
+    python pipelines/statistics_table/statistics_table.py --quick  # seconds, ZINC only
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from molvae.reports.model_report import compute_property_sets
 from molvae.reports.plots import plot_property_distributions
 from molvae.reports.published import PUBLISHED
 
-ROUNDS = 10  # of samples, at most: a model that writes too few molecules has a shorter row
+ROUNDS = 10  # most rounds of sampling; a model with too few different molecules gets a shorter row
 
 
 def main() -> None:
-    """Measure every data set; print the tables, write them as CSV and the figures as PNG."""
-    args = arguments()
+    """Measure each data set; print the tables, write them as CSV and the figures as PNG."""
+    args = parse_arguments()
     rows = []
     for name in args.data:
         if name not in list_shipped_models():
-            print(f"{name}: left out, since no model of this name ships with the package\n")
+            print(f"{name}: skipped, since no model of this name ships with the package\n")
             continue
         data = load(name, progress=True)
-        drawn, strings = draw(MolVAE.load(name), args.molecules, args.seed)
+        drawn, strings = sample_different(MolVAE.load(name), args.molecules, args.seed)
         sets = compute_property_sets(
             data, drawn, args.molecules, args.seed, progress=not args.quick
         )
         print(f"{name}: mean (sd) ± standard error of the mean; {strings} strings from the prior")
-        print(printed(data, sets).to_string(index=False), end="\n\n")
-        rows += numbers(data, sets)
+        print(format_table(data, sets).to_string(index=False), end="\n\n")
+        rows += list_numbers(data, sets)
         write_file(args.out / f"{name}.png", plot_property_distributions(sets))
     if not rows:
-        raise MolvaeError("nothing to measure: none of these data sets has a shipped model")
+        raise MolvaeError("none of these data sets has a shipped model: give another --data")
     write_file(args.out / "statistics_table.csv", pd.DataFrame(rows).to_csv(index=False))
     print(f"table and figures: {args.out}")
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
     parser.add_argument("--molecules", type=int, default=20_000, help="in each row")
@@ -71,8 +71,8 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def draw(model: MolVAE, molecules: int, seed: int) -> tuple[list[str], int]:
-    """A model -> different valid molecules from its prior, and how many strings that took."""
+def sample_different(model: MolVAE, molecules: int, seed: int) -> tuple[list[str], int]:
+    """A model -> different valid molecules from its prior, and the number of strings drawn."""
     found: dict[str, None] = {}
     drawn = 0
     for i in range(ROUNDS):
@@ -84,17 +84,17 @@ def draw(model: MolVAE, molecules: int, seed: int) -> tuple[list[str], int]:
     return list(found), drawn
 
 
-def printed(data: DataSet, sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The statistics table as text, with the standard error of each mean."""
+def format_table(data: DataSet, sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Property tables by source -> the statistics table as text, with standard errors."""
     table = build_statistics_table(sets, PUBLISHED[data.name])
     for name in STATISTICS:
-        errors = [f" ±{standard_error(frame[name]):.3f}" for frame in sets.values()]
+        errors = [f" ±{compute_standard_error(frame[name]):.3f}" for frame in sets.values()]
         table[name] = table[name] + errors
     return table
 
 
-def numbers(data: DataSet, sets: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
-    """The same as numbers, a row for each data set, source and property."""
+def list_numbers(data: DataSet, sets: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
+    """Property tables by source -> the statistics as rows, one per source and property."""
     rows = []
     for source, frame in sets.items():
         for name, (mean, sd) in compute_moments(frame).items():
@@ -107,7 +107,7 @@ def numbers(data: DataSet, sets: dict[str, pd.DataFrame]) -> list[dict[str, obje
                     "property": name,
                     "mean": mean,
                     "sd": sd,
-                    "standard_error": standard_error(frame[name]),
+                    "standard_error": compute_standard_error(frame[name]),
                     "published_mean": published[0],
                     "published_sd": published[1],
                 }
@@ -115,8 +115,8 @@ def numbers(data: DataSet, sets: dict[str, pd.DataFrame]) -> list[dict[str, obje
     return rows
 
 
-def standard_error(values: pd.Series[float]) -> float:
-    """Values -> standard error of their mean, were they drawn independently."""
+def compute_standard_error(values: pd.Series[float]) -> float:
+    """Independent values -> standard error of their mean; NaN for fewer than two."""
     return float(values.std() / math.sqrt(values.count())) if values.count() > 1 else math.nan
 
 

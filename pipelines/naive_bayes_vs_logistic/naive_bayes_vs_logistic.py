@@ -1,24 +1,24 @@
-"""When does a generative classifier beat a discriminative one? Ng & Jordan (2001), on real data.
+"""Compare a generative and a discriminative classifier, after Ng & Jordan (2001), on real data.
 
-Naive Bayes with Gaussian features and logistic regression draw the same kind of boundary. The first
-models p(x, y), is biased where its features depend on each other, and needs few examples to reach
-what it can; the second models p(y|x) alone, is better in the end, and needs more. So naive Bayes
-should win with few training examples m, and lose with many. Test errors over random splits say
-where that is so, where the curves cross, and where nothing of the kind is seen.
+Naive Bayes with Gaussian features and logistic regression draw the same kind of boundary. Naive
+Bayes models p(x, y); it is biased if the features depend on each other, but needs few examples to
+reach its asymptotic error. Logistic regression models p(y|x) alone; its asymptotic error is lower,
+but it needs more examples. So naive Bayes should win with few training examples m and lose with
+many. Test errors over random splits show where this holds, and where the curves cross.
 
-    python pipelines/naive_bayes_vs_logistic.py             # 200 splits, six data sets, minutes
-    python pipelines/naive_bayes_vs_logistic.py --quick     # seconds
+    python pipelines/naive_bayes_vs_logistic/naive_bayes_vs_logistic.py  # 200 splits, minutes
+    python pipelines/naive_bayes_vs_logistic/naive_bayes_vs_logistic.py --quick  # seconds
 
-The pair compared is naive Bayes with one variance per feature, shared by the classes, as in the
-paper (its boundary is linear), and logistic regression with a weak penalty, C = 100. Shown beside
-them: scikit-learn's GaussianNB, whose classes have variances of their own (a quadratic boundary),
-and logistic regression with the usual C = 1. Features are standardised by the training examples;
-the variances of naive Bayes are raised by 0.01, so that a feature that happens to be constant among
-few examples does not decide alone.
+The compared pair is naive Bayes with one variance per feature shared by the classes, as in the
+paper (its boundary is linear), and logistic regression with a weak penalty, C = 100. Also shown are
+scikit-learn's GaussianNB, which has variances per class (a quadratic boundary), and logistic
+regression with the default C = 1. Features are standardised with the training examples. The
+variances of naive Bayes are raised by 0.01, so that a feature that happens to be constant in few
+examples does not decide alone.
 
-Not every data set shows both regimes: between wine's classes 1 and 2, logistic regression never
-gets ahead, and in iris the lead of naive Bayes is slight and soon over. Standard errors are those
-of the splits; the data set behind them is one draw.
+Not every data set shows both regimes: between classes 1 and 2 of wine, logistic regression never
+gets ahead, and on iris the lead of naive Bayes is slight and short. The standard errors are those
+of the splits; each data set is a single sample.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ Labels = NDArray[np.int64]
 SHARED, OWN = "naive Bayes, shared variances", "naive Bayes, own variances"
 WEAK, USUAL = "logistic regression, C = 100", "logistic regression, C = 1"
 CLASSIFIERS = (SHARED, OWN, WEAK, USUAL)
-FEWEST = 6  # training examples
-RARE = 2  # fewest examples of each class among those
+FEWEST = 6  # smallest number of training examples
+RARE = 2  # smallest number of each class among them
 
 
 def main() -> None:
     """Run the study; print the table of crossings, write tables as CSV and the figure as PNG."""
-    args = arguments()
+    args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    problems = data_sets()
+    problems = load_problems()
     names = list(problems)[:2] if args.quick else list(problems)
     curves, crossings = [], []
     for name in names:
         x, y = problems[name]
         sizes = np.unique(np.geomspace(FEWEST, 2 * len(y) // 3, args.sizes).round().astype(int))
-        wrong = errors(x, y, sizes, args.splits, args.seed)  # (classifiers, splits, sizes)
+        wrong = measure_errors(x, y, sizes, args.splits, args.seed)  # (classifiers, splits, sizes)
         crossings.append(
-            {"data": name, "n": len(y), "features": x.shape[1]} | crossing(sizes, wrong)
+            {"data": name, "n": len(y), "features": x.shape[1]} | find_crossing(sizes, wrong)
         )
         for classifier, mine in zip(CLASSIFIERS, wrong, strict=True):
             mean, deviation = mine.mean(0), mine.std(0, ddof=1) / args.splits**0.5
@@ -67,23 +67,23 @@ def main() -> None:
     table.to_csv(args.out / "curves.csv", index=False)
     summary = pd.DataFrame(crossings)
     summary.to_csv(args.out / "crossings.csv", index=False)
-    print(f"test error, mean (standard error) of {args.splits} splits, in percent")
+    print(f"test error in percent, mean (standard error) over {args.splits} splits")
     percent = (100 * table[["error", "standard_error"]]).map("{:.1f}".format)
     table["text"] = percent["error"] + " (" + percent["standard_error"] + ")"
     for name in names:
         cells = table[table["data"] == name].pivot(index="classifier", columns="m", values="text")
         print(f"\n{name}\n{cells.loc[list(CLASSIFIERS)].to_string()}")
-    print(f"\n{SHARED} (NB) against {WEAK} (LR); better: by two standard errors")
+    print(f"\n{SHARED} (NB) against {WEAK} (LR); better: by more than two standard errors")
     print(summary.to_string(index=False, na_rep="-", float_format="%.1f"))
-    figure(table, summary).savefig(args.out / "curves.png", dpi=150)
+    plot_curves(table, summary).savefig(args.out / "curves.png", dpi=150)
     print(f"\ntables and figure: {args.out}")
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--splits", type=int, default=200, help="random splits of each data set")
-    parser.add_argument("--sizes", type=int, default=9, help="numbers of training examples")
+    parser.add_argument("--sizes", type=int, default=9, help="how many values of m")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/naive-bayes-vs-logistic"))
     parser.add_argument("--quick", action="store_true", help="two data sets, 10 splits, 5 sizes")
@@ -95,8 +95,8 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def data_sets() -> dict[str, tuple[Table, Labels]]:
-    """Two-class problems with continuous features, all bundled with scikit-learn."""
+def load_problems() -> dict[str, tuple[Table, Labels]]:
+    """Load two-class problems with continuous features that come with scikit-learn."""
 
     def pair(load: Callable[..., tuple[Table, Labels]], *classes: int) -> tuple[Table, Labels]:
         x, y = load(return_X_y=True)
@@ -117,11 +117,18 @@ def data_sets() -> dict[str, tuple[Table, Labels]]:
     }
 
 
-def errors(x: Table, y: Labels, sizes: NDArray[np.int64], splits: int, seed: int) -> Table:
-    """Rows x (n, D), classes y (n,) -> test errors (classifiers, splits, sizes).
+def measure_errors(x: Table, y: Labels, sizes: NDArray[np.int64], splits: int, seed: int) -> Table:
+    """Rows and classes -> test errors (classifiers, splits, sizes).
 
-    Each split keeps a third for the test and trains on the first m of the rest, so that all sizes
-    and classifiers meet the same rows; splits whose first examples lack a class are drawn again.
+    Each split holds out a third and trains on the first m of the other rows, so all sizes and
+    classifiers share the same rows. A split whose first examples lack a class is drawn again.
+
+    Args:
+        x: Rows, (n, D).
+        y: Classes 0 and 1, (n,).
+        sizes: Numbers of training examples m, ascending.
+        splits: Number of random splits.
+        seed: Of the splits.
     """
     rng, wrong = np.random.default_rng(seed), np.empty((len(CLASSIFIERS), splits, len(sizes)))
     for split in range(splits):
@@ -147,10 +154,10 @@ def classify(x: Table, y: Labels, x_test: Table) -> list[Labels]:
     return [own.predict(x_test), own_guess, *(model.predict(x_test) for model in logistic)]
 
 
-def crossing(sizes: NDArray[np.int64], wrong: Table) -> dict[str, object]:
-    """Test errors (classifiers, splits, sizes) -> who is better at both ends, where it changes.
+def find_crossing(sizes: NDArray[np.int64], wrong: Table) -> dict[str, object]:
+    """Test errors (classifiers, splits, sizes) -> where each is better, and where the curves cross.
 
-    The curves cross where logistic regression gets ahead for good, interpolated on a log scale.
+    They cross where logistic regression finally gets ahead, interpolated on a log scale.
     """
     lead = wrong[CLASSIFIERS.index(WEAK)] - wrong[CLASSIFIERS.index(SHARED)]  # of naive Bayes
     mean, deviation = lead.mean(0), lead.std(0, ddof=1) / len(lead) ** 0.5
@@ -168,8 +175,8 @@ def crossing(sizes: NDArray[np.int64], wrong: Table) -> dict[str, object]:
     }
 
 
-def figure(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
-    """Test error against training examples, a panel for each data set; dashed where they cross."""
+def plot_curves(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Plot test error against training examples, one panel per data set; dashed at the crossing."""
     names = list(summary["data"])
     columns = min(3, len(names))
     lines = -(-len(names) // columns)

@@ -1,8 +1,8 @@
-"""How fast is it here? Training, encoding, decoding, and a round of the search beside its oracle.
+"""Measure the speed of training, encoding, decoding and search rounds on this machine.
 
-python pipelines/speed.py             # about three minutes; leave the machine idle otherwise
-OMP_NUM_THREADS=1 python pipelines/speed.py --devices 2       # training by two processes
-python pipelines/speed.py --quick     # seconds, numbers worth little
+python pipelines/speed/speed.py  # about three minutes; run nothing else
+OMP_NUM_THREADS=1 python pipelines/speed/speed.py --devices 2  # train in two processes
+python pipelines/speed/speed.py --quick  # seconds, meaningless numbers
 """
 
 from __future__ import annotations
@@ -32,50 +32,63 @@ SMALL = {"encoder_hidden": 64, "decoder_hidden": 64}
 
 
 def main() -> None:
-    """Measure and print one line a figure."""
+    """Measure everything; print one line per figure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="zinc")
-    parser.add_argument("--devices", type=int, default=1, help="processes that train")
+    parser.add_argument("--devices", type=int, default=1, help="training processes")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     model = MolVAE.load(args.model)
     smiles = load(model.summary.data, progress=True).split("test")
-    rate = train_rate(smiles, args.devices, quick=args.quick)
-    if is_worker():  # the second process of the training has begun here too, and is done
+    if args.quick:
+        smiles = smiles[:1_000]
+    rate = measure_training(smiles, args.devices, quick=args.quick)
+    if is_worker():  # a second training process runs this script too, and ends here
         return
     molecules, observations = (512, 60) if args.quick else (5_120, 500)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
     for steps, what in ((0, "posterior means"), (STEPS, "refined")):
-        z, seconds = timed(lambda steps=steps: model.encode(smiles[:molecules], refine=steps))
+        z, seconds = measure_time(
+            lambda steps=steps: model.encode(smiles[:molecules], refine=steps)
+        )
         print(f"encode:   {len(z) / seconds:7.0f} molecules/s, {what}, RDKit's check included")
     for beam, what in ((1, "greedy"), (BEAM, f"by beam search, {BEAM} strings wide")):
-        _, seconds = timed(lambda beam=beam: model.decode(z, beam=beam))
+        _, seconds = measure_time(lambda beam=beam: model.decode(z, beam=beam))
         print(f"decode:   {len(z) / seconds:7.0f} molecules/s, {what}")
 
     history = Oracle("logP", observations, heavy_atoms=model.summary.heavy_atoms)
     result = optimize(model, history, start=smiles, config=OptimizeConfig(batch=10))
     last = [iteration.seconds for iteration in result.iterations[-10:]]
     print(
-        f"optimize: {np.median(last):7.2f} s a batch of 10 beside the oracle, "
-        f"median of the last 10 before {observations} observations"
+        f"optimize: {np.median(last):7.2f} s a batch of 10, excluding oracle calls, "
+        f"median of the last 10 batches up to {observations} observations"
     )
-    work, peak = flops(smiles, quick=args.quick), args.devices * matrix_rate()
+    work, peak = (
+        count_operations(smiles, quick=args.quick),
+        args.devices * measure_matrix_products(),
+    )
     print(
         f"train:    {rate:7.0f} molecules/s, default model, {args.devices} processes: "
         f"{rate * work / 1e9:.0f} GFLOP/s, {rate * work / peak:.0%} of the matrix rate here"
     )
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """Run `work` once and return its result and the seconds it took."""
+def measure_time(work: Callable[[], T]) -> tuple[T, float]:
+    """Run `work` once; return its result and its seconds."""
     started = time.perf_counter()
     result = work()
     return result, time.perf_counter() - started
 
 
-def train_rate(smiles: list[str], devices: int, quick: bool) -> float:
-    """Molecules a second of the default model in training, without its first steps."""
+def measure_training(smiles: list[str], devices: int, quick: bool) -> float:
+    """Training speed of the default model in molecules per second, without the first steps.
+
+    Args:
+        smiles: Training molecules.
+        devices: Training processes.
+        quick: Train a small model for seconds.
+    """
     rates: list[float] = []
 
     def observe(progress: Progress) -> None:
@@ -89,20 +102,20 @@ def train_rate(smiles: list[str], devices: int, quick: bool) -> float:
     return float(np.median(rates[1:-1] or rates))
 
 
-def flops(smiles: list[str], quick: bool) -> float:
-    """Floating-point operations of a training step for each molecule, products of matrices only."""
+def count_operations(smiles: list[str], quick: bool) -> float:
+    """Floating-point operations of a training step per molecule, matrix products only."""
     tokenizer = Tokenizer.fit("pairs", smiles)
     data = TrainingSet.make((smiles, smiles[:100]), tokenizer)
     vae = build_vae(data, len(tokenizer), SMALL if quick else {}, seed=0)
-    batches = Table(*data.train).shuffle(128, np.random.default_rng(0))[:20]
+    batches = Table(*data.train).shuffled(128, np.random.default_rng(0))[:20]
     with FlopCounterMode(display=False) as counter:
         for rows in batches:
             vae(*Table(*data.train).take(rows, torch.device("cpu"))).value().mean().backward()
     return counter.get_total_flops() / sum(map(len, batches))
 
 
-def matrix_rate() -> float:
-    """Operations a second of a process, in bfloat16 where training uses it."""
+def measure_matrix_products() -> float:
+    """Floating-point operations per second of one process, in bfloat16 where training uses it."""
     gpu = torch.cuda.is_available()
     device, (m, k, n) = ("cuda", [8_192] * 3) if gpu else ("cpu", [2_048, 512, 1_536])
     bfloat16 = torch.cuda.is_bf16_supported() if gpu else torch.cpu._is_avx512_bf16_supported()
@@ -116,7 +129,7 @@ def matrix_rate() -> float:
             torch.cuda.synchronize()
 
     work()
-    _, seconds = timed(work)
+    _, seconds = measure_time(work)
     return 100 * 2 * m * k * n / seconds
 
 

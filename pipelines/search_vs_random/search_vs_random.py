@@ -1,10 +1,11 @@
-"""Does the search pay? Strategies, a genetic algorithm and random molecules, side by side.
+"""Compare search strategies with a genetic algorithm and with random molecules.
 
-Each spends the same budget on the same objective under the same size bound; what was best half-way
-is shown, too. A study that was stopped goes on where it was when the same command is given again.
+All methods spend the same budget on the same objective under the same size bound. The table also
+shows the best value at half of the budget. Histories are kept in --out: rerun the same command to
+resume.
 
-    python pipelines/search_vs_random.py                # 500 evaluations, 3 seeds
-    python pipelines/search_vs_random.py --quick        # seconds
+    python pipelines/search_vs_random/search_vs_random.py  # 500 evaluations, 3 seeds
+    python pipelines/search_vs_random/search_vs_random.py --quick  # seconds
 """
 
 from __future__ import annotations
@@ -20,13 +21,19 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
 from molvae.reports.metrics import top_mean
 
-METHODS = ("neighbourhood", "ei", "ga", "prior", "random")  # the last one draws from the data set
+METHODS = (
+    "neighbourhood",
+    "ei",
+    "ga",
+    "prior",
+    "random",
+)  # the last draws molecules of the data set
 FIGURES = ["best_half", "best", "top_10"]
 
 
 def main() -> None:
     """Run the study; print the table and write it as CSV."""
-    args = arguments()
+    args = parse_arguments()
     model = MolVAE.load(args.model)
     data = load(model.summary.data, progress=True)
     bound = args.heavy_atoms or model.summary.heavy_atoms
@@ -38,7 +45,7 @@ def main() -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with History(path) as history:
                     oracle = Oracle(objective, args.budget, history, bound)
-                    spend(oracle, method, seed, args.initial, model, data.split("train"))
+                    spend_budget(oracle, method, seed, args.initial, model, data.split("train"))
                     y = np.array([record.y for record in history.records()])
                 best_half = np.nanmax(y[: args.budget // 2])
                 rows.append((objective, method, seed, best_half, np.nanmax(y), top_mean(y)))
@@ -47,17 +54,19 @@ def main() -> None:
     table = pd.DataFrame(rows, columns=["objective", "method", "seed", *FIGURES])
     table.to_csv(args.out / "search_vs_random.csv", index=False)
     print(f"\nmean (sd) over {args.seeds} seeds, {args.budget} evaluations, heavy atoms {bound}")
-    print(summary(table).to_string())
+    print(summarise(table).to_string())
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="zinc")
     parser.add_argument("--objectives", nargs="+", default=["logP", "drug", "plogp_zinc"])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--budget", type=int, default=500)
-    parser.add_argument("--initial", type=int, help="as of OptimizeConfig")
+    parser.add_argument(
+        "--initial", type=int, help="random evaluations first, as in OptimizeConfig"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--heavy-atoms", type=int, nargs=2, metavar=("LOW", "HIGH"))
     parser.add_argument("--out", type=Path, default=Path("runs/search-vs-random"))
@@ -69,7 +78,7 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def spend(
+def spend_budget(
     oracle: Oracle,
     method: str,
     seed: int,
@@ -77,11 +86,23 @@ def spend(
     model: MolVAE,
     molecules: list[str],
 ) -> None:
-    """Spend the oracle's budget by one method."""
+    """Spend the budget of the oracle with one method.
+
+    Args:
+        oracle: Objective, budget and history.
+        method: A strategy, or "random" for molecules of the data set.
+        seed: Of the search or of the draws.
+        initial: Random evaluations first, as in OptimizeConfig.
+        model: Latent model of the search.
+        molecules: SMILES to start from or to draw.
+    """
     if method != "random":
-        start = [] if method == "prior" else molecules  # nothing but samples in the baseline
-        config = OptimizeConfig(method, initial=initial, seed=seed)
-        optimize(model, oracle, start=start, config=config)
+        start = (
+            [] if method == "prior" else molecules
+        )  # the prior-sampling baseline starts from samples
+        optimize(
+            model, oracle, start=start, config=OptimizeConfig(method, initial=initial, seed=seed)
+        )
         return
     for row in np.random.default_rng(seed).permutation(len(molecules)):
         if not oracle.remaining:
@@ -89,8 +110,8 @@ def spend(
         oracle([molecules[row]])
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per objective, one column per method and figure: mean (sd) over the seeds."""
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Table -> mean (sd) over seeds; one row per objective, one column per figure and method."""
     cells = table.groupby(["objective", "method"], sort=False)[FIGURES]
     mean, deviation = cells.mean(), cells.std(ddof=0)
     text = mean.map("{:.2f}".format) + deviation.map(" ({:.2f})".format)

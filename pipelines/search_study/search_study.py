@@ -1,14 +1,13 @@
-"""Which part of the search buys what? One part changed at a time, on a few tasks of PMO.
+"""Measure what each part of the search contributes, on a few tasks of PMO.
 
-Rows: the default, `neighbourhood`; with another way to propose, another surrogate, another
-acquisition; with a model that is adapted as the search goes on; other strategies; other models, for
-instance of another latent dimension. Every run has the same budget and starts from the
-same molecules. Histories are kept in --out: a study that was stopped goes on when the same command
-is given again.
+Each row changes one thing: the way to propose, the surrogate, the acquisition, fine-tuning of the
+model during the search, the strategy, or the model. The default, `neighbourhood`, is the first row.
+All runs have the same budget and start from the same molecules. Histories are kept in --out: rerun
+the same command to resume.
 
-    python pipelines/search_study.py                        # 1,000 evaluations, one seed
-    python pipelines/search_study.py --models a.safetensors # rows for other models of ZINC, too
-    python pipelines/search_study.py --quick                # seconds
+    python pipelines/search_study/search_study.py  # 1,000 evaluations, one seed
+    python pipelines/search_study/search_study.py --models a.safetensors  # rows for more models
+    python pipelines/search_study/search_study.py --quick  # seconds
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _search_variants import VARIANTS
+from search_variants import VARIANTS
 
 from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.base.errors import MolvaeError
@@ -32,22 +31,22 @@ TASKS = ("celecoxib_rediscovery", "median2", "osimertinib_mpo", "sitagliptin_mpo
 
 
 def main() -> None:
-    """Run what is missing; print the table and write it as CSV."""
-    args = arguments()
+    """Run the missing searches; print the table and write it as CSV."""
+    args = parse_arguments()
     models = {"zinc": "zinc", "zinc-selfies": "zinc-selfies"}
     models |= {Path(name).stem: name for name in args.models}
     rows = {strategy: (strategy, "zinc") for strategy in (DEFAULT, *VARIANTS, *OTHERS)}
     rows[ADAPTED] = (DEFAULT, "zinc")
     rows |= {f"model-{name}": (DEFAULT, name) for name in models if name != "zinc"}
-    wanted = args.only or list(rows)
-    if unknown := set(wanted) - set(rows):
-        raise MolvaeError(f"no row {min(unknown)!r}: there are {', '.join(rows)}")
+    chosen = args.only or list(rows)
+    if unknown := set(chosen) - set(rows):
+        raise MolvaeError(f"no row {min(unknown)!r}: choose from {', '.join(rows)}")
     start = load("zinc", progress=True).split("train")
     args.out.mkdir(parents=True, exist_ok=True)
-    found = []
-    for name in wanted:
-        strategy, place = rows[name]
-        model, adapt = MolVAE.load(models[place]), fine_tune if name == ADAPTED else None
+    results = []
+    for name in chosen:
+        strategy, model_name = rows[name]
+        model, adapt = MolVAE.load(models[model_name]), fine_tune if name == ADAPTED else None
         for task in args.tasks:
             for seed in range(args.seeds):
                 path = args.out / f"{name}-{task}-{args.budget}-{seed}.sqlite"
@@ -57,10 +56,10 @@ def main() -> None:
                     result = optimize(model, oracle, start=start, config=config, fine_tune=adapt)
                 y = result.table["y"].to_numpy()
                 row = (name, task, seed, top_auc(y, args.budget, 10), np.nanmax(y))
-                found.append((*row, result.valid_fraction, result.seconds))
+                results.append((*row, result.valid_fraction, result.seconds))
                 print("{:<20} {:<22} seed {}: AUC top-10 {:.3f}, best {:.3f}".format(*row))
     columns = ["part", "task", "seed", "auc_top_10", "best", "valid", "search_seconds"]
-    table = pd.DataFrame(found, columns=columns)
+    table = pd.DataFrame(results, columns=columns)
     table.to_csv(args.out / "search_study.csv", index=False)
     print(f"\nAUC top-10, {args.budget} evaluations, mean over {args.seeds} seeds")
     means = table.pivot_table("auc_top_10", "part", "task", sort=False)
@@ -68,16 +67,16 @@ def main() -> None:
     print(means.rename_axis(columns=None).to_string(float_format="{:.3f}".format))
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="some rows (default: all)")
-    parser.add_argument("--models", nargs="+", metavar="FILE", default=[])
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="rows to run (default: all)")
+    parser.add_argument("--models", nargs="+", metavar="FILE", default=[], help="models of ZINC")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--budget", type=int, default=1_000)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/search-study"))
-    parser.add_argument("--quick", action="store_true", help="three rows, one task, few calls")
+    parser.add_argument("--quick", action="store_true", help="three rows, one task, 45 evaluations")
     args = parser.parse_args()
     if args.quick:
         args.only = args.only or [DEFAULT, "proposal-prior", "surrogate-latents"]

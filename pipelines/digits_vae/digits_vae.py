@@ -1,26 +1,27 @@
-"""What does a variational autoencoder of digits gain by each extension, and by more dimensions?
+"""Measure what latent dimensions, bounds, posteriors and priors add to a VAE of digits.
 
 First the plain VAE with 2, 5, 10 and 20 latent dimensions; then, with 10, other bounds, posteriors
-and priors, with the same encoder, decoder and number of steps, none of them tuned for itself.
-Every figure is nats per held-out image, mean over trainings that differ in their seed.
+and priors. Encoder, decoder and number of steps are the same throughout, and no extension is tuned.
+All figures are nats per held-out image, averaged over trainings with different seeds.
 
-    python pipelines/digits_vae.py                      # 8x8 digits, about 20 minutes on one core
-    python pipelines/digits_vae.py --quick              # seconds, numbers worth nothing
-    python pipelines/digits_vae.py --mnist openml --seeds 1   # hours; or a folder, or an .npz
+    python pipelines/digits_vae/digits_vae.py  # 8x8 digits, about 20 minutes on one core
+    python pipelines/digits_vae/digits_vae.py --quick  # seconds, meaningless numbers
+    python pipelines/digits_vae/digits_vae.py --mnist openml --seeds 1  # hours; or a path
 
-A pixel is on where its intensity is above 0.5, always, and the likelihood is Bernoulli: log p(x)
-is the log of a probability and compares across models.
+A pixel is on if its intensity is above 0.5, and the likelihood is Bernoulli. log p(x) is therefore
+the log of a probability and comparable across models.
 
-On the 8x8 digits, five dimensions nearly suffice, and of twenty only seven are used. A learned
-prior gains 0.2 to 0.3 nats, as much when it is fitted afterwards as when it is trained along; an
+On the 8x8 digits, five dimensions nearly suffice, and of twenty only seven are active. A learned
+prior gains 0.2 to 0.3 nats, whether it is trained with the model or fitted afterwards; an
 importance-weighted bound gains 0.2; richer posteriors gain nothing. With a KL weight of 4 the
-latents say next to nothing (0.1 nats).
+latents carry almost no information (0.1 nats).
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,12 +32,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from _digits import HELP, load_digits_data
-from _vae_pictures import differences, manifold, reconstructions, samples
-from _vae_scores import ACTIVE, Scores, independent_pixels, score, standard_error
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
+from vae_scores import ACTIVE, Scores, compute_standard_error, score, score_independent_pixels
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.aggregate import fit_prior
@@ -45,29 +44,34 @@ from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.digits import HELP, load_digits_data
+from shared.vae_pictures import plot_gains, plot_manifold, plot_reconstructions, plot_samples
+
 MLP = {"encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
-# chosen on the validation images of the bundled digits for the plain VAE with 10 dimensions
+# chosen for the plain VAE with 10 dimensions on the validation images of the bundled digits
 SMALL = {**MLP, "encoder_hidden": 192, "decoder_hidden": 192, "dropout": 0.2}
 LARGE = {**MLP, "encoder_hidden": 512, "decoder_hidden": 512}
-# no training stops early: all take the same steps, and each keeps its best validated weights
+# all trainings take the same number of steps and keep their best validated weights
 FIT = FitConfig(kl_weight=1.0, kl_warmup=0.2, precision="32-true", patience=10**9)
 SMALL_FIT = replace(FIT, epochs=200, batch=64, learning_rate=5e-3, validate_every=50)
 LARGE_FIT = replace(FIT, epochs=50, learning_rate=1e-3)
-DRAWS = 8  # of each posterior, for a prior fitted afterwards
-START = 1_000  # training images, at most, that a learned prior starts from
+DRAWS = 8  # samples of each posterior for a prior that is fitted afterwards
+START = 1_000  # most training images that initialise a learned prior
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs from the plain VAE."""
+    """One extension: its differences from the plain VAE."""
 
     options: Mapping[str, Any] = field(default_factory=dict)  # fields of VAEConfig
-    bound: Callable[[VAE, Tensor], Bound] = elbo  # that training maximises
-    prior_afterwards: str | None = None  # fitted to the trained plain VAE
+    bound: Callable[[VAE, Tensor], Bound] = elbo  # the objective of training
+    prior_afterwards: str | None = None  # prior fitted to the trained plain VAE
 
 
-def variants(examples: int) -> dict[str, Variant]:
-    """The extensions by name, for `examples` training images; the first is the plain VAE."""
+def make_variants(examples: int) -> dict[str, Variant]:
+    """Number of training images -> the extensions by name; the first is the plain VAE."""
     return {
         "plain": Variant(),
         "beta 0.5": Variant(bound=partial(beta_elbo, beta=0.5)),
@@ -90,7 +94,7 @@ QUICK = ("plain", "TC weight 4", "flow posterior", "VampPrior", "mixture afterwa
 
 
 class Study(NamedTuple):
-    """Binary images (n, 1, H, W), the digits that the test images show, and how to train."""
+    """Binary images (n, 1, H, W), labels of the test images, and the training settings."""
 
     train: NDArray[np.float32]
     validation: NDArray[np.float32]
@@ -102,7 +106,7 @@ class Study(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A model, its scores, and the processor's seconds that its training took."""
+    """A trained model, its scores, and the CPU seconds of its training."""
 
     model: VAE
     scores: Scores
@@ -111,21 +115,21 @@ class Trained(NamedTuple):
 
 def main() -> None:
     """Train and score every model; print the tables, write them as CSV and the figures as PNG."""
-    args = arguments()
-    torch.set_num_threads(1)  # two are slower for models this small
+    args = parse_arguments()
+    torch.set_num_threads(1)  # two threads are slower for models this small
     study = load(args)
-    kinds = variants(len(study.train))
+    kinds = make_variants(len(study.train))
     names = QUICK if args.quick else tuple(kinds)
     seeds = range(args.seed, args.seed + args.seeds)
-    nats = independent_pixels(*map(torch.from_numpy, (study.train, study.test)))
+    nats = score_independent_pixels(*map(torch.from_numpy, (study.train, study.test)))
     print(
-        f"{len(study.train)} images to train on, {len(study.validation)} to choose weights on, "
-        f"{len(study.test)} to score; {args.seeds} trainings of each model\n"
-        f"independent pixels, without any latent: {nats:.2f} nats per test image\n"
+        f"{len(study.train)} training, {len(study.validation)} validation and "
+        f"{len(study.test)} test images; {args.seeds} trainings of each model\n"
+        f"independent pixels, no latents: {nats:.2f} nats per test image\n"
     )
     bar = tqdm(total=(len(args.dimensions) + len(names) - 1) * args.seeds, unit="model")
 
-    def trained(name: str, latent: int, plain: list[Trained]) -> list[Trained]:
+    def train_all(name: str, latent: int, plain: list[Trained]) -> list[Trained]:
         bar.set_description(f"{name}, D = {latent}")
         results = []
         for i, seed in enumerate(seeds):
@@ -134,20 +138,20 @@ def main() -> None:
             bar.update()
         return results
 
-    by_dimension = {latent: trained("plain", latent, []) for latent in args.dimensions}
+    by_dimension = {latent: train_all("plain", latent, []) for latent in args.dimensions}
     plain = by_dimension[args.latent]
-    by_name = {"plain": plain} | {n: trained(n, args.latent, plain) for n in names[1:]}
+    by_name = {"plain": plain} | {n: train_all(n, args.latent, plain) for n in names[1:]}
     bar.close()
     report(by_dimension, by_name, args)
     draw(by_dimension, by_name, study, args.out)
     print(f"\ntables and figures: {args.out}")
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mnist", help=HELP)
-    parser.add_argument("--images", type=int, default=2_000, help="most test images to score")
+    parser.add_argument("--images", type=int, default=2_000, help="maximum number of test images")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each model")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the first training")
     parser.add_argument("--out", type=Path, default=Path("runs/digits-vae"))
@@ -162,7 +166,7 @@ def arguments() -> argparse.Namespace:
 
 
 def load(args: argparse.Namespace) -> Study:
-    """Read the digits and make them black and white."""
+    """Load the digits, binarise them and choose the settings for them."""
     digits = load_digits_data(args.mnist, args.seed)
     train, validation, test = (
         (x > 0.5).astype(np.float32) for x in (digits.x_train, digits.x_validation, digits.x_test)
@@ -180,13 +184,21 @@ def load(args: argparse.Namespace) -> Study:
 
 
 def train(variant: Variant, latent: int, seed: int, study: Study, plain: VAE | None) -> Trained:
-    """Train one model from a seed, or fit a prior to the trained `plain` one; then score it."""
+    """Train one model, or fit a prior to a trained plain VAE, and score the result.
+
+    Args:
+        variant: What differs from the plain VAE.
+        latent: Latent dimensions.
+        seed: Of weights and batches.
+        study: Images and training settings.
+        plain: The plain VAE trained with this seed, for a variant that fits a prior afterwards.
+    """
     config = replace(study.fit, seed=seed)
     torch.manual_seed(seed)
     started = time.process_time()
     if plain is not None and variant.prior_afterwards:
         model = copy.deepcopy(plain)
-        config = replace(config, epochs=config.epochs / DRAWS)  # as many steps again
+        config = replace(config, epochs=config.epochs / DRAWS)  # the same number of steps
         data = (study.train, study.validation)
         fit_prior(model, variant.prior_afterwards, *data, config, samples=DRAWS)
     else:
@@ -200,11 +212,11 @@ def train(variant: Variant, latent: int, seed: int, study: Study, plain: VAE | N
     return Trained(model, score(model.eval(), *images, study.importance_samples), seconds)
 
 
-def row(results: list[Trained]) -> dict[str, float]:
-    """The trainings of one model -> its line of a table, means over seeds and images."""
+def summarise(results: list[Trained]) -> dict[str, float]:
+    """All trainings of one model -> its table row, means over seeds and images."""
     images = sum(r.scores.images for r in results) / len(results)
     line = images.drop(columns="effective_samples").mean().to_dict()
-    error = standard_error(log_likelihoods(results))
+    error = compute_standard_error(stack_log_likelihoods(results))
     return {"log_likelihood": line.pop("log_likelihood"), "se": error} | {
         **line,
         "median_ess": np.mean([r.scores.images.effective_samples.median() for r in results]),
@@ -214,39 +226,39 @@ def row(results: list[Trained]) -> dict[str, float]:
     }
 
 
-def log_likelihoods(results: list[Trained]) -> NDArray[np.float64]:
-    """The trainings of one model -> log p(x), (seeds, images), in nats."""
+def stack_log_likelihoods(results: list[Trained]) -> NDArray[np.float64]:
+    """All trainings of one model -> log p(x) in nats, (seeds, images)."""
     return np.stack([r.scores.images.log_likelihood for r in results])
 
 
 def report(
     by_dimension: dict[int, list[Trained]], by_name: dict[str, list[Trained]], args: Any
 ) -> None:
-    """Print both tables and write them, and the figure of the second, to the folder."""
+    """Print and write both tables; draw the gains of the extensions."""
     args.out.mkdir(parents=True, exist_ok=True)
-    dimensions = pd.DataFrame({latent: row(r) for latent, r in by_dimension.items()}).T
+    dimensions = pd.DataFrame({latent: summarise(r) for latent, r in by_dimension.items()}).T
     dimensions.rename_axis("D").to_csv(args.out / "latent_dimensions.csv")
     print("plain VAE by latent dimension, nats per test image")
     print(dimensions.to_string(float_format="{:.2f}".format))
 
-    plain, lines = log_likelihoods(by_name["plain"]), {}
+    plain, lines = stack_log_likelihoods(by_name["plain"]), {}
     for name, results in by_name.items():
-        gain = log_likelihoods(results) - plain  # paired by image and seed
-        gains = {"gain": gain.mean(), "gain_se": standard_error(gain)}
-        lines[name] = gains | row(results)
+        gain = stack_log_likelihoods(results) - plain  # paired by seed and image
+        gains = {"gain": gain.mean(), "gain_se": compute_standard_error(gain)}
+        lines[name] = gains | summarise(results)
     extensions = pd.DataFrame(lines).T
     extensions.rename_axis("model").to_csv(args.out / "extensions.csv")
-    print(f"\nextensions at D = {args.latent}; gain: of log-likelihood over the plain VAE")
+    print(f"\nextensions at D = {args.latent}; gain in log-likelihood over the plain VAE")
     print(extensions.to_string(float_format="{:.2f}".format, na_rep="-"))
     print(
-        "\nse: standard error, over images and trainings; iwae: with 50 samples; median_ess: "
-        "effective samples behind the log-likelihood\n"
+        "\nse: standard error over images and trainings; iwae: bound with 50 samples; median_ess: "
+        "median effective sample size of the log-likelihood\n"
         f"active: dimensions whose posterior mean has a variance above {ACTIVE} over the training "
         "images (Burda et al. 2016)\n"
-        "total_correlation: of the mean posterior of at most 1,000 training images; cpu_s: of "
-        "training, of the prior alone where it is fitted afterwards"
+        "total_correlation: of the aggregate posterior of at most 1,000 training images; cpu_s: "
+        "CPU seconds of training, or of fitting the prior where it is fitted afterwards"
     )
-    differences(extensions[1:]).savefig(args.out / "extensions.png", dpi=150)
+    plot_gains(extensions[1:]).savefig(args.out / "extensions.png", dpi=150)
 
 
 @torch.no_grad()
@@ -256,16 +268,23 @@ def draw(
     study: Study,
     folder: Path,
 ) -> None:
-    """Draw samples, reconstructions and the map of two dimensions, of the first seed's models."""
+    """Draw samples, reconstructions and the latent plane of the models of the first seed.
+
+    Args:
+        by_dimension: Trainings of the plain VAE by latent dimension.
+        by_name: Trainings of each extension.
+        study: Images and labels.
+        folder: Where the figures go.
+    """
     torch.manual_seed(0)
     first = {f"D = {latent}": results[0].model for latent, results in by_dimension.items()}
-    samples(first).savefig(folder / "latent_samples.png", dpi=150)
+    plot_samples(first).savefig(folder / "latent_samples.png", dpi=150)
     flat = by_dimension[2][0].model
     x = torch.from_numpy(study.test).to(next(flat.parameters()).device)
-    reconstructions(x[:16], first).savefig(folder / "reconstructions.png", dpi=150)
-    manifold(flat, flat.encode(x), study.digits).savefig(folder / "manifold.png", dpi=150)
+    plot_reconstructions(x[:16], first).savefig(folder / "reconstructions.png", dpi=150)
+    plot_manifold(flat, flat.encode(x), study.digits).savefig(folder / "manifold.png", dpi=150)
     extensions = {name: results[0].model for name, results in by_name.items()}
-    samples(extensions).savefig(folder / "extension_samples.png", dpi=150)
+    plot_samples(extensions).savefig(folder / "extension_samples.png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Train on a machine that has a GPU but no RDKit: only arrays of token ids travel.
 
-    python pipelines/train_elsewhere.py prepare job.npz --data zinc --minutes 8 --out runs/zinc
-    python pipelines/train_elsewhere.py fit job.npz runs/zinc      # there
-    molvae train --resume --out runs/zinc                          # here: writes the model
+    python pipelines/train_elsewhere/train_elsewhere.py prepare job.npz \
+        --data zinc --minutes 8 --out runs/zinc
+    python pipelines/train_elsewhere/train_elsewhere.py fit job.npz runs/zinc  # there
+    molvae train --resume --out runs/zinc  # here: writes the model
 
 `prepare` takes the options of `molvae train`, does everything but the training, and stores the
 training job. `fit` needs only numpy, torch, safetensors, lightning-fabric, zuko and tqdm; bring its

@@ -1,11 +1,11 @@
-"""What does a gradient cost? Variance and bias of each estimator against the number of samples K.
+"""Compare gradient estimators: variance and bias against the number of samples K.
 
-Three expectations: of a Gaussian, where the gradient is known; of Bernoullis, where it is a sum
-over all states and a relaxation is biased; and the ELBO of a linear VAE on handwritten digits, for
-the means of its posterior. Each cell repeats the estimate many times, side by side as a batch.
+Three expectations: under a Gaussian, where the gradient is known; under Bernoullis, where it is a
+sum over all states and relaxations are biased; and the ELBO of a linear VAE of handwritten digits,
+whose gradient is taken by the posterior means. Each cell repeats the estimate many times, batched.
 
-    python pipelines/gradient_estimators.py             # K up to 512, one to two minutes
-    python pipelines/gradient_estimators.py --quick     # seconds
+    python pipelines/gradient_estimators/gradient_estimators.py  # K up to 512, 1 to 2 minutes
+    python pipelines/gradient_estimators/gradient_estimators.py --quick  # seconds
 """
 
 from __future__ import annotations
@@ -26,50 +26,54 @@ from torch.distributions import Bernoulli, Distribution, Independent, Normal, Re
 
 from molvae.latent.gradients import enumerated, reparameterised, score_function
 
-LARGEST_BATCH = 2**22  # numbers in one evaluation of f
-SLOPE_FROM = 8  # K from which the slope is fitted: with few others the baseline itself is noisy
+LARGEST_BATCH = 2**22  # most numbers in one evaluation of f
+SLOPE_FROM = 8  # smallest K of the fitted slope; below it the leave-one-out baseline is noisy
 Family = Callable[[Tensor], Distribution]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """E_q[f(z)] of which the gradient by some parameters of q is wanted."""
+    """An expectation E_q[f(z)] and its gradient by parameters of q."""
 
     title: str
-    parameters: Tensor  # at which the gradient is taken, (*batch, d)
+    parameters: Tensor  # where the gradient is taken, (*batch, d)
     f: Callable[[Tensor, Distribution], Tensor]  # z (K, R, *batch, D), q -> (K, R, *batch)
-    exact: Tensor  # the gradient, like the parameters
-    exact_variance: float  # of `exact` itself, mean over its coordinates
-    families: dict[str, Family]  # parameters (R, *batch, d) -> q, by name; the first is the true q
-    width: int  # numbers that f makes of one draw for all of the batch
+    exact: Tensor  # the gradient, shaped like the parameters
+    exact_variance: float  # variance of `exact` if it is an estimate, mean over coordinates
+    families: dict[str, Family]  # name -> (parameters (R, *batch, d) -> q); the first is the true q
+    width: int  # numbers that f computes from one draw for the whole batch
 
 
 def main() -> None:
-    """Measure, print the table, write it as CSV and the figure as PNG."""
-    args = arguments()
+    """Run the study; print the table, write it as CSV and the figure as PNG."""
+    args = parse_arguments()
     torch.manual_seed(args.seed)
     rows = []
-    for problem in (gaussian(), bernoullis(), digits(args.steps, args.images, args.reference)):
-        for name, family, estimate in methods(problem):
+    for problem in (
+        make_gaussian(),
+        make_bernoullis(),
+        make_digits(args.steps, args.images, args.reference),
+    ):
+        for name, family, estimate in list_methods(problem):
             for k in args.samples:
-                if k > 1 or "leave-one-out" not in name:  # nobody is left out of one
-                    gradient = repeated(problem, family, estimate, k, args.repeats)
+                if k > 1 or "leave-one-out" not in name:  # a single sample has no others
+                    gradient = repeat_estimate(problem, family, estimate, k, args.repeats)
                     rows.append({"problem": problem.title, "estimator": name, "K": k})
-                    rows[-1] |= figures(problem, gradient)
+                    rows[-1] |= measure_error(problem, gradient)
             print(f"{problem.title}: {name} done", flush=True)
-    table = with_ratio(pd.DataFrame(rows))
+    table = add_ratio(pd.DataFrame(rows))
     args.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(args.out / "gradient_estimators.csv", index=False)
-    draw(table, args.out / "gradient_estimators.png")
-    shown = table[table.K.isin([1, 2, 8, 64, 512])]
+    plot_table(table, args.out / "gradient_estimators.png")
+    selection = table[table.K.isin([1, 2, 8, 64, 512])]
     print(f"\n{args.repeats} repeats; all K in {args.out}/gradient_estimators.csv")
-    print(shown.to_string(index=False, float_format="{:.3g}".format))
-    print("\nslope of log variance on log K, K >= 8; the mean of independent draws has -1")
-    print(slopes(table).to_string(float_format="{:.3f}".format, na_rep=""))
+    print(selection.to_string(index=False, float_format="{:.3g}".format))
+    print("\nslope of log variance on log K, K >= 8; -1 for a mean of independent draws")
+    print(fit_slopes(table).to_string(float_format="{:.3f}".format, na_rep=""))
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/gradient-estimators"))
@@ -81,8 +85,8 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def gaussian() -> Problem:
-    """(a z)^2 + exp(c z) under a diagonal Gaussian of 8 dimensions; by means and log scales."""
+def make_gaussian() -> Problem:
+    """(a z)^2 + exp(c z) under a diagonal Gaussian in 8 dimensions, by its means and log scales."""
     a, c = torch.linspace(-1, 1, 8).double(), torch.linspace(0.6, -0.3, 8).double()
     mean, log_scale = torch.linspace(0.5, -0.5, 8).double(), torch.linspace(-1, 0, 8).double()
     parameters = torch.cat([mean, log_scale]).requires_grad_()
@@ -102,8 +106,8 @@ def gaussian() -> Problem:
     )
 
 
-def bernoullis() -> Problem:
-    """A squared and a bounded function of 6 Bernoullis; by their logits."""
+def make_bernoullis() -> Problem:
+    """A quadratic and a bounded function of 6 Bernoullis, by their logits."""
     a, c = torch.linspace(-1, 2, 6).double(), torch.linspace(1.5, -1, 6).double()
     parameters = torch.linspace(-1.5, 1, 6).double().requires_grad_()
 
@@ -124,8 +128,8 @@ def bernoullis() -> Problem:
     return Problem("Bernoulli", parameters.detach(), f, exact, 0.0, families, width=6)
 
 
-def digits(steps: int, images: int, reference: int) -> Problem:
-    """The ELBO of a linear VAE at handwritten digits it was not trained on; by posterior means."""
+def make_digits(steps: int, images: int, reference: int) -> Problem:
+    """The ELBO of a linear VAE at held-out handwritten digits, by the posterior means."""
     x = torch.from_numpy(load_digits().data > 8).float()
     encoder, decoder, latent = nn.Linear(64, 16), nn.Linear(8, 64), 8
 
@@ -156,12 +160,12 @@ def digits(steps: int, images: int, reference: int) -> Problem:
         "digits ELBO",
         mean,
         elbo(x[:images].double()),
-        mean,  # not yet known
+        mean,  # replaced below by the reference estimate
         0.0,
         {"reparameterised": family},
         width=64 * images,
     )
-    draws = repeated(problem, family, reparameterised, 1, reference)
+    draws = repeat_estimate(problem, family, reparameterised, 1, reference)
     variance = draws.var(0).mean().item() / reference
     return replace(problem, exact=draws.mean(0), exact_variance=variance)
 
@@ -169,29 +173,39 @@ def digits(steps: int, images: int, reference: int) -> Problem:
 Estimate = Callable[[Distribution, Callable[[Tensor], Tensor], int], Tensor]
 
 
-def methods(problem: Problem) -> list[tuple[str, Family, Estimate]]:
-    """Name, family and estimator of each method that the problem admits."""
-    found: list[tuple[str, Family, Estimate]] = [
+def list_methods(problem: Problem) -> list[tuple[str, Family, Estimate]]:
+    """Problem -> name, family and estimator of each applicable method."""
+    methods: list[tuple[str, Family, Estimate]] = [
         (name, family, reparameterised)
         for name, family in problem.families.items()
         if name != "true"
     ]
     true = next(iter(problem.families.values()))
-    found.append(("score function, no baseline", true, without_baseline))
-    found.append(("score function, leave-one-out", true, score_function))
-    return found
+    methods.append(("score function, no baseline", true, estimate_without_baseline))
+    methods.append(("score function, leave-one-out", true, score_function))
+    return methods
 
 
-def without_baseline(q: Distribution, f: Callable[[Tensor], Tensor], samples: int) -> Tensor:
-    """Average K score-function estimates of one sample each, which have no baseline."""
+def estimate_without_baseline(
+    q: Distribution, f: Callable[[Tensor], Tensor], samples: int
+) -> Tensor:
+    """Average K score-function estimates from one sample each, which have no baseline."""
     copies = q.expand(torch.Size([samples]) + q.batch_shape)
     return score_function(copies, f, 1).mean(0)
 
 
-def repeated(
+def repeat_estimate(
     problem: Problem, family: Family, estimate: Estimate, samples: int, repeats: int
 ) -> Tensor:
-    """Return `repeats` independent estimates of the gradient, (R, *batch, d)."""
+    """Return independent estimates of the gradient, (R, *batch, d).
+
+    Args:
+        problem: The expectation.
+        family: Parameters -> distribution to sample from.
+        estimate: The estimator.
+        samples: Samples K of each estimate.
+        repeats: Number of estimates R.
+    """
     gradients = []
     at_once = max(1, LARGEST_BATCH // (samples * problem.width))
     for done in range(0, repeats, at_once):
@@ -203,11 +217,11 @@ def repeated(
     return torch.cat(gradients)
 
 
-def figures(problem: Problem, gradient: Tensor) -> dict[str, float]:
-    """Variance (mean over coordinates), bias and error of gradients (R, *batch, d).
+def measure_error(problem: Problem, gradient: Tensor) -> dict[str, float]:
+    """Gradients (R, *batch, d) -> variance (mean over coordinates), bias and RMSE.
 
-    `bias_se` is the root mean square over coordinates of bias / standard error: about 1 without
-    bias. Bias and root mean square error are shares of the norm of the exact gradient.
+    `bias_se` is the root mean square over coordinates of bias / standard error, about 1 for an
+    unbiased estimator. Bias and RMSE are relative to the norm of the exact gradient.
     """
     error, variance = gradient - problem.exact, gradient.var(0)
     bias, size = error.mean(0), problem.exact.norm()
@@ -220,15 +234,15 @@ def figures(problem: Problem, gradient: Tensor) -> dict[str, float]:
     }
 
 
-def with_ratio(table: pd.DataFrame) -> pd.DataFrame:
-    """Add each variance over that of the problem's first method, (relaxed) reparameterised."""
+def add_ratio(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the ratio of each variance to that of the first method, (relaxed) reparameterisation."""
     first = table.groupby(["problem", "K"]).variance.transform("first")
     table.insert(4, "ratio", table.variance / first)
     return table
 
 
-def slopes(table: pd.DataFrame) -> pd.DataFrame:
-    """Least-squares slope of log variance on log K, one row per estimator, column per problem."""
+def fit_slopes(table: pd.DataFrame) -> pd.DataFrame:
+    """Fit the slope of log variance on log K; one row per estimator, one column per problem."""
     cells = table[table.K >= SLOPE_FROM].groupby(["estimator", "problem"], sort=False)
     fitted = {key: np.polyfit(np.log(c.K), np.log(c.variance), 1)[0] for key, c in cells}
     return pd.Series(fitted).unstack().reindex(columns=table.problem.unique())
@@ -243,24 +257,24 @@ STYLES = {  # colour and marker
 }
 
 
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw the variance of each problem, and the whole error where relaxations are biased."""
+def plot_table(table: pd.DataFrame, path: Path) -> None:
+    """Plot the variance for each problem, and the RMSE where relaxations are biased."""
     figure = Figure(figsize=(10, 8), layout="constrained")
     axes = figure.subplots(2, 2)
     for ax, (title, cells) in zip(axes.flat, table.groupby("problem", sort=False), strict=False):
-        lines(ax, cells, "variance")
+        plot_lines(ax, cells, "variance")
         unit = "nats² per unit of z²" if "ELBO" in str(title) else "mean over coordinates"
         ax.set(title=f"{title}: variance of the gradient", ylabel=f"variance ({unit})")
     cells = table[table.problem == "Bernoulli"]
-    lines(axes[1, 1], cells, "rmse")
-    axes[1, 1].set(title="Bernoulli: error, bias included", ylabel="RMSE / norm of the gradient")
+    plot_lines(axes[1, 1], cells, "rmse")
+    axes[1, 1].set(title="Bernoulli: error including bias", ylabel="RMSE / norm of the gradient")
     handles = {h.get_label(): h for ax in axes.flat for h in ax.get_lines()}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=120)
 
 
-def lines(ax: Axes, cells: pd.DataFrame, column: str) -> None:
-    """Draw one line per estimator on logarithmic axes."""
+def plot_lines(ax: Axes, cells: pd.DataFrame, column: str) -> None:
+    """Plot one line per estimator on logarithmic axes."""
     for name, line in cells.groupby("estimator", sort=False):
         colour, marker = STYLES[str(name)]
         ax.loglog(line.K, line[column], color=colour, marker=marker, label=name, base=2)

@@ -1,4 +1,4 @@
-"""Handwritten digits for the studies beside this file: bundled ones, or MNIST where asked for."""
+"""Load the handwritten digits that several studies use: the bundled 8x8 digits, or MNIST."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NPZ = ("x_train", "y_train", "x_test", "y_test")
 
 
 class Digits(NamedTuple):
-    """Images x (n, 1, H, W) float32 from 0 to 1, and their digits y (n,) int64, in three parts."""
+    """Images x (n, 1, H, W), float32 in [0, 1], and labels y (n,), int64, in three splits."""
 
     x_train: NDArray[np.float32]
     y_train: NDArray[np.int64]
@@ -30,34 +30,34 @@ class Digits(NamedTuple):
     y_validation: NDArray[np.int64]
     x_test: NDArray[np.float32]
     y_test: NDArray[np.int64]
-    levels: int  # grey levels of a pixel, 0 included
+    levels: int  # number of grey levels of a pixel, 0 included
 
 
 def load_digits_data(mnist: str | None, seed: int) -> Digits:
-    """Where MNIST is, or None, and a seed -> the digits.
+    """Source of MNIST, or None for the bundled digits, and a seed -> images and labels.
 
-    None gives the 1,797 digits of 8x8 pixels that come with scikit-learn, shuffled by the seed and
-    split 60/20/20. "openml" downloads MNIST once into scikit-learn's cache. A path is a folder with
-    the four IDX files (plain or .gz), or an .npz with x_train, y_train, x_test and y_test. MNIST
-    keeps its own test set; the last sixth of its training rows is for validation.
+    None loads the 1,797 digits of 8x8 pixels that come with scikit-learn, shuffled by the seed and
+    split 60/20/20. "openml" downloads MNIST once into scikit-learn's cache. A path names a folder
+    with the four IDX files (plain or .gz), or an .npz with x_train, y_train, x_test and y_test.
+    MNIST keeps its own test set; the last sixth of its training rows is the validation set.
 
     Raises:
-        MolvaeError: MNIST is not there, cannot be downloaded, is damaged or is something else.
+        MolvaeError: MNIST is missing, damaged or in another format, or the download failed.
     """
     if mnist is None:
-        return _bundled(seed)
+        return _load_bundled(seed)
     path = Path(mnist)
     if mnist == "openml":
-        arrays = _openml()
+        arrays = _download_mnist()
     elif path.is_dir():
-        arrays = [_idx(_find(path, name), 1 + 2 * ("images" in name)) for name in IDX]
+        arrays = [_read_idx(_find_file(path, name), 1 + 2 * ("images" in name)) for name in IDX]
     elif path.is_file():
-        arrays = _npz(path)
+        arrays = _read_npz(path)
     else:
         raise MolvaeError(f"{mnist}: no such file or folder; --mnist takes {HELP}")
     images, labels, test_images, test_labels = arrays
-    _check(mnist, images, labels)
-    _check(mnist, test_images, test_labels)
+    _check_arrays(mnist, images, labels)
+    _check_arrays(mnist, test_images, test_labels)
     cut = len(images) - len(images) // 6
     x, x_test = (
         part[:, None].astype(np.float32) / np.float32(255) for part in (images, test_images)
@@ -66,7 +66,7 @@ def load_digits_data(mnist: str | None, seed: int) -> Digits:
     return Digits(x[:cut], y[:cut], x[cut:], y[cut:], x_test, y_test, 256)
 
 
-def _bundled(seed: int) -> Digits:
+def _load_bundled(seed: int) -> Digits:
     digits = load_digits()
     order = np.random.default_rng(seed).permutation(len(digits.target))
     x = (digits.images[order, None] / 16).astype(np.float32)
@@ -75,23 +75,23 @@ def _bundled(seed: int) -> Digits:
     return Digits(x[:a], y[:a], x[a:b], y[a:b], x[b:], y[b:], 17)
 
 
-def _openml() -> list[NDArray[np.integer]]:
+def _download_mnist() -> list[NDArray[np.integer]]:
     try:
         x, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False)
-    except (OSError, ValueError) as error:  # no network, or what came is damaged
+    except (OSError, ValueError) as error:  # no network, or a damaged download
         raise MolvaeError(f"MNIST cannot be downloaded from openml.org: {error}") from error
     images, labels = x.astype(np.uint8).reshape(-1, 28, 28), y.astype(np.int64)
     return [images[:-10_000], labels[:-10_000], images[-10_000:], labels[-10_000:]]
 
 
-def _find(folder: Path, name: str) -> Path:
+def _find_file(folder: Path, name: str) -> Path:
     for path in sorted(folder.glob(f"{name}*")):
         return path
-    raise MolvaeError(f"{folder}: no file {name}-*-ubyte or {name}-*-ubyte.gz; MNIST has four")
+    raise MolvaeError(f"{folder}: no file {name}-*-ubyte or {name}-*-ubyte.gz")
 
 
-def _idx(path: Path, dimensions: int) -> NDArray[np.integer]:
-    """One IDX file of bytes -> its array: magic number, sizes as big-endian int32, then bytes."""
+def _read_idx(path: Path, dimensions: int) -> NDArray[np.integer]:
+    """One IDX file -> its array. Layout: magic number and sizes as big-endian int32, then bytes."""
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
@@ -102,24 +102,24 @@ def _idx(path: Path, dimensions: int) -> NDArray[np.integer]:
             raise ValueError(f"its magic number is {magic:#x}, not {0x0800 + dimensions:#x}")
         return values.reshape(shape)
     except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
-        raise MolvaeError(f"{path}: not an IDX file, or damaged: {error}") from error
+        raise MolvaeError(f"{path}: not a valid IDX file: {error}") from error
 
 
-def _npz(path: Path) -> list[NDArray[np.integer]]:
+def _read_npz(path: Path) -> list[NDArray[np.integer]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return [arrays[name] for name in NPZ]
     except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise MolvaeError(f"{path}: not an .npz file, or damaged: {error}") from error
+        raise MolvaeError(f"{path}: not a valid .npz file: {error}") from error
     except KeyError as error:
-        raise MolvaeError(f"{path}: lacks one of {', '.join(NPZ)}: {error}") from error
+        raise MolvaeError(f"{path}: must hold {', '.join(NPZ)}: {error}") from error
 
 
-def _check(source: str, x: NDArray[np.integer], y: NDArray[np.integer]) -> None:
+def _check_arrays(source: str, x: NDArray[np.integer], y: NDArray[np.integer]) -> None:
     if x.ndim != 3 or x.dtype != np.uint8 or y.shape != x.shape[:1] or y.dtype.kind not in "iu":
         raise MolvaeError(
-            f"{source}: images must be bytes (n, H, W) with n whole numbers as labels, not "
-            f"{x.dtype} {x.shape} with {y.dtype} {y.shape}"
+            f"{source}: expected uint8 images (n, H, W) and n integer labels, got "
+            f"{x.dtype} {x.shape} and {y.dtype} {y.shape}"
         )
     if len(x) < 6 or not 0 <= y.min() <= y.max() <= 9:
-        raise MolvaeError(f"{source}: at least 6 images with labels from 0 to 9 are needed")
+        raise MolvaeError(f"{source}: needs at least 6 images, and labels from 0 to 9")

@@ -1,24 +1,25 @@
-"""What are images without labels worth? M2 against classifiers that see the labelled ones only.
+"""Compare the semi-supervised model M2 with classifiers that see the labelled images only.
 
-Test error by the number of labels, balanced over the digits, mean over draws of which images are
-labelled; all methods get the same labels. Then what only M2 can do: draw a digit of a class, and
-write a class in the style of an image.
+The table gives the test error for several numbers of labels, balanced over the digits, as the mean
+over draws of which images are labelled. All methods get the same labels. Two figures show what only
+M2 can do: generate a digit of a given class, and write any class in the style of a given image.
 
-    python pipelines/digits_semi.py                     # 8x8 digits, about 15 minutes on one core
-    python pipelines/digits_semi.py --quick             # seconds, numbers worth nothing
-    python pipelines/digits_semi.py --mnist openml --draws 1   # hours; or a folder, or an .npz
+    python pipelines/digits_semi/digits_semi.py  # 8x8 digits, about 15 minutes on one core
+    python pipelines/digits_semi/digits_semi.py --quick  # seconds, meaningless numbers
+    python pipelines/digits_semi/digits_semi.py --mnist openml --draws 1  # hours; or a path
 
-The settings of every method were chosen once, on the labels of the bundled validation images, for
-all numbers of labels together; those for MNIST are not tuned. In a training itself no label counts
-but those of the table: M2 keeps the weights with the best bound on validation images without
-labels, and the supervised classifier takes a fixed number of steps. Grey levels are taken as they
-are, under a Gaussian likelihood whose noise is learned: it begins wide, so that classes are told
-apart before strokes.
+The settings of each method were chosen once for all numbers of labels, with the labels of the
+bundled validation images; the settings for MNIST are not tuned. Training itself uses no other
+labels than those of the table: M2 keeps the weights with the best bound on unlabelled validation
+images, and the supervised classifier takes a fixed number of steps. Grey levels are modelled by a
+Gaussian likelihood with learned noise. The noise starts wide, so that M2 separates the classes
+before it fits the strokes.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +28,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from _digits import HELP, Digits, load_digits_data
-from _vae_pictures import show, tiles
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
@@ -45,8 +44,13 @@ from molvae.latent.semi import M2, UNKNOWN
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.digits import HELP, Digits, load_digits_data
+from shared.vae_pictures import show, tiles
+
 CLASSES = 10
-# weight of the classifier, per image of the whole set; 0.1 is that of Kingma et al. 2014 for MNIST
+# weight of the classification loss per image of the whole set; Kingma et al. 2014 use 0.1 on MNIST
 CLASSIFIER, CLASSIFIER_MNIST = 30.0, 0.1
 SMALL = VAEConfig(
     latent=6,
@@ -57,7 +61,7 @@ SMALL = VAEConfig(
     decoder_hidden=128,
 )
 LARGE = replace(SMALL, latent=50, encoder_hidden=512, decoder_hidden=512)
-# the bound itself, from the first step; the best validated weights are kept, none stops early
+# the unweighted bound from the first step; keeps the best validated weights, never stops early
 FIT = FitConfig(
     epochs=150,
     batch=100,
@@ -77,7 +81,7 @@ Labels = NDArray[np.int64]
 
 
 class Setting(NamedTuple):
-    """The digits, the shape of M2 and how it is trained, and the steps of the classifier alone."""
+    """The digits, how M2 is built and trained, and the training steps of the classifier."""
 
     digits: Digits
     shape: VAEConfig
@@ -87,7 +91,7 @@ class Setting(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """M2's classifier by itself, with dropout: what it learns from labels alone."""
+    """The classifier of M2 with dropout, trained on labelled images alone."""
 
     def __init__(self, shape: tuple[int, ...], hidden: int, dropout: float) -> None:
         super().__init__()
@@ -98,42 +102,44 @@ class Classifier(nn.Module):
         )
 
     def forward(self, x: Tensor, y: Tensor) -> Bound:
-        """x (B, 1, H, W), y (B,) -> log q(y|x), as what training maximises."""
+        """x (B, 1, H, W), y (B,) -> log q(y|x) in nats, the objective of training."""
         log_q = -nn.functional.cross_entropy(self.layers(x), y, reduction="none")
         return Bound(log_q, torch.zeros_like(log_q))
 
     def predict(self, x: NDArray[np.float32]) -> Labels:
-        """Images -> their most likely digits."""
+        """Images (n, 1, H, W) -> the most likely digits (n,)."""
         with torch.no_grad():
             return self.layers(torch.from_numpy(x)).argmax(1).numpy()
 
 
 def main() -> None:
-    """Train all methods on all draws of labels; print the tables, write them and the figures."""
-    args = arguments()
-    torch.set_num_threads(1)  # two are slower for models this small
+    """Train all methods on all draws of labels; print and write the tables and figures."""
+    args = parse_arguments()
+    torch.set_num_threads(1)  # two threads are slower for models this small
     setting = load(args)
     digits = setting.digits
     n = len(digits.y_train)
     print(
-        f"{n} images to train on, {len(digits.y_validation)} to choose weights on, without "
-        f"labels, {len(digits.y_test)} to test; {args.draws} draws of the labels\n"
+        f"{n} training images, {len(digits.y_validation)} unlabelled validation images, "
+        f"{len(digits.y_test)} test images; {args.draws} draws of the labels\n"
     )
-    ppca = PPCA(min(COMPONENTS, n // 2)).fit(flat(digits.x_train))
+    ppca = PPCA(min(COMPONENTS, n // 2)).fit(flatten(digits.x_train))
     lines, models = [], {}
     counts = [c for c in args.labels if c < n] + [n]
     with tqdm(total=len(counts) * args.draws, unit="draw") as bar:
         for count in counts:
             for draw in range(args.seed, args.seed + args.draws):
-                rows = labelled_rows(digits.y_train, count, draw)
+                rows = draw_labelled_rows(digits.y_train, count, draw)
                 model = train_m2(setting, rows, draw)
                 supervised = train_classifier(setting, rows, draw)
                 models[count, draw] = (model, supervised)
                 predictions = {
-                    "M2": most_likely(model, digits.x_test),
+                    "M2": classify(model, digits.x_test),
                     "classifier": supervised.predict(digits.x_test),
-                    "logistic": logistic(flat, digits, rows),
-                    "PPCA + logistic": logistic(lambda x: ppca.transform(flat(x)), digits, rows),
+                    "logistic": predict_logistic(flatten, digits, rows),
+                    "PPCA + logistic": predict_logistic(
+                        lambda x: ppca.transform(flatten(x)), digits, rows
+                    ),
                 }
                 for method, y in predictions.items():
                     error = 100 * (y != digits.y_test).mean()
@@ -141,20 +147,24 @@ def main() -> None:
                 bar.update()
     table = pd.DataFrame(lines, columns=["labels", "draw", "method", "error"])
     report(table, args.out)
-    shown = min(counts, key=lambda count: abs(count - 100))
+    nearest = min(counts, key=lambda count: abs(count - 100))
     judge = models[n, args.seed][1]
-    show_classes(models[shown, args.seed][0], judge, digits, shown, args.out)
+    show_classes(models[nearest, args.seed][0], judge, digits, nearest, args.out)
     print(f"\ntables and figures: {args.out}")
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mnist", help=HELP)
     parser.add_argument(
-        "--labels", type=int, nargs="+", default=[10, 20, 50, 100, 200], help="and all"
+        "--labels",
+        type=int,
+        nargs="+",
+        default=[10, 20, 50, 100, 200],
+        help="and all",
     )
-    parser.add_argument("--draws", type=int, default=4, help="of the labels, for each number")
+    parser.add_argument("--draws", type=int, default=4, help="draws for each number of labels")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the first draw")
     parser.add_argument("--out", type=Path, default=Path("runs/digits-semi"))
     parser.add_argument("--quick", action="store_true", help="few images, labels and steps")
@@ -167,7 +177,7 @@ def arguments() -> argparse.Namespace:
 
 
 def load(args: argparse.Namespace) -> Setting:
-    """Read the digits and decide how M2 is trained on them."""
+    """Load the digits and choose the settings for them."""
     digits = load_digits_data(args.mnist, args.seed)
     shape, classifier, config = SMALL, CLASSIFIER, FIT
     if args.mnist:
@@ -180,23 +190,23 @@ def load(args: argparse.Namespace) -> Setting:
     return Setting(digits, shape, classifier, config, steps)
 
 
-def labelled_rows(y: Labels, count: int, seed: int) -> Rows:
-    """Digits y (n,) -> the rows of `count` of them, as many of each class; all where count is n.
+def draw_labelled_rows(y: Labels, count: int, seed: int) -> Rows:
+    """Digits y (n,) -> `count` rows, equally many of each class; all rows if count is n.
 
     Raises:
-        MolvaeError: a class has too few.
+        MolvaeError: A class has too few images.
     """
     if count == len(y):
         return np.arange(count)
     rng = np.random.default_rng(seed)
     rows = [rng.permutation(np.flatnonzero(y == c))[: count // CLASSES] for c in range(CLASSES)]
     if min(map(len, rows)) < count // CLASSES:
-        raise MolvaeError(f"{count} labels are more than a balanced draw has: give fewer --labels")
+        raise MolvaeError(f"{count} labels are too many for a balanced draw: give smaller --labels")
     return np.concatenate(rows)
 
 
 def train_m2(setting: Setting, rows: Rows, seed: int) -> M2:
-    """Train M2 on all images, with labels at some rows only."""
+    """Train M2 on all images, of which only the given rows are labelled."""
     digits = setting.digits
     y = np.full(len(digits.y_train), UNKNOWN)
     y[rows] = digits.y_train[rows]
@@ -209,7 +219,7 @@ def train_m2(setting: Setting, rows: Rows, seed: int) -> M2:
 
 
 def train_classifier(setting: Setting, rows: Rows, seed: int) -> Classifier:
-    """Train the classifier on the labelled images alone, for a fixed number of steps or epochs."""
+    """Train the classifier on the labelled images alone, for a fixed number of steps."""
     digits = setting.digits
     labelled = (digits.x_train[rows], digits.y_train[rows])
     batch = min(FIT.batch, len(rows))
@@ -219,7 +229,7 @@ def train_classifier(setting: Setting, rows: Rows, seed: int) -> Classifier:
         epochs=steps / (len(rows) // batch),
         batch=batch,
         learning_rate=SUPERVISED_RATE,
-        validate_every=10**9,  # the last weights are kept
+        validate_every=10**9,  # keeps the last weights
         seed=seed,
     )
     torch.manual_seed(seed)
@@ -228,26 +238,26 @@ def train_classifier(setting: Setting, rows: Rows, seed: int) -> Classifier:
     return model.eval()
 
 
-def logistic(features: Callable[[Any], Any], digits: Digits, rows: Rows) -> Labels:
-    """Fit a logistic regression on features of the labelled images; predict the test images."""
+def predict_logistic(features: Callable[[Any], Any], digits: Digits, rows: Rows) -> Labels:
+    """Fit a logistic regression to features of the labelled images and classify the test images."""
     regression = LogisticRegression(max_iter=5_000)
     regression.fit(features(digits.x_train[rows]), digits.y_train[rows])
     return regression.predict(features(digits.x_test))
 
 
-def flat(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def flatten(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Images (n, ...) -> rows (n, pixels)."""
     return x.reshape(len(x), -1)
 
 
 @torch.no_grad()
-def most_likely(model: M2, x: NDArray[np.float32]) -> Labels:
-    """Images -> the digits that M2's q(y|x) finds most likely."""
+def classify(model: M2, x: NDArray[np.float32]) -> Labels:
+    """Images (n, 1, H, W) -> the most likely digits (n,) under q(y|x) of M2."""
     return model.classify(torch.from_numpy(x)).probs.argmax(1).numpy()
 
 
 def report(table: pd.DataFrame, folder: Path) -> None:
-    """Print the errors, mean and standard error over draws; write table and figure."""
+    """Print the mean and standard error over draws; write the table and the figure."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "errors.csv", index=False)
     cells = table.groupby(["labels", "method"], sort=False)["error"]
@@ -257,11 +267,11 @@ def report(table: pd.DataFrame, folder: Path) -> None:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for i, method in enumerate(mean.columns):
-        places = mean.index * 1.03 ** (i - 1.5)  # side by side, so that no bar hides another
+        places = mean.index * 1.03 ** (i - 1.5)  # side by side, so that the bars do not overlap
         style = {"fmt": "o-" if method == "M2" else "s--", "capsize": 3, "markersize": 4}
         axes.errorbar(places, mean[method], yerr=error[method], label=method, **style)
     axes.set(xscale="log", yscale="log", ylabel="test error, % (± 1 standard error)")
-    axes.set_xlabel(f"labelled images (of {mean.index[-1]}; the rest has no label)")
+    axes.set_xlabel(f"labelled images (of {mean.index[-1]}; the others are unlabelled)")
     axes.set_xticks(mean.index, mean.index)
     ticks = [t for t in (1, 2, 5, 10, 20, 50) if mean.min().min() / 2 < t < 2 * mean.max().max()]
     axes.set_yticks(ticks, ticks)
@@ -273,7 +283,15 @@ def report(table: pd.DataFrame, folder: Path) -> None:
 
 @torch.no_grad()
 def show_classes(model: M2, judge: Classifier, digits: Digits, count: int, folder: Path) -> None:
-    """Draw each class from the prior, and each class in the style of test images; judge both."""
+    """Generate each class from the prior and in the style of test images; score and draw both.
+
+    Args:
+        model: M2.
+        judge: The classifier trained on all labels, which reads the generated images.
+        digits: Test images and labels.
+        count: Number of labels of M2, for the titles.
+        folder: Where the figures go.
+    """
     torch.manual_seed(0)
     classes = torch.arange(CLASSES)
     wanted = classes.repeat_interleave(100)
@@ -287,13 +305,17 @@ def show_classes(model: M2, judge: Classifier, digits: Digits, count: int, folde
         for images, y in ((drawn, wanted), (moved, classes.repeat(len(style) // CLASSES)))
     ]
     print(
-        f"\nM2 with {count} labels, its images read by the classifier that saw all labels: "
-        f"{right[0]:.1%} of those drawn\nfrom the prior show the digit that was asked for, "
-        f"{right[1]:.1%} of those in the style of a test image"
+        f"\nM2 with {count} labels, its images classified by the classifier that saw all labels: "
+        f"the requested digit\nin {right[0]:.1%} of samples from the prior and in "
+        f"{right[1]:.1%} of images in the style of a test image"
     )
-    shown = drawn.view(CLASSES, 100, *drawn.shape[1:])[:, :12].flatten(0, 1)
+    first_twelve = drawn.view(CLASSES, 100, *drawn.shape[1:])[:, :12].flatten(0, 1)
     figure = Figure(figsize=(6, 5.4), layout="constrained")
-    show(figure.subplots(), tiles(shown, 12), f"M2, {count} labels: a class a row, z of the prior")
+    show(
+        figure.subplots(),
+        tiles(first_twelve, 12),
+        f"M2, {count} labels: one class a row",
+    )
     figure.savefig(folder / "classes.png", dpi=150)
 
     first = [int((y == c).nonzero()[0, 0]) for c in range(CLASSES)]  # a test image of each digit
@@ -302,7 +324,7 @@ def show_classes(model: M2, judge: Classifier, digits: Digits, count: int, folde
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     left, right_panel = figure.subplots(1, 2, width_ratios=[1, CLASSES])
     show(left, tiles(x[first], 1), "test")
-    show(right_panel, tiles(grid, CLASSES), f"M2, {count} labels: the same z with each class")
+    show(right_panel, tiles(grid, CLASSES), f"M2, {count} labels: one z per row with each class")
     figure.savefig(folder / "styles.png", dpi=150)
 
 

@@ -9,11 +9,11 @@ NAME-priors.csv, and none is made again: a study that was stopped goes on when t
 given again. To repeat a row, delete its files and its folder. Training takes as many threads as
 torch finds, so `minutes` compare on one machine only, with nothing else running on it.
 
-    python pipelines/model_study.py                             # 30 minutes a configuration
-    python pipelines/model_study.py --only base kl-0.02         # these two; all rows are printed
-    python pipelines/model_study.py --score zinc                # no training: that model's figures
-    python pipelines/model_study.py --priors zinc               # nor here: other priors for it
-    python pipelines/model_study.py --quick                     # seconds
+    python pipelines/model_study/model_study.py  # 30 minutes a configuration
+    python pipelines/model_study/model_study.py --only base kl-0.02  # these two; prints all rows
+    python pipelines/model_study/model_study.py --score zinc  # no training: that model's figures
+    python pipelines/model_study/model_study.py --priors zinc  # nor here: other priors for it
+    python pipelines/model_study/model_study.py --quick  # seconds
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from _model_scores import PRIORS, Reference, score, score_priors
 from matplotlib.figure import Figure
 
 from molvae import MolVAE
@@ -38,6 +38,10 @@ from molvae.chem.property_tables import load_properties
 from molvae.chem.recombine import recombine
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.model_scores import PRIORS, Reference, score, score_priors
 
 # fields of FitConfig and VAEConfig, arguments of MolVAE.fit, and `recombine`, the number of new
 # molecules to train on; written out, since a row has to mean the same when a default of the package

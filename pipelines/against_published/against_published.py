@@ -1,13 +1,13 @@
-"""How fast does a model learn here, and how fast MOSES's VAE? Both on the same molecules and time.
+"""Compare the default model with the MOSES VAE after the same training time.
 
-MOSES's character VAE (Polykovskiy et al. 2020, package molsets) is the usual published
-implementation; it is trained by its own trainer with its own settings. Its KL weight grows by
-epochs from zero, so that in the first one it is a plain autoencoder, for which reconstruction is
-easiest. Both decode greedily from the posterior mean of held-out molecules.
+The character VAE of MOSES (Polykovskiy et al. 2020, package molsets) is a widely used published
+implementation. Here its own trainer trains it with its own settings. Its KL weight rises from zero
+over the epochs, so during the first epoch it is a plain autoencoder, for which reconstruction is
+easiest. Both models decode greedily from the posterior means of held-out molecules.
 
     pip install --no-deps molsets
-    python pipelines/against_published.py                  # 10 minutes each; nothing else running
-    python pipelines/against_published.py --quick          # seconds
+    python pipelines/against_published/against_published.py  # 10 minutes a model, idle machine
+    python pipelines/against_published/against_published.py --quick  # seconds
 """
 
 from __future__ import annotations
@@ -28,29 +28,38 @@ from molvae.chem.molecules import canonicalize
 from molvae.latent.training import FitConfig
 
 HELD_OUT = 1_000
-LONGEST = 150  # characters that are decoded
+LONGEST = 150  # characters of a decoded string
 
 
 def main() -> None:
-    """Train both, print a line for each."""
+    """Train both models and print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
+    parser.add_argument("--minutes", type=float, default=10.0, help="training time of each model")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     minutes, data = (0.02 if args.quick else args.minutes), load("zinc", progress=True)
     train = data.split("train")[: 2_000 if args.quick else None]
     held_out = data.split("test")[: 20 if args.quick else HELD_OUT]
     print(f"{minutes:g} minutes each, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    shown("molvae", *ours(train, held_out, data.split("validation"), minutes))
+    print_result("molvae", *train_molvae(train, held_out, data.split("validation"), minutes))
     found = importlib.util.find_spec("moses")
     if found is None or not found.submodule_search_locations:
         print("moses    is not installed: pip install --no-deps molsets")
         return
-    shown("moses", *theirs(found.submodule_search_locations[0], train, held_out, minutes))
+    print_result(
+        "moses", *train_moses(found.submodule_search_locations[0], train, held_out, minutes)
+    )
 
 
-def shown(name: str, molecules: int, seconds: float, exact: float) -> None:
-    """Print the line of a model."""
+def print_result(name: str, molecules: int, seconds: float, exact: float) -> None:
+    """Print one line for a model.
+
+    Args:
+        name: Model name.
+        molecules: Molecules seen in training, repeats included.
+        seconds: Training time.
+        exact: Share of held-out molecules that are reconstructed exactly.
+    """
     print(
         f"{name:<8} {molecules:8d} molecules in training, {molecules / seconds:5.0f} a second; "
         f"{exact:.1%} of held-out molecules come back exactly",
@@ -58,22 +67,36 @@ def shown(name: str, molecules: int, seconds: float, exact: float) -> None:
     )
 
 
-def ours(
+def train_molvae(
     train: list[str], held_out: list[str], validation: list[str], minutes: float
 ) -> tuple[int, float, float]:
-    """Train the default model: molecules in training, seconds, share that comes back."""
+    """Train the default model and return what `print_result` takes: molecules, seconds, share.
+
+    Args:
+        train: SMILES to train on.
+        held_out: SMILES to reconstruct.
+        validation: SMILES that choose the weights to keep.
+        minutes: Training time.
+    """
     model = MolVAE.fit(train, validation, config=FitConfig(minutes=minutes))
     training = model.summary.training
-    decoded = model.decode(model.encode(held_out, refine=0), beam=1)  # as of theirs
-    return training.examples, training.seconds, equal(decoded, held_out)
+    decoded = model.decode(model.encode(held_out, refine=0), beam=1)  # greedy, as for MOSES
+    return training.examples, training.seconds, compute_exact_share(decoded, held_out)
 
 
-def theirs(
-    place: str, train: list[str], held_out: list[str], minutes: float
+def train_moses(
+    package_folder: str, train: list[str], held_out: list[str], minutes: float
 ) -> tuple[int, float, float]:
-    """Train MOSES's VAE from where it is installed: the same three figures."""
-    package = types.ModuleType("moses")  # its __init__ wants more packages than its VAE
-    package.__path__ = [place]
+    """Train the VAE of an installed MOSES and return molecules, seconds and share as above.
+
+    Args:
+        package_folder: Folder of the installed package.
+        train: SMILES to train on.
+        held_out: SMILES to reconstruct.
+        minutes: Training time.
+    """
+    package = types.ModuleType("moses")  # its __init__ imports packages that the VAE does not need
+    package.__path__ = [package_folder]
     sys.modules["moses"] = package
     from moses.vae.config import get_parser
     from moses.vae.model import VAE
@@ -84,20 +107,20 @@ def theirs(
     trainer = VAETrainer(config)
     model = VAE(trainer.get_vocabulary(train), config)
     optimizer = torch.optim.Adam(trainer.get_optim_params(model), lr=config.lr_start)
-    batches = Timed(trainer.get_dataloader(model, train), minutes)
+    batches = TimedBatches(trainer.get_dataloader(model, train), minutes)
     model.train()
     trainer._train_epoch(model, 0, batches, config.kl_w_start, optimizer)
     model.eval()
     with torch.no_grad():
-        # it packs sequences by length, so that one by one is the way to keep their order
+        # a batch is sorted by length; encoding one by one keeps the order
         inputs = (model.x_emb(model.string2tensor(smiles))[None] for smiles in held_out)
         z = torch.cat([model.q_mu(model.encoder_rnn(x)[1][-1]) for x in inputs])
-        strings = likeliest(model, z)
-    return batches.molecules, batches.seconds, equal(strings, held_out)
+        strings = decode_greedily(model, z)
+    return batches.molecules, batches.seconds, compute_exact_share(strings, held_out)
 
 
-def likeliest(model: Any, z: torch.Tensor) -> list[str]:
-    """Decode greedily, as MOSES's `VAE.sample` does by drawing; that needs an older torch."""
+def decode_greedily(model: Any, z: torch.Tensor) -> list[str]:
+    """Decode latents (n, D) greedily; `VAE.sample` of MOSES draws, and needs an older torch."""
     h = model.decoder_lat(z)[None].repeat(model.decoder_rnn.num_layers, 1, 1)
     ids = torch.full((len(z), 1), model.bos)
     for _ in range(LONGEST):
@@ -108,8 +131,8 @@ def likeliest(model: Any, z: torch.Tensor) -> list[str]:
     return [model.tensor2string(torch.tensor(row)) for row in rows]
 
 
-class Timed:
-    """Batches, epoch after epoch, until the time is over; counts what it gave."""
+class TimedBatches:
+    """Yield batches, epoch after epoch, until the time is up; count molecules and seconds."""
 
     def __init__(self, loader: Iterable[Any], minutes: float) -> None:
         self.loader, self.limit = loader, 60 * minutes
@@ -126,11 +149,11 @@ class Timed:
                 self.molecules += len(batch)
 
     def set_postfix_str(self, text: str) -> None:
-        """Show nothing: its trainer wants to draw a bar."""
+        """Ignore the progress text that the MOSES trainer sends to a progress bar."""
 
 
-def equal(strings: list[str], held_out: list[str]) -> float:
-    """Share of strings that are the molecule."""
+def compute_exact_share(strings: list[str], held_out: list[str]) -> float:
+    """Decoded strings and their molecules -> share of strings that are the same molecule."""
     pairs = zip(strings, held_out, strict=True)
     return sum(canonicalize(string) == smiles for string, smiles in pairs) / len(held_out)
 

@@ -1,4 +1,4 @@
-"""What a trained VAE reaches on images that it has not seen, in nats per image."""
+"""Score a trained VAE on held-out images, in nats per image."""
 
 from __future__ import annotations
 
@@ -14,23 +14,30 @@ from molvae.base.errors import MolvaeError
 from molvae.latent.elbo import elbo, iwae, kl_parts, log_marginal, marginals
 from molvae.latent.vae import VAE
 
-ACTIVE = 0.01  # variance over x of the posterior mean, above which a dimension is active
-BOUND_SAMPLES = 50  # of both bounds
-AGGREGATE = 1_000  # training images, at most, whose posteriors make up the aggregate posterior
-AT_ONCE = 200  # images scored together
+ACTIVE = 0.01  # a dimension is active if its posterior mean has a larger variance over x
+BOUND_SAMPLES = 50  # samples of both bounds
+AGGREGATE = 1_000  # most training images that make up the aggregate posterior
+AT_ONCE = 200  # images per batch
 
 
 class Scores(NamedTuple):
-    """What a model reaches."""
+    """Scores of one model."""
 
-    images: pd.DataFrame  # a row for each image, nats
-    active: int  # dimensions (Burda et al. 2016, section 5.2)
-    total_correlation: float  # of the aggregate posterior, nats; NaN where it is not known
+    images: pd.DataFrame  # one row per image, nats
+    active: int  # active dimensions (Burda et al. 2016, section 5.2)
+    total_correlation: float  # of the aggregate posterior, nats; NaN if not available
 
 
 @torch.no_grad()
 def score(model: VAE, train: Tensor, test: Tensor, importance_samples: int) -> Scores:
-    """Measure a trained model on test images (n, ...), with the same noise for every model."""
+    """Score a trained model on test images, with the same noise for every model.
+
+    Args:
+        model: The trained model.
+        train: Training images, for the active dimensions and the total correlation, (m, ...).
+        test: Test images, (n, ...).
+        importance_samples: Samples of the estimate of log p(x).
+    """
     torch.manual_seed(0)
     device = next(model.parameters()).device
     parts = []
@@ -48,15 +55,15 @@ def score(model: VAE, train: Tensor, test: Tensor, importance_samples: int) -> S
         parts.append(pd.DataFrame({name: v.cpu().double() for name, v in part.items()}))
     train = train.to(device)
     active = int((model.encode(train).var(0) > ACTIVE).sum())
-    correlation = total_correlation(model, train[:AGGREGATE])
+    correlation = estimate_total_correlation(model, train[:AGGREGATE])
     return Scores(pd.concat(parts, ignore_index=True), active, correlation)
 
 
-def total_correlation(model: VAE, x: Tensor) -> float:
+def estimate_total_correlation(model: VAE, x: Tensor) -> float:
     """Estimate KL(q(z) || prod_j q(z_j)) in nats, where q(z) is the mean of q(z|x) over x (n, ...).
 
-    The n images are the whole population here, and all in one batch. With 1 for the N of Chen et
-    al. 2018, eq. 3, the estimate of log q(z) is then that of this mean itself.
+    All n images are in one batch. With N = 1 in eq. 3 of Chen et al. 2018, the estimate of log q(z)
+    is exactly that of this mean.
     """
     q = model.posterior(x)
     try:
@@ -67,17 +74,17 @@ def total_correlation(model: VAE, x: Tensor) -> float:
     return float(parts.total_correlation.mean())
 
 
-def independent_pixels(train: Tensor, test: Tensor) -> float:
-    """Mean log-likelihood of the test images where each pixel has its share of ones, nats."""
-    share = (train.sum(0) + 1) / (len(train) + 2)  # Laplace's rule: never 0 or 1
+def score_independent_pixels(train: Tensor, test: Tensor) -> float:
+    """Mean log-likelihood in nats of binary test images under independent Bernoulli pixels."""
+    share = (train.sum(0) + 1) / (len(train) + 2)  # Laplace's rule keeps it off 0 and 1
     return float((test * share.log() + (1 - test) * (1 - share).log()).sum((1, 2, 3)).mean())
 
 
-def standard_error(values: NDArray[np.float64]) -> float:
-    """Values (seeds, images) -> standard error of their mean: chance of images and of trainings.
+def compute_standard_error(values: NDArray[np.float64]) -> float:
+    """Values (seeds, images) -> standard error of their mean over images and trainings.
 
-    The sum of both variances counts their interaction twice and so errs on the safe side. From one
-    seed it cannot know what training adds.
+    The sum of the two variances counts their interaction twice and is therefore conservative. With
+    one seed it leaves out the variance between trainings.
     """
     seeds, images = values.shape
     variance = values.mean(0).var(ddof=1) / images

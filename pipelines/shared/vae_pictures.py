@@ -1,4 +1,4 @@
-"""Figures of VAEs of images: samples, reconstructions, the latent plane, and what models gain."""
+"""Plot VAEs of images: samples, reconstructions, the latent plane, and gains in log-likelihood."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRID = 15  # decoded points along the side of the latent plane
 
 
 def tiles(images: Tensor, columns: int) -> NDArray[np.float32]:
-    """Images (n, 1, H, W), n a multiple of `columns` -> one image of them all, white between."""
+    """Images (n, 1, H, W), n a multiple of `columns` -> one image with white borders."""
     padded = torch.nn.functional.pad(images[:, 0], (1, 1, 1, 1)).cpu()
     n, height, width = padded.shape
     laid = padded.view(n // columns, columns, height, width).transpose(1, 2)
@@ -26,15 +26,15 @@ def tiles(images: Tensor, columns: int) -> NDArray[np.float32]:
 
 
 def show(axes: Axes, image: NDArray[np.float32], title: str = "") -> None:
-    """Draw ink on white, without ticks."""
+    """Draw an image as dark ink on white, without ticks."""
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(title, fontsize=10)
 
 
-def samples(models: dict[str, VAE]) -> Figure:
-    """Samples of each model's prior, as the mean image that each decodes to; a panel a model."""
+def plot_samples(models: dict[str, VAE]) -> Figure:
+    """Plot the decoded means of samples from the prior of each model, one panel per model."""
     columns = min(5, len(models))
     rows = -(-len(models) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.8 * rows + 0.3), layout="constrained")
@@ -44,12 +44,12 @@ def samples(models: dict[str, VAE]) -> Figure:
         show(axes, tiles(model.decoder.generate(z), SIDE), name)
     for axes in panels[len(models) :]:
         axes.set_axis_off()
-    figure.suptitle("samples of the prior, decoded: probability of each pixel", fontsize=11)
+    figure.suptitle("decoded samples of the prior: probability of each pixel", fontsize=11)
     return figure
 
 
-def reconstructions(x: Tensor, models: dict[str, VAE]) -> Figure:
-    """Test images x (n, 1, H, W), and below them what each model makes of their codes."""
+def plot_reconstructions(x: Tensor, models: dict[str, VAE]) -> Figure:
+    """Plot test images x (n, 1, H, W) and, below them, their reconstruction by each model."""
     lines = {"test images": x}
     lines |= {name: model.decoder.generate(model.encode(x)) for name, model in models.items()}
     figure = Figure(figsize=(0.6 * len(x) + 1.2, 0.66 * len(lines) + 0.4), layout="constrained")
@@ -61,11 +61,11 @@ def reconstructions(x: Tensor, models: dict[str, VAE]) -> Figure:
     return figure
 
 
-def manifold(model: VAE, z: Tensor, digits: NDArray[np.int64]) -> Figure:
-    """A model with D = 2 over its latent plane, and where the images with codes z (n, 2) lie.
+def plot_manifold(model: VAE, z: Tensor, digits: NDArray[np.int64]) -> Figure:
+    """Plot the decoded latent plane of a model with D = 2, and image codes z (n, 2) in it.
 
-    The plane is cut at equal quantiles of N(0, 1), so that each tile stands for the same
-    probability (Kingma & Welling 2014, figure 4).
+    The tiles lie at equally spaced quantiles of N(0, 1), so each stands for the same probability
+    (Kingma & Welling 2014, figure 4).
     """
     shares = (torch.arange(GRID, device=z.device) + 0.5) / GRID
     cuts = Normal(0.0, 1.0).icdf(shares)
@@ -82,11 +82,11 @@ def manifold(model: VAE, z: Tensor, digits: NDArray[np.int64]) -> Figure:
     return figure
 
 
-def differences(table: pd.DataFrame) -> Figure:
-    """Gain in log-likelihood over the plain VAE, by model; bars are two standard errors each way.
+def plot_gains(table: pd.DataFrame) -> Figure:
+    """Plot the gain in log-likelihood over the plain VAE; bars are two standard errors each way.
 
-    Columns gain and gain_se, in nats per image; the index names the models. The right panel is the
-    left one near 0: a bound that loses much would hide the rest.
+    The columns gain and gain_se are nats per image; the index names the models. The right panel
+    zooms in on 0, where large losses would hide the other models.
     """
     figure = Figure(figsize=(10, 0.33 * len(table) + 1.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -102,7 +102,7 @@ def differences(table: pd.DataFrame) -> Figure:
     right.set_xlim(-near, near)
     right.set_title("near 0", fontsize=10)
     figure.supxlabel(
-        "log-likelihood of a held-out image less that of the plain VAE, nats (bars: ± 2 se)",
+        "gain in log-likelihood of a held-out image over the plain VAE, nats (bars: ± 2 se)",
         fontsize=10,
     )
     return figure

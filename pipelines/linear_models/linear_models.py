@@ -1,32 +1,33 @@
-"""What does each linear latent-variable model see in the same table, and which explains it best?
+"""Compare linear latent-variable models on the same table.
 
-PCA, probabilistic PCA (ours), factor analysis, independent components and non-negative factors,
-fitted to the same rows with the same number of components K: what they rebuild of held-out rows,
-how likely those rows are, what missing entries cost, and how many components the rows ask for.
+PCA, probabilistic PCA (of this package), factor analysis, independent components (ICA) and
+non-negative matrix factorisation (NMF) are fitted to the same rows with K components. The study
+reports the reconstruction error and likelihood of held-out rows, the error of imputed missing
+entries, and the best number of components.
 
-    python pipelines/linear_models.py                   # scikit-learn's 8x8 digits, half a minute
-    python pipelines/linear_models.py --quick           # seconds
-    python pipelines/linear_models.py --mnist openml    # or a folder of IDX files, or an .npz
-    python pipelines/linear_models.py --csv my.csv      # the numeric columns of a table, scaled
+    python pipelines/linear_models/linear_models.py  # scikit-learn's 8x8 digits, half a minute
+    python pipelines/linear_models/linear_models.py --quick  # seconds
+    python pipelines/linear_models/linear_models.py --mnist openml  # or a path
+    python pipelines/linear_models/linear_models.py --csv my.csv  # its numeric columns, scaled
 
-Grey levels are whole numbers, and a density could be as high as it likes on them. Each pixel
-therefore gets uniform noise of one level's width, as is usual (Theis et al. 2016), before anything.
+Grey levels are integers, on which a density has no upper bound. Each pixel therefore first gets
+uniform noise one level wide, as is usual (Theis et al. 2016).
 
-On the digits, factor analysis is far ahead at every small K: it has a noise variance for each
-pixel, and those of the border are nearly constant. PPCA has one for all of them, so that it asks
-for as many components as it may have, where both become the same full Gaussian.
+On the digits, factor analysis is far ahead at small K: it has a noise variance for each pixel, and
+the border pixels are nearly constant. PPCA has one variance for all pixels and therefore prefers
+the largest K, where both models become the same full Gaussian.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from _digits import HELP, load_digits_data
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import NMF, PCA, FactorAnalysis, FastICA
@@ -35,15 +36,19 @@ from sklearn.model_selection import KFold, cross_val_score
 from molvae.base.errors import MolvaeError
 from molvae.latent.ppca import PPCA, choose_components
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.digits import HELP, load_digits_data
+
 Table = NDArray[np.float64]
 
 FOLDS = 5
-HIDDEN = 0.2  # share of the entries that the study of missing values hides
+HIDDEN = 0.2  # share of entries hidden to study missing values
 PROBABILISTIC = ("PCA", "PPCA", "factor analysis")
 
 
 class Study(NamedTuple):
-    """Rows (n, D) to fit and to test, the classes of the latter, and the shape of one row."""
+    """Training and test rows (n, D), the classes of the test rows, and the image shape of a row."""
 
     train: Table
     test: Table
@@ -53,28 +58,31 @@ class Study(NamedTuple):
 
 def main() -> None:
     """Run the study; print its tables, write them as CSV and the figures as PNG."""
-    args = arguments()
+    args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    study = table(args.csv, args.seed) if args.csv else digits(args.mnist, args.seed, args.rows)
+    if args.csv:
+        study = load_table(args.csv, args.seed)
+    else:
+        study = load_study_digits(args.mnist, args.seed, args.rows)
     n, features = study.train.shape
     k = args.components
     if not 1 <= k < features:
         raise MolvaeError(f"--components must be from 1 to {features - 1}, not {k}")
-    print(f"{n} rows to fit, {len(study.test)} held out, {features} columns, K = {k}\n")
-    results, fitted = compare(study, k, args.seed)
+    print(f"{n} training rows, {len(study.test)} test rows, {features} columns, K = {k}\n")
+    results, fitted = compare_models(study, k, args.seed)
     results.to_csv(args.out / "models.csv", index=False)
     print(results.to_string(index=False, na_rep="-", float_format="%.4g"))
 
-    imputed = missing(study, k, args.seed)
+    imputed = impute_hidden(study, k, args.seed)
     imputed.to_csv(args.out / "imputation.csv", index=False)
-    print(f"\n{HIDDEN:.0%} of the entries hidden: mean squared error of those in held-out rows")
+    print(f"\n{HIDDEN:.0%} of the entries hidden: mean squared error on those of test rows")
     print(imputed.to_string(index=False, float_format="%.4g"))
 
     grid = np.geomspace(1, min(features - 1, 200), 16).round().astype(int)
     candidates = args.candidates or [int(c) for c in np.unique(grid)]
-    likelihood = against_components(study.train, candidates, args.seed)
+    likelihood = score_component_counts(study.train, candidates, args.seed)
     likelihood.to_csv(args.out / "likelihood.csv", index=False)
-    print(f"\nheld-out log-likelihood, nats per row: mean and standard error of {FOLDS} folds")
+    print(f"\nheld-out log-likelihood, nats per row: mean (standard error) over {FOLDS} folds")
     numbers = likelihood[["nats_per_row", "standard_error"]].map("{:.2f}".format)
     text = numbers.nats_per_row + " (" + numbers.standard_error + ")"
     cells = likelihood.assign(text=text).pivot(index="K", columns="model", values="text")
@@ -82,21 +90,23 @@ def main() -> None:
     for row in likelihood.loc[likelihood.groupby("model").nats_per_row.idxmax()].itertuples():
         print(f"{row.model}: best K = {row.K}")
 
-    components(fitted, study.shape).savefig(args.out / "components.png", dpi=150)
-    maps(study, args.seed).savefig(args.out / "maps.png", dpi=150)
-    curves(likelihood).savefig(args.out / "likelihood.png", dpi=150)
+    plot_components(fitted, study.shape).savefig(args.out / "components.png", dpi=150)
+    plot_maps(study, args.seed).savefig(args.out / "maps.png", dpi=150)
+    plot_likelihood(likelihood).savefig(args.out / "likelihood.png", dpi=150)
     print(f"\ntables and figures: {args.out}")
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--mnist", help=HELP)
-    source.add_argument("--csv", type=Path, help="a table with a header; numeric columns are used")
+    source.add_argument("--csv", type=Path, help="a CSV table with a header")
     parser.add_argument("--components", type=int, default=10)
-    parser.add_argument("--candidates", type=int, nargs="+", help="for K (default: up to 200)")
-    parser.add_argument("--rows", type=int, default=5_000, help="most images to fit")
+    parser.add_argument(
+        "--candidates", type=int, nargs="+", help="values of K (default: up to 200)"
+    )
+    parser.add_argument("--rows", type=int, default=5_000, help="most training images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/linear-models"))
     parser.add_argument("--quick", action="store_true", help="300 images, three candidates for K")
@@ -106,43 +116,43 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def digits(mnist: str | None, seed: int, most: int) -> Study:
-    """Digits as rows of pixels between 0 and 1, with noise in place of the steps between levels."""
+def load_study_digits(mnist: str | None, seed: int, most: int) -> Study:
+    """Load the digits as rows of dequantised pixels between 0 and 1."""
     loaded, rng = load_digits_data(mnist, seed), np.random.default_rng(seed)
 
-    def smooth(x: NDArray[np.float32]) -> Table:
+    def dequantise(x: NDArray[np.float32]) -> Table:
         whole = x.reshape(len(x), -1).astype(np.float64) * (loaded.levels - 1)
         return (whole + rng.random(whole.shape)) / loaded.levels
 
-    train = smooth(np.concatenate([loaded.x_train, loaded.x_validation]))
+    train = dequantise(np.concatenate([loaded.x_train, loaded.x_validation]))
     rows = rng.permutation(len(train))[:most]
     shape = (loaded.x_test.shape[2], loaded.x_test.shape[3])
-    return Study(train[rows], smooth(loaded.x_test), loaded.y_test, shape)
+    return Study(train[rows], dequantise(loaded.x_test), loaded.y_test, shape)
 
 
-def table(path: Path, seed: int) -> Study:
-    """The complete rows of a CSV file's numeric columns, scaled to unit variance; a fifth to test.
+def load_table(path: Path, seed: int) -> Study:
+    """Load the complete rows of numeric columns of a CSV file, standardised; a fifth is for test.
 
     Raises:
-        MolvaeError: it cannot be read, or too little of it is numbers.
+        MolvaeError: The file cannot be read, or has too few numeric rows or columns.
     """
     try:
         numbers = pd.read_csv(path).select_dtypes("number")
     except (OSError, ValueError) as error:
-        raise MolvaeError(f"{path}: not a CSV table that can be read: {error}") from error
+        raise MolvaeError(f"{path}: not a readable CSV table: {error}") from error
     complete = numbers[np.isfinite(numbers).all(axis=1)].to_numpy(np.float64)
     complete = complete[np.random.default_rng(seed).permutation(len(complete))]
     cut = len(complete) - len(complete) // 5
     x = complete[:, np.ptp(complete[:cut], axis=0) > 0] if cut else complete
     if len(x) < 50 or x.shape[1] < 3:
-        raise MolvaeError(f"{path}: fewer than 50 complete rows, or than 3 columns that vary")
+        raise MolvaeError(f"{path}: needs at least 50 complete rows and 3 columns that vary")
     mean, scale = x[:cut].mean(0), x[:cut].std(0)
     return Study((x[:cut] - mean) / scale, (x[cut:] - mean) / scale, None, (1, x.shape[1]))
 
 
-def models(k: int, seed: int) -> dict[str, Any]:
-    """The models with K components, unfitted; iterative ones with room to converge."""
-    # factor analysis stops when all rows together gain less than tol nats
+def make_models(k: int, seed: int) -> dict[str, Any]:
+    """Make the unfitted models with K components and enough iterations to converge."""
+    # factor analysis stops when the total log-likelihood gains less than tol nats
     return {
         "PCA": PCA(k, svd_solver="full"),
         "PPCA": PPCA(k),
@@ -152,10 +162,10 @@ def models(k: int, seed: int) -> dict[str, Any]:
     }
 
 
-def compare(study: Study, k: int, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Fit each model: a row of figures for each, and the models. NMF takes no negative numbers."""
+def compare_models(study: Study, k: int, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Fit each model; return a row of figures for each, and the models. NMF skips negative data."""
     rows, fitted = [], {}
-    for name, model in models(k, seed).items():
+    for name, model in make_models(k, seed).items():
         if name == "NMF" and min(study.train.min(), study.test.min()) < 0:
             rows.append((name, np.nan, np.nan, np.nan))
             continue
@@ -163,17 +173,17 @@ def compare(study: Study, k: int, seed: int) -> tuple[pd.DataFrame, dict[str, An
         fitted[name] = model.fit(study.train)
         seconds = time.perf_counter() - start
         z = model.transform(study.test)
-        if name == "factor analysis":  # has no inverse_transform
-            rebuilt = z @ model.components_ + model.mean_
+        if name == "factor analysis":  # without inverse_transform
+            reconstruction = z @ model.components_ + model.mean_
         else:
-            rebuilt = model.inverse_transform(z)
+            reconstruction = model.inverse_transform(z)
         nats = model.score(study.test) if name in PROBABILISTIC else np.nan
-        rows.append((name, np.square(rebuilt - study.test).mean(), nats, seconds))
+        rows.append((name, np.square(reconstruction - study.test).mean(), nats, seconds))
     return pd.DataFrame(rows, columns=["model", "held_out_mse", "nats_per_row", "fit_s"]), fitted
 
 
-def missing(study: Study, k: int, seed: int) -> pd.DataFrame:
-    """Hide entries of all rows; how far from the hidden ones of held-out rows is each guess?"""
+def impute_hidden(study: Study, k: int, seed: int) -> pd.DataFrame:
+    """Hide entries of all rows and measure the error of each imputation on the test rows."""
     rng = np.random.default_rng(seed)
     train, test = (
         np.where(rng.random(x.shape) < HIDDEN, np.nan, x) for x in (study.train, study.test)
@@ -187,20 +197,26 @@ def missing(study: Study, k: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["imputation", "hidden_mse"])
 
 
-def against_components(x: Table, candidates: list[int], seed: int) -> pd.DataFrame:
-    """Held-out nats per row of PPCA and factor analysis for each K, on the same folds."""
+def score_component_counts(x: Table, candidates: list[int], seed: int) -> pd.DataFrame:
+    """Cross-validate PPCA and factor analysis for each K: held-out nats per row.
+
+    Args:
+        x: Rows, (n, D).
+        candidates: Values of K.
+        seed: Of the folds, which both models share.
+    """
     _, ppca = choose_components(x, candidates, FOLDS, seed)
     rows = []
-    folds = KFold(FOLDS, shuffle=True, random_state=seed)  # those of choose_components
+    folds = KFold(FOLDS, shuffle=True, random_state=seed)  # the folds of choose_components
     for k, nats in ppca.items():
-        factors = cross_val_score(models(k, seed)["factor analysis"], x, cv=folds)
+        factors = cross_val_score(make_models(k, seed)["factor analysis"], x, cv=folds)
         for model, values in (("PPCA", nats), ("factor analysis", factors)):
             rows.append((model, k, values.mean(), values.std(ddof=1) / FOLDS**0.5))
     return pd.DataFrame(rows, columns=["model", "K", "nats_per_row", "standard_error"])
 
 
-def components(fitted: dict[str, Any], shape: tuple[int, int]) -> Figure:
-    """The first components of each model as images, a row each; red is positive, blue negative."""
+def plot_components(fitted: dict[str, Any], shape: tuple[int, int]) -> Figure:
+    """Plot the first components of each model, one row a model; red is positive, blue negative."""
     aspect = "equal" if shape[0] > 1 else "auto"
     columns = min(8, fitted["PPCA"].loadings_.shape[1])
     figure = Figure(figsize=(1.1 * columns + 1.2, 1.15 * len(fitted) + 0.5), layout="constrained")
@@ -221,9 +237,9 @@ def components(fitted: dict[str, Any], shape: tuple[int, int]) -> Figure:
     return figure
 
 
-def maps(study: Study, seed: int) -> Figure:
-    """Held-out rows at the two coordinates of each model with K = 2, coloured by class."""
-    _, fitted = compare(study, 2, seed)
+def plot_maps(study: Study, seed: int) -> Figure:
+    """Plot test rows in the two coordinates of each model with K = 2, coloured by class."""
+    _, fitted = compare_models(study, 2, seed)
     figure = Figure(figsize=(11, 7), layout="constrained")
     places = list(figure.subplots(2, 3).flat)
     for axes, (name, model) in zip(places, fitted.items(), strict=False):
@@ -240,8 +256,8 @@ def maps(study: Study, seed: int) -> Figure:
     return figure
 
 
-def curves(likelihood: pd.DataFrame) -> Figure:
-    """Held-out likelihood against K, with the best K of each model marked."""
+def plot_likelihood(likelihood: pd.DataFrame) -> Figure:
+    """Plot the held-out likelihood against K and mark the best K of each model."""
     figure = Figure(figsize=(6.5, 4.2), layout="constrained")
     axes = figure.subplots()
     for model, mine in likelihood.groupby("model", sort=False):

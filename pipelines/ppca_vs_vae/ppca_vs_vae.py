@@ -1,11 +1,11 @@
-"""Does a linear VAE find what probabilistic PCA knows in closed form?
+"""Check that a linear VAE finds the closed-form solution of probabilistic PCA.
 
-Data are drawn from a known PPCA. The global optimum of a linear VAE is the maximum-likelihood PPCA
+The data come from a known PPCA. The global optimum of a linear VAE is the maximum-likelihood PPCA
 (Lucas et al. 2019), so a linear VAE trained like any other must reach the same exact held-out
 log p(x) and span the same subspace.
 
-    python pipelines/ppca_vs_vae.py                # a minute or two
-    python pipelines/ppca_vs_vae.py --quick        # seconds
+    python pipelines/ppca_vs_vae/ppca_vs_vae.py  # a minute or two
+    python pipelines/ppca_vs_vae/ppca_vs_vae.py --quick  # seconds
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ POSTERIORS = ("diagonal", "full")
 
 def main() -> None:
     """Run the study; print the table, write it as CSV and the learning curves as PNG."""
-    args = arguments()
+    args = parse_arguments()
     torch.set_num_threads(1)  # the models are tiny
     args.out.mkdir(parents=True, exist_ok=True)
-    truth, (train, validation, test) = known_ppca(args)
+    truth, (train, validation, test) = sample_known_ppca(args)
     closed = PPCA(args.latent).fit(np.concatenate([train, validation]))
     rows = [
-        row("the truth", truth, test),
-        row("PPCA, closed form", closed, test),
+        make_row("the truth", truth, test),
+        make_row("PPCA, closed form", closed, test),
     ]
     curves = {}
     for posterior in POSTERIORS:
-        model, curves[posterior] = linear_vae(posterior, train, validation, test, args)
-        learned = as_ppca(model)
-        bounds = row(f"linear VAE, {posterior} q", learned, test)
+        model, curves[posterior] = train_linear_vae(posterior, train, validation, test, args)
+        learned = convert_to_ppca(model)
+        bounds = make_row(f"linear VAE, {posterior} q", learned, test)
         with torch.no_grad():
             x = torch.from_numpy(test)
             bounds["elbo"] = float(elbo(model, x, samples=100).value().mean())
@@ -53,19 +53,19 @@ def main() -> None:
         rows.append(bounds)
     table = pd.DataFrame(rows)
     table["below_ppca"] = table.loc[1, "log_likelihood"] - table["log_likelihood"]
-    table["angle_degrees"] = [angle(learned, closed) for learned in table.pop("model")]
+    table["angle_degrees"] = [compute_angle(learned, closed) for learned in table.pop("model")]
     table.to_csv(args.out / "ppca_vs_vae.csv", index=False)
     print(
-        f"{args.width} dimensions, {args.latent} latents, {len(train) + len(validation)} examples "
-        f"to fit, {len(test)} held out, seed {args.seed}; nats per held-out example,\n"
-        "largest principal angle between the spans of W and of the closed form's\n"
+        f"{args.width} dimensions, {args.latent} latents, {len(train) + len(validation)} training "
+        f"and {len(test)} test examples, seed {args.seed}; nats per test example,\n"
+        "largest principal angle between the span of W and that of the closed form\n"
     )
     print(table.to_string(index=False, float_format="{:.4f}".format, na_rep="-"))
-    draw(curves, table, args.out / "ppca_vs_vae.png")
+    plot_curves(curves, table, args.out / "ppca_vs_vae.png")
 
 
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--width", type=int, default=20, help="dimensions of x")
     parser.add_argument("--latent", type=int, default=4)
@@ -80,21 +80,29 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def known_ppca(args: argparse.Namespace) -> tuple[PPCA, list[Floats]]:
-    """Make a PPCA with latents of different strength, and draw train, validation and test sets."""
+def sample_known_ppca(args: argparse.Namespace) -> tuple[PPCA, list[Floats]]:
+    """Make a PPCA with latents of different scales; sample training, validation and test sets."""
     rng = np.random.default_rng(args.seed)
     directions = np.linalg.qr(rng.standard_normal((args.width, args.latent)))[0]
     strengths = np.linspace(3.0, 1.0, args.latent)
-    truth = ppca_of(directions * strengths, rng.standard_normal(args.width), 0.25)
+    truth = make_ppca(directions * strengths, rng.standard_normal(args.width), 0.25)
     x = truth.sample(2 * args.examples, random_state=args.seed)
     cuts = [int(0.9 * args.examples), args.examples]
     return truth, np.split(x, cuts)
 
 
-def linear_vae(
+def train_linear_vae(
     posterior: str, train: Floats, validation: Floats, test: Floats, args: argparse.Namespace
 ) -> tuple[VAE, list[tuple[int, float]]]:
-    """Train a linear VAE by the common loop; also return its exact log p(test) as it learned."""
+    """Train a linear VAE with the common loop; return it and its exact log p(test) by step.
+
+    Args:
+        posterior: Registered posterior of the VAE.
+        train: Training rows, (n, D).
+        validation: Validation rows.
+        test: Test rows.
+        args: Command line.
+    """
     torch.manual_seed(args.seed)
     config = VAEConfig(
         shape=(args.width,),
@@ -109,7 +117,7 @@ def linear_vae(
 
     def observe(progress: Progress) -> None:
         if progress.row is not None:
-            curve.append((progress.state.step, as_ppca(model).score(test)))
+            curve.append((progress.state.step, convert_to_ppca(model).score(test)))
 
     schedule = FitConfig(
         epochs=args.epochs,
@@ -126,24 +134,24 @@ def linear_vae(
     return model.eval(), curve
 
 
-def as_ppca(model: VAE) -> PPCA:
-    """Read W, mu and sigma^2 off a linear decoder: its exact log p(x) is then that of a PPCA."""
+def convert_to_ppca(model: VAE) -> PPCA:
+    """Linear VAE -> the PPCA with its W, mu and sigma^2, which has the same exact log p(x)."""
     layer, likelihood = model.decoder.layers[0], model.decoder.likelihood
     with torch.no_grad():
         noise = float(likelihood.log_scale.exp() ** 2)
-        return ppca_of(layer.weight.numpy().copy(), layer.bias.numpy().copy(), noise)
+        return make_ppca(layer.weight.numpy().copy(), layer.bias.numpy().copy(), noise)
 
 
-def ppca_of(loadings: Floats, mean: Floats, noise_variance: float) -> PPCA:
-    """Make a PPCA with these parameters."""
+def make_ppca(loadings: Floats, mean: Floats, noise_variance: float) -> PPCA:
+    """Make a PPCA from its parameters: W (D, K), mu (D,) and sigma^2."""
     model = PPCA(loadings.shape[1])
     model.loadings_, model.mean_, model.noise_variance_ = loadings, mean, noise_variance
     model.n_features_in_ = len(mean)
     return model
 
 
-def row(name: str, model: PPCA, test: Floats) -> dict[str, object]:
-    """One row of the table."""
+def make_row(name: str, model: PPCA, test: Floats) -> dict[str, object]:
+    """Make one row of the table."""
     return {
         "name": name,
         "model": model,
@@ -152,13 +160,15 @@ def row(name: str, model: PPCA, test: Floats) -> dict[str, object]:
     }
 
 
-def angle(model: PPCA, other: PPCA) -> float:
-    """Return the largest principal angle between the spans of W, in degrees."""
+def compute_angle(model: PPCA, other: PPCA) -> float:
+    """Two PPCAs -> largest principal angle between the spans of W, in degrees."""
     return float(np.degrees(subspace_angles(model.loadings_, other.loadings_).max()))
 
 
-def draw(curves: dict[str, list[tuple[int, float]]], table: pd.DataFrame, path: Path) -> None:
-    """Plot how the exact log p(x) of the linear VAEs approaches that of the closed form."""
+def plot_curves(
+    curves: dict[str, list[tuple[int, float]]], table: pd.DataFrame, path: Path
+) -> None:
+    """Plot how the exact log p(x) of the linear VAEs approaches the closed form."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     best = table["log_likelihood"][1]
