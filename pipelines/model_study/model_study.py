@@ -1,13 +1,12 @@
-"""Which parts make a good molecule model? One training a configuration, one row of figures each.
+"""Find out which parts make a good molecule model: one training per configuration, one row each.
 
-Each configuration changes one thing of the first, the base, and all train equally long with the
-same seed. Everything is scored on held-out molecules and on samples of the prior; for the base and
-the other KL weights, other priors are then fitted and samples of these scored, too.
+Each configuration changes one thing of the base, and all train equally long with the same seed. All
+are scored on held-out molecules and on samples of the prior. For the base and the other KL weights,
+other priors are then fitted and their samples scored, too.
 
-A trained model is kept in --out as NAME.safetensors, its row as NAME.json, its priors as
-NAME-priors.csv, and none is made again: a study that was stopped goes on when the same command is
-given again. To repeat a row, delete its files and its folder. Training takes as many threads as
-torch finds, so `minutes` compare on one machine only, with nothing else running on it.
+A trained model is stored in --out as NAME.safetensors, its row as NAME.json, its priors as
+NAME-priors.csv. Rerun the command to resume; to repeat a row, delete its files and its folder.
+Training uses as many threads as torch finds, so compare rows of one idle machine only.
 
     python pipelines/model_study/model_study.py  # 30 minutes a configuration
     python pipelines/model_study/model_study.py --only base kl-0.02  # these two; prints all rows
