@@ -51,7 +51,9 @@ def test_the_elbo_gains_what_the_prior_gains(name: str, trained: VAE, digits: np
     random_state = torch.get_rng_state()
     config = replace(FIT, epochs=15, learning_rate=1e-2)
     options = {"layers": 2, "hidden": 64} if name == "flow-matching" else {}
-    gained = fit_prior(model, name, digits[:1000], digits[1000:1200], config, options, samples=4)
+    gained = fit_prior(
+        model, name, digits[:1000], digits[1000:1200], config=config, options=options, samples=4
+    )
     assert torch.equal(torch.get_rng_state(), random_state)
     gain = gained.after - gained.before
     assert gain > 0.1
@@ -63,8 +65,10 @@ def test_the_elbo_gains_what_the_prior_gains(name: str, trained: VAE, digits: np
 def test_the_standard_normal_comes_back_without_training(trained: VAE, digits: np.ndarray) -> None:
     model = VAE(trained.config).eval()
     model.load_state_dict(trained.state_dict())
-    fitted = fit_prior(model, "mixture", digits[:100], digits[100:150], replace(FIT, epochs=1))
-    again = fit_prior(model, "standard-normal", digits[:100], digits[100:150], FIT)
+    fitted = fit_prior(
+        model, "mixture", digits[:100], digits[100:150], config=replace(FIT, epochs=1)
+    )
+    again = fit_prior(model, "standard-normal", digits[:100], digits[100:150], config=FIT)
     assert again.after == pytest.approx(fitted.before, rel=0.1)  # other draws of q(z|x)
     assert model.config.prior == "standard-normal"
 
@@ -72,7 +76,7 @@ def test_the_standard_normal_comes_back_without_training(trained: VAE, digits: n
 def test_bad_input_leaves_the_model_as_it_was(trained: VAE, digits: np.ndarray) -> None:
     for name, train in (("mixxture", digits[:50]), ("flow", digits[:0])):
         with pytest.raises(MolvaeError):
-            fit_prior(trained, name, train, digits[:50], FIT)
+            fit_prior(trained, name, train, digits[:50], config=FIT)
     with pytest.raises(MolvaeError, match="cannot be made"):
-        fit_prior(trained, "flow", digits[:50], digits[:50], FIT, {"layers": 3})
+        fit_prior(trained, "flow", digits[:50], digits[:50], config=FIT, options={"layers": 3})
     assert trained.config.prior == "standard-normal"

@@ -80,7 +80,7 @@ def test_a_sample_is_the_same_in_any_shards(small_model_file, tmp_path):
     def draw(folder, seed, *shards):
         for shard in shards:
             config = StreamConfig(chunk=8, shard=shard)
-            bulk.sample(30, small_model_file, tmp_path / folder, config, seed, temperature=1.0)
+            bulk.sample(30, small_model_file, tmp_path / folder, config, seed=seed, temperature=1.0)
         return pd.read_parquet(tmp_path / folder)["smiles"].tolist()
 
     whole = draw("whole", 3, (1, 1))

@@ -88,7 +88,8 @@ def test_plane_directions_are_orthonormal_so_distances_are_latent_distances():
 
 def test_plane_is_fixed_by_its_seed():
     tables = [
-        decode_plane(BookModel(), "CCO", 2.0, 7, seed)["smiles"].tolist() for seed in (1, 1, 2)
+        decode_plane(BookModel(), "CCO", radius=2.0, grid=7, seed=seed)["smiles"].tolist()
+        for seed in (1, 1, 2)
     ]
     assert tables[0] == tables[1] != tables[2]
 
@@ -96,7 +97,7 @@ def test_plane_is_fixed_by_its_seed():
 @pytest.mark.parametrize("arguments", [(2.0, 4), (2.0, 1), (-1.0, 5), (float("nan"), 5)])
 def test_plane_refuses_what_is_none(arguments):
     with pytest.raises(MolvaeError):
-        decode_plane(BookModel(), "CCO", *arguments)
+        decode_plane(BookModel(), "CCO", radius=arguments[0], grid=arguments[1])
 
 
 def test_new_molecules_are_valid_and_different_and_a_dry_model_ends():

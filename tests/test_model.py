@@ -247,7 +247,9 @@ def test_a_prior_fitted_afterwards_is_stored_and_changes_nothing_else(
     if "flow" in prior:
         options = {"transforms": 2} if prior == "flow" else {"layers": 2}
         options["hidden"] = 32
-    gained = model.fit_prior(prior, zinc[:800], [*zinc[800:1000], "[Xe]"], config, options)
+    gained = model.fit_prior(
+        prior, zinc[:800], [*zinc[800:1000], "[Xe]"], config=config, options=options
+    )
     # they are nearly a standard normal already, and a velocity field starts far from it
     assert gained.after > gained.before - (0.6 if prior == "flow-matching" else 0.2)
     assert model.summary.prior.name == prior

@@ -49,6 +49,7 @@ def fit_prior(
     name: str,
     train: Array,
     validation: Array,
+    *,
     config: FitConfig,
     options: Mapping[str, Any] | None = None,
     samples: int = 1,

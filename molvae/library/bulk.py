@@ -37,6 +37,7 @@ def encode(
     model: str | Path,
     folder: Path,
     config: StreamConfig | None = None,
+    *,
     origin: object = None,
     total: int | None = None,
     properties: bool = False,
@@ -76,6 +77,7 @@ def decode(
     model: str | Path,
     folder: Path,
     config: StreamConfig | None = None,
+    *,
     beam: int = BEAM,
 ) -> Tally:
     """Latents, as in `files.iter_latents` -> parts of columns smiles, valid, one row a point.
@@ -100,6 +102,7 @@ def sample(
     model: str | Path,
     folder: Path,
     config: StreamConfig | None = None,
+    *,
     seed: int = 0,
     temperature: float = 0.0,
     beam: int = BEAM,
@@ -204,7 +207,9 @@ def _sample(
     with _one_thread():
         with _RANDOM:
             z = model.sample_latents(len(rows), own, drawing["standard"])
-        return _strings(model.decode(z, drawing["temperature"], own, beam=drawing["beam"]))
+        return _strings(
+            model.decode(z, temperature=drawing["temperature"], seed=own, beam=drawing["beam"])
+        )
 
 
 def _strings(strings: Sequence[str | None]) -> tuple[pa.Table, int]:

@@ -49,6 +49,7 @@ class Codec(Protocol):
 def decode_points(
     model: Codec,
     points: Tensor,
+    *,
     temperature: float = 0.0,
     seed: int = 0,
     progress: bool = False,

@@ -89,6 +89,7 @@ def walk_along_property(
 def decode_plane(
     model: MolVAE,
     smiles: str,
+    *,
     radius: float = 6.0,
     grid: int = 7,
     seed: int = 0,

@@ -165,6 +165,7 @@ class MolVAE:
         name: str,
         train: Sequence[str],
         validation: Sequence[str],
+        *,
         config: FitConfig | None = None,
         options: dict[str, Any] | None = None,
         observe: Observer = lambda progress: None,
@@ -178,9 +179,11 @@ class MolVAE:
             MolvaeError: an unknown prior, options it does not take, no molecules.
         """
         parts, longest = (train, validation), self.vae.config.max_length
-        data = TrainingSet.make(parts, self.tokenizer, None, longest, progress=progress)
+        data = TrainingSet.make(parts, self.tokenizer, longest=longest, progress=progress)
         x, held_out, config = data.train[0], data.validation[0], config or FitConfig()
-        result = fit_prior(self.vae, name, x, held_out, config, options, observe=observe)
+        result = fit_prior(
+            self.vae, name, x, held_out, config=config, options=options, observe=observe
+        )
         prior = FittedPrior(name, **result._asdict())
         self.summary = replace(self.summary, prior=prior)
         return result
@@ -230,6 +233,7 @@ class MolVAE:
     def decode(
         self,
         z: ArrayLike | Tensor,
+        *,
         temperature: float = 0.0,
         seed: int = 0,
         progress: bool = False,
@@ -248,7 +252,9 @@ class MolVAE:
         if beam < 1:
             raise MolvaeError(f"the beam must be at least 1 string wide, not {beam}")
         points = self.check_latents(z).to(self.device)
-        return decode_points(self, points, temperature, seed, progress, beam)
+        return decode_points(
+            self, points, temperature=temperature, seed=seed, progress=progress, beam=beam
+        )
 
     def encode_means(self, smiles: Sequence[str]) -> NDArray[np.float32]:
         """SMILES (n) -> posterior means (n, D) as an array; errors as in `encode`."""
@@ -297,6 +303,7 @@ class MolVAE:
     def sample(
         self,
         n: int,
+        *,
         seed: int = 0,
         temperature: float = 0.0,
         progress: bool = False,
@@ -305,7 +312,7 @@ class MolVAE:
     ) -> list[str]:
         """Decode n points drawn as in `sample_latents`; strings as in `decode`."""
         z = self.sample_latents(n, seed, standard)
-        return self.decode(z, temperature, seed, progress, beam)
+        return self.decode(z, temperature=temperature, seed=seed, progress=progress, beam=beam)
 
     def tokenize(self, smiles: str) -> list[int]:
         """SMILES -> the ids of the symbols of its canonical form, without begin and end.

@@ -51,6 +51,7 @@ class TrainingSet(NamedTuple):
         cls,
         parts: Sequence[Sequence[str]],
         tokenizer: Tokenizer,
+        *,
         properties: pd.DataFrame | None = None,
         longest: int | None = None,
         forms: int = 0,
@@ -249,12 +250,21 @@ def prepare_training(
     if start is None:
         blur = BLUR if blur is None else blur
         words = Tokenizer.fit(tokenizer, [*train, *validation], progress)
-        table = TrainingSet.make(parts, words, properties, None, random_smiles, progress)
+        table = TrainingSet.make(
+            parts, words, properties=properties, forms=random_smiles, progress=progress
+        )
         vae = build_vae(table, len(words), shape or {}, blur, config.seed)
     else:
         blur = start.summary.blur if blur is None else blur
         words, longest = start.tokenizer, start.vae.config.max_length
-        table = TrainingSet.make(parts, words, properties, longest, random_smiles, progress)
+        table = TrainingSet.make(
+            parts,
+            words,
+            properties=properties,
+            longest=longest,
+            forms=random_smiles,
+            progress=progress,
+        )
         vae = copy_for_training(start.vae, table, shape or {}, blur, config.seed)
     job = TrainingJob(vae, table.train, table.validation, config, blur)
     return PreparedTraining(job, words, table, data, start and start.summary)

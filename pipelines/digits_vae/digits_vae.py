@@ -200,7 +200,7 @@ def train(variant: Variant, latent: int, seed: int, study: Study, plain: VAE | N
         model = copy.deepcopy(plain)
         config = replace(config, epochs=config.epochs / DRAWS)  # the same number of steps
         data = (study.train, study.validation)
-        fit_prior(model, variant.prior_afterwards, *data, config, samples=DRAWS)
+        fit_prior(model, variant.prior_afterwards, *data, config=config, samples=DRAWS)
     else:
         shape = {**study.shape, "latent": latent, **variant.options}
         model = VAE(VAEConfig(**shape), variant.bound)

@@ -298,7 +298,7 @@ def score_priors(
         if name != model.vae.config.prior:
             epochs = FEW_EPOCHS.get(name, PRIOR_FIT.epochs)
             config = replace(PRIOR_FIT, epochs=epochs, seed=seed)
-            fitted = changed.fit_prior(name, train, validation, config)
+            fitted = changed.fit_prior(name, train, validation, config=config)
             log_p = {"log_p_before": fitted.before, "log_p_after": fitted.after}
         rows[name] = log_p | score_samples(changed.sample(samples, seed=seed, beam=beam), reference)
     z = sample_posteriors(model, select_encodable(model, data.split("train"), samples, seed), seed)

@@ -76,13 +76,13 @@ def run(args: argparse.Namespace) -> None:
 
     sizes = getattr(args, "heavy_atoms", None)
     config = BenchmarkConfig(
-        args.suite,
-        tuple(getattr(args, "tasks", ())),
-        tuple(args.strategy),
-        args.seeds,
-        args.budget,
-        args.shard,
-        sizes and (sizes[0], sizes[1]),
+        suite=args.suite,
+        tasks=tuple(getattr(args, "tasks", ())),
+        strategies=tuple(args.strategy),
+        seeds=args.seeds,
+        budget=args.budget,
+        shard=args.shard,
+        heavy_atoms=sizes and (sizes[0], sizes[1]),
     )
     model = MolVAE.load(args.model)
     args.out.mkdir(parents=True, exist_ok=True)

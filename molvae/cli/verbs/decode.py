@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     if options.is_folder(args.out):
         with options.engine(args):
             config = options.stream_config(args)
-            tally = bulk.decode(source, args.model, Path(args.out), config, args.beam)
+            tally = bulk.decode(source, args.model, Path(args.out), config, beam=args.beam)
         options.note(f"{tally.rows} points decoded: {tally.good} valid")
         return
     options.refuse_stream(args)

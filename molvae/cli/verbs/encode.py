@@ -96,10 +96,10 @@ def _stream(args: argparse.Namespace) -> None:
             args.model,
             Path(args.out),
             config,
-            list(inputs),
-            total,
-            args.properties,
-            args.refine,
+            origin=list(inputs),
+            total=total,
+            properties=args.properties,
+            refine=args.refine,
         )
     if tally.good == 0 and config.shard == (1, 1):
         raise MolvaeError(f"none of the {tally.rows} rows can be encoded")

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             args.prior,
             train[: args.molecules],
             held_out[: max(1, args.molecules // 10)],
-            FitConfig(
+            config=FitConfig(
                 epochs=args.epochs,
                 minutes=getattr(args, "minutes", None),
                 batch=512,

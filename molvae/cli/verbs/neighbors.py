@@ -38,7 +38,12 @@ def run(args: argparse.Namespace) -> None:
     picture = options.picture_format(args.out)
     model = MolVAE.load(args.model)
     table = decode_plane(
-        model, args.smiles, args.radius, args.grid, args.seed, getattr(args, "along", None)
+        model,
+        args.smiles,
+        radius=args.radius,
+        grid=args.grid,
+        seed=args.seed,
+        along=getattr(args, "along", None),
     )
     given = canonicalize(args.smiles)
     forms = [canonicalize(s) for s in table["smiles"]]

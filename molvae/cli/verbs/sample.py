@@ -57,7 +57,7 @@ def _stream(args: argparse.Namespace) -> None:
         raise MolvaeError("--valid needs a file; a folder's column `valid` tells them apart")
     config, folder = options.stream_config(args), Path(args.out)
     with options.engine(args):
-        tally = sample(args.number, args.model, folder, config, args.seed, **_drawing(args))
+        tally = sample(args.number, args.model, folder, config, seed=args.seed, **_drawing(args))
     options.note(f"{tally.rows} strings drawn: {tally.good} valid")
 
 
