@@ -23,7 +23,7 @@ from molvae.oracles.history import Iteration
 
 @contextmanager
 def _restore_log() -> Iterator[None]:
-    """Undo what importing `mol_ga` does to RDKit's log: it switches channels off."""
+    """Undo what `mol_ga` does to RDKit's log when imported and when called: channels go off."""
     enabled = [
         channel
         for channel, _, state in (line.partition(":") for line in rdBase.LogStatus().splitlines())
@@ -90,7 +90,8 @@ def breed_at_random(
 
 def _make_offspring(parents: list[str], size: int, rng: random.Random) -> list[str]:
     """Parents -> canonical children, sorted so that their order depends on the seed alone."""
-    children = graph_ga_blended_generation(parents, size, rng, None)
+    with _restore_log():
+        children = graph_ga_blended_generation(parents, size, rng, None)
     return sorted({form for form in map(canonicalize, children) if form is not None})
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from rdkit import Chem
-from test_optimize import START, Chains
 
+from chains import START, Chains
 from molvae.base.errors import MolvaeError
 from molvae.loop.ask_tell import Search
 from molvae.loop.config import OptimizeConfig

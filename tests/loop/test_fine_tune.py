@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from test_optimize import START, Chains, Interrupted
 
+from chains import START, Chains, Interrupted
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.base.errors import MolvaeError
 from molvae.model.adaptation import fine_tune

@@ -1,7 +1,7 @@
 """The registered parts of a VAE against their conformance suites, and what is special to some.
 
 The suites take every part with every kind of x that it handles, those of a plug-in too:
-`pytest -p my_module tests/test_parts.py`.
+`pytest -p my_module tests/latent/test_parts.py`.
 """
 
 import os
@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
 from conformance.latent_parts import (
     HIDDEN,
     LATENT,
@@ -33,10 +36,6 @@ from conformance.latent_parts import (
     make_vae,
     require_gradients,
 )
-from random_ids import IDS, LONGEST, VOCABULARY, sequences
-from torch import Tensor, nn
-from torch.distributions import Independent, Normal
-
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
 from molvae.latent import BOS, EOS, PAD
@@ -53,6 +52,7 @@ from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
 from molvae.latent.priors.base import Prior
 from molvae.latent.vae import VAE, VAEConfig
+from random_ids import IDS, LONGEST, VOCABULARY, sequences
 
 IMAGE = kinds["images"].draw(1, 0)[0]
 SMALL_PRIOR = {"flow-matching": {"layers": 1, "hidden": 12}}
@@ -169,7 +169,7 @@ def test_standardised_coordinates(posterior: str, decoder: str, prior: str) -> N
     check_standardise(kind, **parts_for(kind, decoder=decoder, posterior=posterior, prior=prior))
 
 
-STROKES = Path(__file__).parent / "plugins"
+STROKES = Path(__file__).parents[1] / "plugins"
 
 
 def test_a_kind_from_elsewhere_is_one_file_and_runs_the_suites() -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_ids import LONGEST, VOCABULARY, sequences
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.checkpoint import read_tensors, write_tensors
 from molvae.latent.fit import CHECKPOINT, METRICS, fit
 from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
+from random_ids import LONGEST, VOCABULARY, sequences
 
 
 def small(seed: int = 0) -> VAE:

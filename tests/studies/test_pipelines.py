@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-PIPELINES = Path(__file__).parents[1] / "pipelines"
+PIPELINES = Path(__file__).parents[2] / "pipelines"
 FOLDERS = sorted(path for path in PIPELINES.iterdir() if path.is_dir() and path.name[0] not in "_.")
 # a folder with code but without a script of its own name is code that studies share
 STUDIES = [path for path in FOLDERS if path.name != "shared" and any(path.glob("*.py"))]

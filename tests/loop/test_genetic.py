@@ -29,8 +29,8 @@ def test_offspring_are_new_unique_canonical_molecules():
 def test_same_seed_same_molecules_in_any_process():
     here = breed_at_random(SEEDS, molecules=15, seed=3)
     code = (
-        "from molvae.chem.baseline import random_graph_ga\n"
-        f"print('\\n'.join(random_graph_ga({SEEDS!r}, molecules=15, seed=3)))"
+        "from molvae.loop.genetic import breed_at_random\n"
+        f"print('\\n'.join(breed_at_random({SEEDS!r}, molecules=15, seed=3)))"
     )
     for hash_seed in ("1", "2"):
         there = subprocess.run(

@@ -5,15 +5,14 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from rdkit import Chem
 
+from chains import START, Chains, Interrupted
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import DataSet, load
 from molvae.cli import main
@@ -27,36 +26,7 @@ from molvae.oracles.objectives import Objective, measured_objective, objectives
 from molvae.oracles.oracle import Oracle
 from molvae.search.strategies import strategies
 
-ELEMENTS = ("C", "N", "O", "Cl")
-START = [Chem.CanonSmiles(s) for s in ("CCO", "CCCO", "CCCCN", "CCNO", "CCCCCC", "CCCl", "CCCCNO")]
 CONFIG = OptimizeConfig(initial=12, batch=6, pool=64, seed=1)
-
-
-class Chains:
-    """A latent space of unbranched chains: z counts C, N, O and Cl; too much N is invalid."""
-
-    latent = 4
-    summary = SimpleNamespace(data="chains")
-    heavy_atoms = (2, 14)
-
-    def can_encode_canonical(self, form: str) -> bool:
-        return len(form) < 40
-
-    def encode_means(self, smiles: list[str]) -> np.ndarray:
-        mols = [Chem.MolFromSmiles(s) for s in smiles]
-        counts = [[sum(a.GetSymbol() == e for a in m.GetAtoms()) for e in ELEMENTS] for m in mols]
-        return np.array(counts, dtype=np.float32) / 3 - 1
-
-    def decode_greedily(self, z: np.ndarray) -> list[str]:
-        counts = np.clip(np.round((np.asarray(z) + 1) * 3), 0, 20).astype(int)
-        return [
-            "C" * c + "N" * n + "O" * o + "Cl" * min(x, 1) + "(" * int(n > 5)
-            for c, n, o, x in counts
-        ]
-
-    def predict(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        slopes = np.broadcast_to(np.eye(4), (len(z), 4, 4))
-        return np.asarray(z, dtype=np.float64), slopes
 
 
 def run(history: History | None = None, objective=None, budget: int = 40, **settings) -> Result:
@@ -101,20 +71,6 @@ def test_it_finds_what_random_search_does_not() -> None:
 def test_the_same_seed_repeats_a_run() -> None:
     assert rows(run()) == rows(run())
     assert rows(run()) != rows(run(seed=2))
-
-
-@dataclass
-class Interrupted:
-    """logP until `after` calls are made, then Ctrl-C."""
-
-    after: int
-    calls: int = 0
-
-    def __call__(self, mol: Chem.Mol) -> float:
-        if self.calls == self.after:
-            raise KeyboardInterrupt
-        self.calls += 1
-        return 1.0 / mol.GetNumAtoms() + mol.GetNumHeavyAtoms() ** 0.5
 
 
 @pytest.mark.parametrize("after", [5, 12, 15, 21, 39])

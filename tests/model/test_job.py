@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from random_ids import LONGEST, VOCABULARY, sequences
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.elbo import Bound, beta_elbo, elbo, free_bits_elbo, iwae
@@ -17,6 +16,7 @@ from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
 from molvae.model.job import TrainingJob, make_vae
 from molvae.model.training import prepare_training
+from random_ids import LONGEST, VOCABULARY, sequences
 
 SHAPE = VAEConfig(VOCABULARY, LONGEST, latent=4, encoder_hidden=16, decoder_hidden=16)
 
