@@ -1,9 +1,8 @@
 """Files that are written whole or not at all, and folders that remember what they were made with.
 
-A command that works for hours writes into a folder. Stopped by a full disk, Ctrl-C or kill -9, it
-is to be given again and to go on, with the same settings; another command is not to write there.
-So the folder holds a file of settings: the first thing that is written, by one atomic rename, and
-the first that is read.
+A command that runs for hours writes into a folder. After a full disk, Ctrl-C or kill -9, rerunning
+it must resume with the same settings, and another command must not write there. So the folder holds
+a file of settings, which is written first, by one atomic rename, and read first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SMILES <-> RDKit molecule: parsing, canonical form, and RDKit's log kept quiet while it runs."""
+"""SMILES <-> RDKit molecule: parsing, canonical form, and silencing RDKit's log."""
 
 from __future__ import annotations
 

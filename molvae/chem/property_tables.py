@@ -99,8 +99,8 @@ def _read_columns(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
         if name not in table:
             known = dict.fromkeys([*REPORTED, *map(str, table.columns)])
             raise MolvaeError(
-                f"{source.name} has no property {name!r}; known: {', '.join(known)}, and the "
-                "names of objectives and of RDKit's descriptors"
+                f"{source.name} has no property {name!r}; known: {', '.join(known)}, the "
+                "names of objectives and RDKit descriptors"
             )
         values = pd.to_numeric(table[name], errors="coerce").replace([np.inf, -np.inf], np.nan)
         if values.isna().all():
@@ -110,7 +110,7 @@ def _read_columns(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _read_table(source: DataSet) -> tuple[pd.DataFrame, str]:
-    """The table behind a data set, and its column of SMILES; a list of SMILES has no other one."""
+    """The table behind a data set, and the name of its column of SMILES."""
     if source.name in datasets:
         if source.name == "qm9":
             return qm9_table(), "SMILES"

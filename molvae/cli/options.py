@@ -88,9 +88,8 @@ def add_stream(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a verb whose `--out` may be a folder of Parquet parts."""
     group = parser.add_argument_group(
         "a library larger than memory (--out FOLDER)",
-        "Rows are read, worked on and written a part at a time, in constant memory. A run that was "
-        "stopped goes on when the same command is given again. FOLDER/*.parquet is one table for "
-        "pandas, polars or DuckDB.",
+        "Rows are read, processed and written in parts, in constant memory. Rerun a stopped "
+        "command to resume it. FOLDER/*.parquet is one table for pandas, polars or DuckDB.",
     )
     group.add_argument("--chunk", type=whole_number, default=10_000, help="rows of a part")
     group.add_argument(
@@ -111,8 +110,8 @@ def add_backend(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--backend",
         default="loky",
-        help="joblib's: loky; dask, with all workers of DASK_SCHEDULER_ADDRESS or of a cluster of "
-        "its own; ray, with --jobs actors at RAY_ADDRESS or of its own",
+        help="joblib backend: loky; dask, with the workers of DASK_SCHEDULER_ADDRESS or of a new "
+        "local cluster; ray, with --jobs actors at RAY_ADDRESS or of a new local instance",
     )
 
 

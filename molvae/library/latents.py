@@ -1,4 +1,4 @@
-"""Files that a verb writes and another one reads: whole or not at all, and only data inside.
+"""Tables of latent points that one command writes and another reads; they hold only data.
 
 A table of latents is a .npz (arrays `smiles`, `z`), or a .csv or Parquet of columns smiles, z0,
 z1, ... Parquet comes in a folder of parts, which `molvae.library.stream` writes.
@@ -24,7 +24,7 @@ from molvae.base.files import read_json_object
 Latents = npt.NDArray[np.float32]
 LATENT_ROWS = 2_000  # read at a time
 SETTINGS, TOTAL = "_settings.json", "_total.json"  # beside the parts; readers of Parquet skip "_"
-FINISH = "the command that wrote it, given again, goes on; all shards write into one folder"
+FINISH = "rerun the command that wrote it to resume; all shards write into one folder"
 
 
 def format_latents_csv(

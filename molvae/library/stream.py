@@ -1,12 +1,12 @@
-"""Rows beyond memory: chunks -> a function of a chunk -> Parquet parts, by many processes.
+"""Streams larger than memory: chunks of rows -> a function of a chunk -> parts in Parquet.
 
 Chunk i of the input becomes the file part-<i>.parquet, whichever shard or process makes it, so all
-shards of a job array write into one folder. A part is written whole or not at all; what is there
-is not made again, so a command that was stopped goes on when it is given again. A part remembers a
-digest of its rows: an input that has changed since is refused.
+shards of a job array write into one folder. A part is written whole or not at all, and a part that
+exists is not made again: rerun a stopped command to resume. Each part stores a digest of its rows,
+and a changed input is refused.
 
-The work runs through joblib: `with joblib.parallel_config(backend="dask"):` around a call makes
-Dask, or any other backend, its engine; every worker must see the folder.
+The work runs through joblib. To use Dask or another backend, call
+`with joblib.parallel_config(backend="dask"):`; every worker must see the folder.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def run(
     """Chunks of rows -> the parts of this shard, each made by `work`; returns its tally.
 
     Chunks are sequences of what str() tells apart, or arrays; about 2 a process are in memory.
-    `settings` (JSON values) are all that the parts depend on beside their rows; they are kept in
-    the folder, where another command's are refused.
+    `settings` (JSON values) are what the parts depend on, apart from their rows. They are stored in
+    the folder, and other settings are refused there.
 
     Raises:
         MolvaeError: a folder that holds something else, or was made with other settings or from
@@ -106,7 +106,7 @@ def run(
                 bar.update(tally.rows)
         except BrokenExecutor as error:
             raise MolvaeError(
-                "a process died, perhaps for want of memory: the same command goes on from here"
+                "a process died, perhaps out of memory: rerun the command to resume"
             ) from error
     if reading.failure is not None:
         raise reading.failure
@@ -140,7 +140,7 @@ class _Reading:
                     yield path, part, chunk, digest
                 else:
                     self._skip(tally)
-        except Exception as error:  # joblib reads in a thread of its own, where it would be lost
+        except Exception as error:  # raised in joblib's reading thread, it would be lost
             self.failure = error
 
     def _skip(self, tally: Tally) -> None:

@@ -23,7 +23,7 @@ from molvae.oracles.history import Iteration
 
 @contextmanager
 def _restore_log() -> Iterator[None]:
-    """Undo what `mol_ga` does to RDKit's log when imported and when called: channels go off."""
+    """Restore RDKit's log, whose channels `mol_ga` switches off when imported and called."""
     enabled = [
         channel
         for channel, _, state in (line.partition(":") for line in rdBase.LogStatus().splitlines())

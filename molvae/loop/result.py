@@ -26,7 +26,7 @@ class Result:
     def table(self) -> pd.DataFrame:
         """One row per evaluation: number, iteration, smiles, y, error, seconds.
 
-        Of several objectives each has a column, under its label.
+        With several objectives, each has a column named after its label.
         """
         rows = [
             (r.number, r.iteration, r.smiles, *r.values, r.error, r.seconds) for r in self.records
@@ -37,7 +37,7 @@ class Result:
     def best(self, k: int = 10) -> pd.DataFrame:
         """Return the k rows with the greatest y, best first; failures are left out.
 
-        Of several objectives those that no other row dominates, the best in the first one first.
+        With several objectives, return the Pareto front, ordered by the first objective.
         """
         rows = pareto_front(self._values) if len(self.labels) > 1 else slice(None)
         known = self.table.iloc[rows].dropna(subset=self._columns[0])
@@ -48,7 +48,7 @@ class Result:
     def trace(self) -> Floats:
         """Best y after each evaluation (n,), NaN before the first success.
 
-        Of several objectives the hypervolume of what was found, above `reference` of all of it.
+        With several objectives, the hypervolume found so far, above the reference point of the run.
         """
         y = self._values
         if len(self.labels) == 1 or not len(self.best(1)):
@@ -79,5 +79,5 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """What the search took beside the oracle."""
+        """Seconds excluding oracle calls."""
         return sum(iteration.seconds for iteration in self.iterations)

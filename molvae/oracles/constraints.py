@@ -1,9 +1,9 @@
 """Constraints: what a molecule must be like to be evaluated at all.
 
-SAS<4  heavy_atoms<=38  MolWt<500   a property, an objective or one of RDKit's descriptors
+SAS<4  heavy_atoms<=38  MolWt<500   a property, an objective or an RDKit descriptor
 similarity(CCO)>=0.4                Tanimoto similarity of fingerprints to a molecule
 has:c1ccncc1  lacks:[N+](=O)[O-]    a substructure that must, or must not, be there (SMARTS)
-alerts:PAINS  alerts:BRENK          none of the structural alerts of a catalogue of RDKit's
+alerts:PAINS  alerts:BRENK          none of the structural alerts of an RDKit catalogue
 """
 
 from __future__ import annotations

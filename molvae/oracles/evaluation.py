@@ -1,4 +1,4 @@
-"""Carrying out evaluations: here or in other processes, with a time limit, and again if need be."""
+"""Running evaluations: in this process or others, with a time limit and retries."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Effort:
     """How evaluations are carried out.
 
     Attributes:
-        jobs: how many at once, by joblib and the backend that it is set to, each in a process; 1 is
-            one after the other, in this process.
-        seconds: time limit of one, None for none. With a limit each has a process of its own, which
-            is killed with all that it has started; so a crash, too, is one failed evaluation.
-        retries: how often a failed one is tried again.
+        jobs: evaluations at once, each in a process, with joblib's current backend; 1 runs them one
+            after the other in this process.
+        seconds: time limit of an evaluation, None for none. With a limit, each has its own process,
+            which is killed with everything it started; so a crash is one failed evaluation, too.
+        retries: how often a failed evaluation is tried again.
     """
 
     jobs: int = 1
@@ -77,7 +77,7 @@ def evaluate_molecules(
         except BrokenExecutor as error:
             raise _died() from error
         finally:
-            with warnings.catch_warnings():  # of what was under way when nobody wanted it any more
+            with warnings.catch_warnings():  # about tasks cancelled when the consumer stopped early
                 warnings.simplefilter("ignore")
                 if isinstance(outcomes, Generator):
                     outcomes.close()
@@ -87,9 +87,9 @@ def evaluate_molecules(
 def start_workers(
     objectives: Sequence[Objective], effort: Effort
 ) -> Iterator[Callable[[str], Future[Outcome]]]:
-    """Local processes: a function that has a canonical SMILES evaluated and does not wait for it.
+    """Local processes: yields a function that submits a canonical SMILES for evaluation.
 
-    What is under way when the context ends is killed.
+    Evaluations that are still running when the context ends are killed.
 
     Raises:
         MolvaeError: a process died.
@@ -105,8 +105,8 @@ def start_workers(
 
 def _died() -> MolvaeError:
     return MolvaeError(
-        "a process died while it evaluated; all that was known is kept. With a time limit such an "
-        "evaluation fails alone"
+        "a process died during an evaluation; all results so far are kept. With a time limit, only "
+        "that evaluation fails"
     )
 
 
@@ -136,7 +136,7 @@ def _failed(objectives: Sequence[Objective]) -> tuple[float, ...]:
 
 
 def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Attempt:
-    """An attempt in a process of its own, killed when the time is over."""
+    """An attempt in its own process, which is killed at the time limit."""
     method = "forkserver" if "forkserver" in KNOWN_METHODS else "spawn"
     if multiprocessing.get_start_method(allow_none=True) not in (None, *KNOWN_METHODS):
         multiprocessing.set_start_method(method, force=True)  # joblib's, which no child would know

@@ -1,4 +1,4 @@
-"""Several quantities joined into one objective, as a JSON file says: a sum or desirabilities.
+"""Several quantities combined into one objective by a JSON file: a sum or desirabilities.
 
 {"sum": {"QED": 5, "SAS": -1}}
 
@@ -39,13 +39,13 @@ KEYS = {frozenset({"worst", "best"}), frozenset({"between", "margin"})}
 
 @dataclass(frozen=True)
 class Goals:
-    """What a file says; called with a molecule it gives the number that is maximised."""
+    """The content of a goals file; called with a molecule, it returns the value to maximise."""
 
     text: str
 
     @classmethod
     def read(cls, path: str) -> Goals:
-        """Read a file and understand it.
+        """Read and parse a file.
 
         Raises:
             MolvaeError: no such file, or not as above.
@@ -61,7 +61,7 @@ class Goals:
 
     @property
     def digest(self) -> str:
-        """Six characters that tell one text from another."""
+        """Six characters of a hash of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:6]
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
 
-_APPLICATION_ID = 0x6D6F6C77  # "molw", so that another program's file is told apart
+_APPLICATION_ID = 0x6D6F6C77  # "molw", to recognise our files
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
 CREATE TABLE runs (run INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -166,12 +166,12 @@ class History:
         Args:
             smiles: canonical SMILES, not stored before.
             y: the maximised value, NaN where the objective failed; or those of M objectives.
-            seconds: what the evaluation took.
-            iteration: the round of the search; -1 for an evaluation outside one.
+            seconds: how long the evaluation took.
+            iteration: the round of the search; -1 for an evaluation outside of one.
             error: why it failed.
             z: its latent point (D,), stored as float32.
-            objective: what was evaluated, as `score` asks for it; None for nothing that another run
-                could use.
+            objective: fingerprint of what was evaluated, as `score` takes it; None where no other
+                run can reuse the value.
 
         Raises:
             MolvaeError: the molecule is stored already, or the disk refuses.
@@ -277,5 +277,5 @@ def _reason(error: Exception) -> str:
     if "full" in text:
         return "the disk is full; all evaluations before this one are saved"
     if "UNIQUE" in text:
-        return "another process goes on with the same run"
+        return "another process is continuing the same run"
     return text

@@ -2,7 +2,7 @@
 
 A property that is to be minimised says so where it is registered; the oracle turns its sign, and
 nothing else does. Besides what is registered here, each property of a molecule
-(`molvae.chem.properties`), each descriptor of RDKit's and the similarity to a molecule is a
+(`molvae.chem.properties`), each RDKit descriptor and the similarity to a molecule is a
 quantity that can be searched for, constrained, weighed in goals and learned. To add an objective,
 write a function here and register it.
 """
@@ -88,8 +88,8 @@ def objective(name: str, *, maximise: bool = True) -> Callable[[Property], Prope
 def find_objective(name: str) -> Objective | None:
     """The name of a quantity -> the objective, None where there is none of that name.
 
-    That is, in this order: a registered objective, a property of a molecule, one of RDKit's
-    descriptors, or similarity(SMILES), the Tanimoto similarity of Morgan fingerprints (radius 2,
+    That is, in this order: a registered objective, a property of a molecule, an RDKit
+    descriptor, or similarity(SMILES), the Tanimoto similarity of Morgan fingerprints (radius 2,
     2,048 bits).
 
     Raises:
@@ -101,7 +101,7 @@ def find_objective(name: str) -> Objective | None:
         own = properties[name]
         return Objective(name, own.function, own.maximise, own.description)
     if name in DESCRIPTORS:
-        return Objective(name, DESCRIPTORS[name], description="a descriptor of RDKit's")
+        return Objective(name, DESCRIPTORS[name], description="an RDKit descriptor")
     target = re.fullmatch(r"similarity\((.+)\)", name)
     return None if target is None else Objective(name, Similarity(target[1]))
 
@@ -114,7 +114,7 @@ def look_up_quantity(name: str) -> Property:
     """
     found = find_objective(name)
     if found is None:
-        raise MolvaeError(f"{name!r} is no property, no objective and none of RDKit's descriptors")
+        raise MolvaeError(f"{name!r} is no property, no objective and no RDKit descriptor")
     return found.function
 
 

@@ -27,9 +27,9 @@ class BudgetError(MolvaeError):
 class Oracle:
     """Evaluates molecules, each unique canonical one once, until the budget is spent.
 
-    The budget counts the molecules of this run, also those whose score another run in the same file
-    has found, which are not evaluated again: what a run does depends on no other. Invalid strings,
-    molecules outside `heavy_atoms` and repeats are free.
+    The budget counts the molecules of this run, including those whose score is reused from another
+    run in the same file, so that a run does not depend on the others. Invalid strings, molecules
+    outside `heavy_atoms` and repeats are free.
 
     >>> oracle = Oracle("logP", budget=2)
     >>> oracle(["CCO", "OCC", "not a molecule"]).round(4).tolist(), oracle.remaining
@@ -122,8 +122,8 @@ class Oracle:
 
         Args:
             smiles: any strings.
-            z: their latent points (B, D), stored beside them.
-            iteration: the round of the search, stored beside them.
+            z: their latent points (B, D), stored with them.
+            iteration: the round of the search, stored with them.
 
         Raises:
             BudgetError: more new molecules than the budget has left; none was evaluated.
@@ -174,7 +174,7 @@ class Oracle:
         self.store(Outcome(name, values, error, 0.0), iteration, z)
 
     def check_values(self, value: float | Sequence[float]) -> tuple[float, ...]:
-        """What was told of one molecule -> its M values.
+        """The values told for one molecule -> its M values.
 
         Raises:
             MolvaeError: these are not M values.

@@ -16,7 +16,7 @@ PLACE = "{smiles}"
 
 @dataclass(frozen=True)
 class Command:
-    """A program that is run for each molecule, without a shell; its last line of output counts."""
+    """A program run once per molecule, without a shell; its last line of output is the value."""
 
     words: tuple[str, ...]
 

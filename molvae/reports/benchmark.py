@@ -33,12 +33,12 @@ RESULTS = "results.csv"
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """What is to be run: each task by each strategy under each seed, with `budget` evaluations.
+    """What to run: each task with each strategy and each seed.
 
     Attributes:
         suite: a name from `molvae.oracles.suites`.
         tasks: some of its tasks; empty for all.
-        strategies: names as of `OptimizeConfig`.
+        strategies: names as in `OptimizeConfig`.
         seeds: how many, from 0 on.
         budget: evaluations of each run.
         shard: (i, n), for every n-th run from the i-th on.
@@ -89,7 +89,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """The name of its files."""
         return f"{self.suite}-{self.task}-{self.config.strategy}-{self.budget}-{self.config.seed}"
 
 

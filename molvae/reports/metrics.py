@@ -20,7 +20,7 @@ from molvae.reports.published import Moments
 
 @dataclass(frozen=True)
 class SampleQuality:
-    """What became of generated strings, as counts; the shares are NaN where they have no base."""
+    """Counts of generated strings, and the shares derived from them (NaN where undefined)."""
 
     drawn: int
     """Strings generated."""
@@ -93,7 +93,7 @@ def build_statistics_table(
 
     Returns:
         One row per set: `molecules`, then per property the measured value and, where there is
-        one, the published value beside it.
+        one, the published value next to it.
     """
     rows = []
     for source, properties in sets.items():

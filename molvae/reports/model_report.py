@@ -1,4 +1,4 @@
-"""What a model is worth: the statistics table, its samples, and its grip on held-out molecules."""
+"""The report of a model: statistics table, samples, reconstruction of held-out molecules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHARES = ("validity", "uniqueness", "novelty")
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """How much is measured; each number is an upper limit where the data set holds less."""
+    """How much to measure; a smaller data set gives fewer molecules."""
 
     molecules: int = 5_000
     """Data-set molecules, GA molecules and held-out test molecules, each."""

@@ -1,8 +1,9 @@
-"""What a strategy is: what has been observed -> where in the latent space to look next.
+"""What a strategy promises: observations in, latent points to try next out.
 
-A strategy is made anew in every round from the observations and a seed, so that its state is a
-function of the history and a resumed run goes on like the unbroken one. It proposes latent points;
-once these are decoded, screened and encoded again, it chooses among the molecules that are left.
+A strategy is created in each round from the observations and a seed. Its state is therefore a
+function of the history, and a resumed run continues like an unbroken one. It proposes latent
+points; these are decoded, screened and encoded again, and the strategy chooses among the molecules
+that remain.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Observations:
     """What a strategy may know: z (n, D), y (n, M), NaN where it failed, and bounds (2, D).
 
     `features` are what a surrogate sees of the molecules: the latents again (n, D), or (n,) with
-    the fields `parts` (n, F / 8), sets as of `numpy.packbits`, and `numbers` (n, K). `rounds` (n,)
-    says in which round each was evaluated.
+    the fields `parts` (n, F / 8), sets packed by `numpy.packbits`, and `numbers` (n, K). `rounds`
+    (n,) says in which round each was evaluated.
     """
 
     z: Floats
@@ -49,7 +50,7 @@ class Observations:
 
 
 class Strategy(Protocol):
-    """One round of a search."""
+    """Proposes and chooses in one round of a search."""
 
     sees: ClassVar[Kind]  # the features that it is given
     several: ClassVar[bool]  # whether it takes M > 1 objectives; otherwise they come as one
@@ -67,10 +68,10 @@ class Strategy(Protocol):
 
 @runtime_checkable
 class Refining(Strategy, Protocol):
-    """One that is shown what a pool of its proposals decoded to before it is asked for the next."""
+    """A strategy that sees what each pool decodes to before it proposes the next one."""
 
     def consider(self, z: Floats, features: Features) -> None:
-        """Take note of m new molecules: the points (m, D) that they decode from, and features."""
+        """Update with a decoded pool: m new molecules, their points (m, D) and features."""
         ...
 
 

@@ -63,7 +63,7 @@ def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> Sin
 
 
 def select_observations(y: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Values (n,) -> rows that an exact surrogate is made of: the best, and random others.
+    """Values (n,) -> the rows that an exact surrogate is fitted to: the best and random others.
 
     So its cost stops growing with n. Rows whose y is NaN are left out.
 
@@ -81,8 +81,8 @@ def select_observations(y: NDArray[np.float64], rng: np.random.Generator) -> NDA
 def normal_scores(y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values (n,) -> the normal quantiles of their ranks (van der Waerden 1952); NaN stays.
 
-    Whatever the distribution of an objective, a surrogate of these sees a normal one, in which
-    neither the many values at 0 nor a single bad one hides the differences among the best.
+    Rank-transforming the values to normal scores keeps many values at 0, or a single bad one, from
+    hiding the differences among the best.
     """
     scores, known = np.full(len(y), np.nan), ~np.isnan(y)
     scores[known] = norm.ppf((rankdata(y[known]) - 0.5) / known.sum())
@@ -90,7 +90,7 @@ def normal_scores(y: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class MixedProcess:
-    """A Gaussian process on things that are a set and some numbers each.
+    """A Gaussian process on inputs that consist of a set and some numbers.
 
     k(a, b) = amplitude ((1 - w) |a and b| / |a or b| + w exp(-|u - v|^2 / 2)), and noise: the share
     of members that two sets have in common (Jaccard; Ralaivola et al. 2005), and an RBF of the
@@ -103,7 +103,7 @@ class MixedProcess:
     STEPS = 10  # of L-BFGS: further ones cost time and predict no better
 
     def __init__(self, features: ArrayLike, y: ArrayLike, rng: np.random.Generator) -> None:
-        """Features (n,), `parts` (n, F / 8) as of `numpy.packbits`, `numbers` (n, K); and y (n,).
+        """Features (n,) with packed `parts` (n, F / 8) and `numbers` (n, K); and y (n,).
 
         Rows whose y is NaN are failed evaluations and are ignored.
 

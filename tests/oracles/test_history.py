@@ -75,7 +75,7 @@ def test_two_writers_are_noticed(tmp_path) -> None:
     path = tmp_path / "history.sqlite"
     with History(path) as one, History(path) as two:
         one.add("CCO", 1.0, seconds=0.0)
-        with pytest.raises(MolvaeError, match="another process goes on"):
+        with pytest.raises(MolvaeError, match="another process is continuing"):
             two.add("CCN", 1.0, seconds=0.0)
 
 

@@ -22,9 +22,9 @@ from molvae.search.surrogate import MixedProcess
 class ExpectedHypervolume:
     """Expected hypervolume improvement over points around and between the best front.
 
-    Proposals are those of `neighbourhood` around the front, the front behind it, and so on. Each
-    objective has a Gaussian process of its own; a candidate, once chosen, is taken
-    to have its mean, so that the next one adds to it.
+    Proposals are those of `neighbourhood` around the Pareto front, then the next front, and so on.
+    Each objective has its own Gaussian process. A chosen candidate is assumed to have its mean
+    value, so that the next one adds to it.
     """
 
     sees: ClassVar[Kind] = "molecules"

@@ -21,12 +21,13 @@ class Neighbourhood:
 
     Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
     their parts and on numbers that describe them; beta is drawn anew for each, so that a batch both
-    exploits and explores. The process sees how the values rank, so that a search takes the same way
-    for an objective and for any increasing function of it. From the second pool of a round on half
-    of the proposals lie around and between the most promising molecules of the pools before, by
-    mean + one standard deviation, so that a round may go several steps without the oracle. With a
-    genetic algorithm for proposals and parts alone such a process is a strong baseline (Tripp, Simm
-    & Hernández-Lobato 2021, "A fresh look at de novo molecular design benchmarks").
+    exploits and explores. The process sees the values rank-transformed to normal scores, so that
+    the search is invariant to monotone transforms of the objective. From the second pool of a round
+    on half of the proposals lie around and between the most promising molecules of the pools
+    before, by mean + one standard deviation, so that a round may go several steps without the
+    oracle. With a genetic algorithm for proposals and parts alone such a process is a strong
+    baseline (Tripp, Simm & Hernández-Lobato 2021, "A fresh look at de novo molecular design
+    benchmarks").
     """
 
     sees: ClassVar[Kind] = "molecules"
@@ -51,7 +52,7 @@ class Neighbourhood:
         return np.concatenate([near, propose_nearby(promising, self._bounds, half, self.rng)])
 
     def consider(self, z: Floats, features: Features) -> None:
-        """Take note of how high the surrogate thinks that these may be."""
+        """Update with the decoded pool: its points and their upper confidence bounds."""
         mean, deviation = self._predicted(features)
         self._found = np.concatenate([self._found, z])
         self._bound = np.concatenate([self._bound, mean + deviation])

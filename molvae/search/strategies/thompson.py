@@ -27,7 +27,7 @@ class Thompson:
         return self._near.propose(p)
 
     def consider(self, z: Floats, features: Features) -> None:
-        """Take note as `neighbourhood` does."""
+        """Update with the decoded pool as `neighbourhood` does."""
         self._near.consider(z, features)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
