@@ -40,8 +40,9 @@ def main() -> None:
     minutes, data = (0.02 if args.quick else args.minutes), load("zinc", progress=True)
     train = data.split("train")[: 2_000 if args.quick else None]
     held_out = data.split("test")[: 20 if args.quick else HELD_OUT]
+    validation = data.split("validation")[: 200 if args.quick else None]
     print(f"{minutes:g} minutes each, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print_result("molvae", *train_molvae(train, held_out, data.split("validation"), minutes))
+    print_result("molvae", *train_molvae(train, held_out, validation, minutes))
     found = importlib.util.find_spec("moses")
     if found is None or not found.submodule_search_locations:
         print("moses    is not installed: pip install --no-deps molsets")

@@ -14,7 +14,7 @@ import pytest
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 FOLDERS = sorted(path for path in PIPELINES.iterdir() if path.is_dir() and path.name[0] not in "_.")
-# a folder with code but without a script of its own name is code that studies share
+# pmo/ has no script: `molvae benchmark` wrote its results
 STUDIES = [path for path in FOLDERS if path.name != "shared" and any(path.glob("*.py"))]
 RESULTS = [path for path in PIPELINES.rglob("*.*") if path.suffix in (".csv", ".png")]
 
@@ -57,6 +57,7 @@ def check_beam_study(runs: Path, output: str) -> None:
     assert np.isfinite(table).all(axis=None)
     assert table[["exact", "valid"]].isin(np.arange(21) / 20).all(axis=None)  # of 20 molecules
     assert (table.loc[(8, 0.25), ["exact", "valid"]] >= table.loc[(1, 0.25)][:2]).all()
+    assert table.exact[8, 0.25] > 0.7
     assert table.rate[1, 0.25] > table.rate[16, 0.25] > 0
 
 
@@ -203,7 +204,7 @@ def check_statistics_table(runs: Path, output: str) -> None:
     table = read_numbers(folder / "statistics_table.csv", ["source", "property"])
     assert len(table) == 3 * 3
     assert (table.molecules == 200).all()
-    np.testing.assert_allclose(table.standard_error, table.sd / math.sqrt(200))
+    np.testing.assert_allclose(table.standard_error, table.sd / math.sqrt(199))  # sd divides by 200
     data = table.loc["Data"]
     assert ((data["mean"] - data.published_mean).abs() < 5 * data.standard_error).all()
     assert_pictures(folder, "zinc")
