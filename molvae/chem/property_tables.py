@@ -1,4 +1,4 @@
-"""Properties of molecules: computed, or measured ones that a file holds."""
+"""Tables of molecular properties: computed, or measured values from the user's file."""
 
 from __future__ import annotations
 

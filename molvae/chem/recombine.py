@@ -1,8 +1,8 @@
-"""New molecules made of parts of known ones, for a model to train on besides them.
+"""Recombination: new training molecules made of fragments of known ones.
 
-A model that reads the same molecules over and over learns them by heart. Exchanging what hangs on
-acyclic single bonds gives it as many others as it can read, of the same sizes and with the same
-kinds of bonds.
+A model that sees the same molecules again and again memorises them. Exchanging the fragments on
+either side of acyclic single bonds gives as many new molecules as needed, of the same sizes and
+with the same kinds of bonds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
 
 def recombine(data: DataSet, number: int, seed: int = 0, progress: bool = False) -> DataSet:
-    """Make about `number` new molecules of those that `data` trains on; cached.
+    """Make about `number` new molecules from the training split of `data`; cached.
 
     Of a random molecule one part is exchanged for a part of another one that hung on the same kind
     of bond and has nearly as many atoms; a stereocentre at the bond may be inverted. (The crossover
@@ -72,7 +72,7 @@ def recombine(data: DataSet, number: int, seed: int = 0, progress: bool = False)
 
 
 def _exchange(smiles: list[str], each: float, seed: int) -> list[str]:
-    """Some molecules -> `each` times as many new ones, made of parts of these."""
+    """Molecules -> `each` times as many new ones, made of their fragments."""
     rng = random.Random(f"{seed} {smiles[0]}")
     pairs = [pair for s in smiles for pair in cut_bonds(s, rng)]
     alike: dict[tuple[Bond, int], list[Part]] = defaultdict(list)
@@ -108,7 +108,7 @@ def cut_bonds(smiles: str, rng: random.Random) -> list[tuple[Part, Part]]:
         cut = Chem.FragmentOnBonds(mol, [bond.GetIdx()], dummyLabels=[(0, 0)])
         where: list[tuple[int, ...]] = []  # the atoms of each half: its own and a dummy
         mols = Chem.GetMolFrags(cut, asMols=True, sanitizeFrags=False, fragsMolAtomMapping=where)
-        halves = [_rooted(m) for m in mols]
+        halves = [_write_rooted(m) for m in mols]
         if min(map(len, where)) <= LEAST or any(s.startswith(("/", "\\")) for s in halves):
             continue  # too small, or a double bond would lose its E or Z
         if ends[0].GetIdx() not in where[0]:
@@ -122,8 +122,8 @@ def cut_bonds(smiles: str, rng: random.Random) -> list[tuple[Part, Part]]:
     return found
 
 
-def _rooted(part: Chem.Mol) -> str:
-    """A part with a dummy atom -> its SMILES from the atom beside that, which is left out."""
+def _write_rooted(part: Chem.Mol) -> str:
+    """A part with a dummy atom -> its SMILES, starting at the neighbour of the dummy."""
     dummy = next(a.GetIdx() for a in part.GetAtoms() if a.GetAtomicNum() == 0)
     return str(Chem.MolToSmiles(part, rootedAtAtom=dummy)).removeprefix("*")
 

@@ -71,8 +71,8 @@ def add_beam(parser: argparse.ArgumentParser) -> None:
         type=whole_number,
         default=8,
         metavar="WIDTH",
-        help="strings considered for each point, of which the best valid one counts; "
-        "1 is greedy decoding: faster, and not always a molecule (%(default)s)",
+        help="beam width: strings considered for each point, the best valid one is returned; "
+        "1 is greedy decoding, which is faster but not always valid (%(default)s)",
     )
 
 
@@ -162,7 +162,7 @@ def engine(args: argparse.Namespace) -> Iterator[None]:
 
 
 def progress() -> bool:
-    """Tell whether somebody watches: progress bars belong on a terminal, not in a log file."""
+    """Tell whether to show progress bars: only on a terminal, not in a log file."""
     return sys.stderr.isatty()
 
 

@@ -1,4 +1,4 @@
-"""Long work as the user sees it: progress bars, and a way to stop."""
+"""Progress bars and stopping by signal for long commands."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def is_worker() -> bool:
-    """Whether this is one of the further processes that Fabric starts for --devices or --nodes."""
+    """Whether this is an extra process that Fabric starts for --devices or --nodes."""
     return any(os.environ.get(k, "0") != "0" for k in ("LOCAL_RANK", "NODE_RANK"))
 
 
 class Watch:
-    """Observer of a training: a progress bar, and Ctrl-C or SIGTERM as a wish to stop.
+    """Observer of a training: shows a progress bar and stops it on Ctrl-C or SIGTERM.
 
-    Both begin with the first step: what comes before is interrupted as anything else.
+    Signal handlers are installed at the first step; before it, Ctrl-C interrupts at once.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Watch:
         self.signal = number
 
     def __call__(self, progress: Progress) -> bool:
-        """Draw what is done; return whether to stop."""
+        """Update the bar; return whether to stop."""
         if self.bar is None:
             stops = (signal.SIGINT, signal.SIGTERM)
             self.before = {number: signal.signal(number, self._note) for number in stops}
@@ -67,7 +67,7 @@ class Watch:
 
 
 class Evaluations:
-    """A bar over the budget of a search: the best so far, and what the last round was like."""
+    """A progress bar over the budget of a search, with the best value and the last round."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._labels, self._best, self._round = oracle.labels, list[tuple[float, ...]](), ""
@@ -89,13 +89,13 @@ class Evaluations:
         self._bar.update()
 
     def finished(self, iteration: Iteration) -> None:
-        """Note how a round went."""
+        """Show the figures of a finished round."""
         valid = iteration.valid / max(iteration.decoded, 1)
         self._round = f" | {valid:.0%} valid | {iteration.seconds:.1f} s a round"
         self._show()
 
     def _add(self, record: Record) -> None:
-        """Keep the values that no others dominate; of one objective the greatest."""
+        """Update the Pareto front, which for one objective is the greatest value."""
         new = record.values
         if record.error is None and not any(_dominates(old, new) for old in self._best):
             self._best = [new, *(old for old in self._best if not _dominates(new, old))]

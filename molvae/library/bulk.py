@@ -80,7 +80,7 @@ def decode(
     *,
     beam: int = BEAM,
 ) -> Tally:
-    """Latents, as in `files.iter_latents` -> parts of columns smiles, valid, one row a point.
+    """Latents, as in `latents.iter_latents` -> parts of columns smiles, valid, one row a point.
 
     A row without latents gives a null SMILES. `beam` as in `MolVAE.decode`. All else, errors
     included, as in `encode`.
@@ -125,7 +125,7 @@ def sample(
 
 
 def try_tokenize(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[None, str]:
-    """A string -> its `MolVAE.ids` and None, or None and why it cannot be encoded, in one line."""
+    """A string -> its token ids and None, or None and in one line why it cannot be encoded."""
     if not smiles:
         return None, "it is empty"
     try:
@@ -161,13 +161,13 @@ def identify_model(model: str | Path) -> tuple[Path, str]:
 
 @lru_cache(maxsize=1)
 def _model(weights: Path, digest: str) -> MolVAE:
-    """Load a model once a process; `digest` tells a file that has been replaced since."""
+    """Load a model once per process; the digest changes when the file is replaced."""
     return MolVAE.load(weights)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: processes share the machine, and sums come out the same."""
+    """Use one torch thread, since processes share the machine; sums are then reproducible."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

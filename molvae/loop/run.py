@@ -1,4 +1,4 @@
-"""One search with every setting resolved: the single argument that its parts pass on."""
+"""One search with every setting resolved: the one argument that its parts share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search needs of a latent model. `MolVAE` has it; a test may bring a toy."""
+"""What a search needs of a latent model. `MolVAE` provides it."""
 
 from __future__ import annotations
 

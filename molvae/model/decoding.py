@@ -1,9 +1,9 @@
-"""What a latent point decodes to: of the strings that are likely there, the best that is valid.
+"""Decoding latent points: the best valid one of several likely strings.
 
-The likeliest symbol at each step (greedy decoding) often ends in no molecule: a ring that was
-opened for one string is closed as in another. So several strings are written for each point, those
-that are no molecule are dropped, and of the others the one is taken that is likely and that the
-encoder puts near the point. `beam=1` is greedy decoding, unchecked.
+Greedy decoding, the likeliest token at each step, often yields no molecule: it opens a ring for one
+string and closes it as in another. So beam search generates several strings for each point. Invalid
+ones are dropped, and the rest are ranked by their likelihood and by how near the encoder puts them
+to the point. `beam=1` is greedy decoding, unchecked.
 """
 
 from __future__ import annotations

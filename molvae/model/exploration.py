@@ -1,4 +1,4 @@
-"""A look around in latent space: the line between two molecules, the plane through one, samples."""
+"""Exploring a latent space: lines, walks, planes and samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THOROUGH = 32  # refining steps: a few molecules are worth more of them than a l
 
 
 def interpolate(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
-    """Two molecules -> what `steps` evenly spaced points on the line between them decode to.
+    """Decode `steps` evenly spaced points on the line between two molecules.
 
     Args:
         model: a trained model.
@@ -38,7 +38,7 @@ def interpolate(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataF
     ends = model.encode([start, end], refine=THOROUGH)  # (2, D)
     t = torch.linspace(0, 1, steps)[:, None]
     smiles = model.decode((1 - t) * ends[0] + t * ends[1])
-    table = _described(smiles)
+    table = _describe(smiles)
     table.insert(0, "t", t[:, 0].tolist())
     return table.assign(
         similarity_start=tanimoto_similarities(smiles, start),
@@ -49,7 +49,7 @@ def interpolate(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataF
 def walk_along_property(
     model: MolVAE, smiles: str, along: str, distance: float = 6.0, steps: int = 9
 ) -> pd.DataFrame:
-    """A molecule -> what the points of a walk up a predicted property decode to.
+    """Decode the points of a walk from a molecule up the gradient of a predicted property.
 
     Each step goes along the gradient of the property that the model predicts, which is the local
     optimisation of Gomez-Bombarelli et al. 2018.
@@ -80,7 +80,7 @@ def walk_along_property(
         slope = sign * model.property_gradient(z[-1], name)
         z.append(z[-1] + distance / (steps - 1) * slope / slope.norm())
     points = torch.cat(z)
-    table = _described(model.decode(points))
+    table = _describe(model.decode(points))
     table.insert(0, "distance", torch.linspace(0, distance, steps).tolist())
     table.insert(1, "predicted", model.predict_properties(points)[name])
     return table.assign(similarity=tanimoto_similarities(table["smiles"].tolist(), smiles))
@@ -95,7 +95,7 @@ def decode_plane(
     seed: int = 0,
     along: str | None = None,
 ) -> pd.DataFrame:
-    """A molecule -> what a square grid of latent points around its own decodes to.
+    """Decode a square grid of latent points around a molecule.
 
     The grid lies in the plane through the molecule's latent point along two orthogonal directions
     of unit length: random ones, or, to the right, the one in which a predicted property grows.
@@ -132,7 +132,7 @@ def decode_plane(
     edge = torch.linspace(-radius, radius, grid)
     up, right = torch.meshgrid(edge.flip(0), edge, indexing="ij")
     offsets = torch.stack([right.flatten(), up.flatten()], dim=1)  # (grid * grid, 2)
-    table = _described(model.decode(z + offsets @ axes.T))
+    table = _describe(model.decode(z + offsets @ axes.T))
     table.insert(0, "right", offsets[:, 0].tolist())
     table.insert(1, "up", offsets[:, 1].tolist())
     table.insert(2, "distance", offsets.norm(dim=1).tolist())
@@ -162,7 +162,7 @@ def sample_new_molecules(
     return list(found)[:n], drawn
 
 
-def _described(smiles: list[str]) -> pd.DataFrame:
+def _describe(smiles: list[str]) -> pd.DataFrame:
     """Decoded strings -> smiles, valid, logP, SAS, QED."""
     table = compute_properties(smiles)[["logP", "SAS", "QED"]]
     table.insert(0, "smiles", smiles)

@@ -171,7 +171,7 @@ class MolVAE:
         observe: Observer = lambda progress: None,
         progress: bool = False,
     ) -> PriorFit:
-        """Fit another prior to what canonical SMILES are encoded as; `sample` and `save` use it.
+        """Fit another prior to the posteriors of canonical SMILES; `sample` and `save` use it.
 
         Molecules that the model cannot encode are left out. See `latent.aggregate`.
 
@@ -201,7 +201,7 @@ class MolVAE:
         return form is not None and self.can_encode_canonical(form)
 
     def can_encode_canonical(self, form: str) -> bool:
-        """Tell the same of a string that is in canonical form already."""
+        """Like `can_encode`, for canonical SMILES."""
         try:
             self.tokenize_canonical(form)
         except MolvaeError:
@@ -222,7 +222,7 @@ class MolVAE:
     def encode_ids(
         self, rows: Sequence[list[int]], progress: bool = False, refine: int = STEPS
     ) -> Tensor:
-        """Rows of `ids` -> what `encode` gives."""
+        """Rows of token ids -> latent points (n, D), as in `encode`."""
         z = torch.empty(len(rows), self.latent)
         with torch.no_grad():
             for x, indices in self.batches(rows, "encode", progress):
@@ -310,12 +310,12 @@ class MolVAE:
         beam: int = BEAM,
         standard: bool = False,
     ) -> list[str]:
-        """Decode n points drawn as in `sample_latents`; strings as in `decode`."""
+        """Decode n points of the prior, drawn as in `sample_latents`; strings as in `decode`."""
         z = self.sample_latents(n, seed, standard)
         return self.decode(z, temperature=temperature, seed=seed, progress=progress, beam=beam)
 
     def tokenize(self, smiles: str) -> list[int]:
-        """SMILES -> the ids of the symbols of its canonical form, without begin and end.
+        """SMILES -> token ids of its canonical form, without begin and end.
 
         Raises:
             MolvaeError: no valid SMILES, an unknown token, or too long.
@@ -327,7 +327,7 @@ class MolVAE:
         return self.tokenize_canonical(form)
 
     def tokenize_canonical(self, form: str) -> list[int]:
-        """Canonical SMILES -> what `ids` gives, and its errors."""
+        """Like `tokenize`, for canonical SMILES."""
         ids = self.tokenizer.ids(form)
         if len(ids) + 2 > self.vae.config.max_length:
             raise MolvaeError(
@@ -339,7 +339,7 @@ class MolVAE:
     def batches(
         self, rows: Sequence[list[int]], label: str, progress: bool
     ) -> Iterator[tuple[Tensor, list[int]]]:
-        """Rows of `ids` -> batches of similar length, ids (B, L), and which rows are in them."""
+        """Rows of token ids -> batches of similar length: ids (B, L), and their row indices."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         with tqdm(total=len(rows), desc=label, unit="mol", disable=not progress) as bar:
             for i in range(0, len(rows), BATCH):

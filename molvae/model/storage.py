@@ -1,4 +1,4 @@
-"""A model in a file: half-precision weights, and as JSON all else. Nothing in it can execute."""
+"""A model in one file: half-precision weights and JSON. Nothing in it can execute."""
 
 from __future__ import annotations
 

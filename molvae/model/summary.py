@@ -1,4 +1,4 @@
-"""What is remembered of a training: plain values, kept as JSON in the model's file."""
+"""The summary of a training: plain values, stored as JSON in the model's file."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class TrainingSet(NamedTuple):
         tables: list[tuple[Array, ...]] = []
         for part in parts:
             wanted = 0 if tables else forms
-            work = partial(_written, tokenizer, longest, wanted)
+            work = partial(_tokenize_forms, tokenizer, longest, wanted)
             found = map_parallel(work, list(part), "tokens", progress)
             rows = {s: ids for s, ids in zip(part, found, strict=True) if ids}
             if not rows:
@@ -103,7 +103,7 @@ class TrainingSet(NamedTuple):
         return torch.from_numpy(ids[rows].astype(np.int64))
 
 
-def _ids(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | None:
+def _tokenize(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | None:
     """The ids of a canonical SMILES, or None where it cannot be written or is too long."""
     try:
         ids = tokenizer.ids(smiles)
@@ -112,18 +112,18 @@ def _ids(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | 
     return ids if longest is None or len(ids) + 2 <= longest else None
 
 
-def _written(
+def _tokenize_forms(
     tokenizer: Tokenizer, longest: int | None, forms: int, smiles: list[str]
 ) -> list[list[list[int]]]:
     """Canonical SMILES -> the ids of each and of its random forms; none where it has no ids."""
     rows: list[list[list[int]]] = []
     for s in smiles:
-        own = _ids(tokenizer, s, longest)
+        own = _tokenize(tokenizer, s, longest)
         if own is None:
             rows.append([])
             continue
         others = randomize_smiles(s, forms) if forms else []
-        rows.append([own, *(_ids(tokenizer, form, longest) or own for form in others)])
+        rows.append([own, *(_tokenize(tokenizer, form, longest) or own for form in others)])
     return rows
 
 

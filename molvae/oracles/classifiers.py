@@ -47,10 +47,10 @@ def drd2(mol: Mol) -> float:
     distances = (x**2).sum() + model["norms"] - 2 * products
     decision = model["dual"] @ np.exp(-model["gamma"] * distances) + model["intercept"]
     inactive = 1 / (1 + np.exp(model["probA"] * decision + model["probB"]))
-    return 1 - _coupled(float(np.clip(inactive, 1e-7, 1 - 1e-7)))
+    return 1 - _couple(float(np.clip(inactive, 1e-7, 1 - 1e-7)))
 
 
-def _coupled(r: float) -> float:
+def _couple(r: float) -> float:
     """Probability of the first of two classes, as estimated -> after libsvm's iteration."""
     q = np.array([[(1 - r) ** 2, -(1 - r) * r], [-(1 - r) * r, r**2]])
     p = np.array([0.5, 0.5])

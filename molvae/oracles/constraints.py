@@ -1,4 +1,4 @@
-"""Constraints: what a molecule must be like to be evaluated at all.
+"""Constraints: conditions that a molecule must meet to be evaluated.
 
 SAS<4  heavy_atoms<=38  MolWt<500   a property, an objective or an RDKit descriptor
 similarity(CCO)>=0.4                Tanimoto similarity of fingerprints to a molecule

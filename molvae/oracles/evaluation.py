@@ -55,7 +55,7 @@ class Effort:
 
 
 class Outcome(NamedTuple):
-    """What an evaluation gave: the M properties, not yet turned, or NaN and the reason."""
+    """The result of an evaluation: M values in their own direction, or NaN and the reason."""
 
     smiles: str
     values: tuple[float, ...]

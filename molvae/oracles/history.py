@@ -1,4 +1,4 @@
-"""Every evaluation, durable the moment it is known: one SQLite file, which `--resume` reads."""
+"""The history of a search: one SQLite file that holds each evaluation as soon as it is known."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Record:
 
     @property
     def y(self) -> float:
-        """The objective; of several their sum, which is NaN where they are."""
+        """The objective; with several objectives their sum, NaN where the evaluation failed."""
         return sum(self.values)
 
 
@@ -211,7 +211,7 @@ class History:
         return None if row is None else _values(*row)
 
     def add_iteration(self, iteration: Iteration) -> None:
-        """Store what a round proposed; a round that is repeated after a resume replaces itself."""
+        """Store what a round proposed, replacing an earlier record of the same round."""
         with self._explained():
             self._db.execute(
                 f"INSERT OR REPLACE INTO iterations (run, {_ITERATION}) VALUES (?, ?, ?, ?, ?, ?)",

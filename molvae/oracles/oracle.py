@@ -197,7 +197,7 @@ class Oracle:
         return found is not None
 
     def store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
-        """Store what `evaluation` found of a canonical SMILES.
+        """Store the outcome of evaluating a canonical SMILES.
 
         Raises:
             MolvaeError: it is stored already, or every evaluation so far failed.
@@ -220,10 +220,10 @@ class Oracle:
         if self.on_evaluation is not None:
             self.on_evaluation(record)
         if error is not None:
-            self._check_hope()
+            self._stop_if_all_failed()
 
-    def _check_hope(self) -> None:
-        """Stop where nothing has ever succeeded, rather than fill the budget with failures."""
+    def _stop_if_all_failed(self) -> None:
+        """Raise if every evaluation so far has failed, rather than spend the budget on failures."""
         records = self.history.records()
         if len(records) < min(GIVE_UP_AFTER, self.budget):
             return

@@ -36,7 +36,7 @@ Score: TypeAlias = Callable[[Mol], float]
 
 @dataclass(frozen=True)
 class Task:
-    """A score that is made when it is first needed, and what is to be found with it."""
+    """A score that is created on first use, and its description."""
 
     make: Callable[[], Score]
     description: str
@@ -108,7 +108,7 @@ def count(element: str) -> Score:
 
 
 def formula(text: str) -> Score:
-    """A molecular formula -> how near a molecule's is, by each element and the number of atoms."""
+    """A molecular formula -> score of how close a molecule's formula is, by element and size."""
     wanted = {symbol: int(n or 1) for symbol, n in re.findall(r"([A-Z][a-z]?)(\d*)", text)}
 
     def score(mol: Mol) -> float:

@@ -166,7 +166,7 @@ def _run_task(
 
 
 def compare_with_published(rows: pd.DataFrame, suite: str, budget: int) -> pd.DataFrame:
-    """Rows of finished runs -> a row a task: mean AUC top-10 of each strategy, and published ones.
+    """Rows of finished runs -> mean AUC top-10 by task and strategy, with published results.
 
     The last row is the sum over these tasks, NaN for a strategy that has not finished them all.
     The published ones are there for PMO with 10,000 evaluations.

@@ -135,7 +135,7 @@ def compute_property_sets(
     """
     offspring = breed_at_random(data.smiles, molecules, seed, progress)
     whole = molecules >= len(data.smiles)  # its table is computed once and cached
-    rows = data if whole else _some(data.smiles, molecules, seed)
+    rows = data if whole else _draw(data.smiles, molecules, seed)
     sources: dict[str, DataSet | list[str]] = {"Data": rows, "GA": offspring, "VAE": drawn}
     return {name: compute_properties(smiles, progress) for name, smiles in sources.items()}
 
@@ -143,7 +143,7 @@ def compute_property_sets(
 def _held_out(
     model: MolVAE, data: DataSet, config: ReportConfig, progress: bool
 ) -> tuple[dict[str, float], int]:
-    chosen = _some(data.split("test"), config.molecules, config.seed)
+    chosen = _draw(data.split("test"), config.molecules, config.seed)
     usable = [smiles for smiles in chosen if model.can_encode(smiles)]
     left_out = len(chosen) - len(usable)
     if not usable:
@@ -161,7 +161,7 @@ def _held_out(
 def measure_surroundings(
     model: MolVAE, z: Tensor, seed: int = 0, progress: bool = False
 ) -> dict[str, float]:
-    """Latent points (n, D) of molecules -> valid shares of what is decoded near them.
+    """Latent points (n, D) of molecules -> validity of strings decoded near them.
 
     Returns local_validity, of z + 0.5 N(0, I), where the points of a data set have a standard
     deviation of about 1, and midpoint_validity, halfway between random pairs: what a search lives
@@ -181,13 +181,13 @@ def _valid_share(strings: list[str]) -> float:
 
 
 def _r2(predicted: pd.Series[float], true: pd.Series[float]) -> float:
-    """R^2: the part of the variance that is predicted; NaN where there is none."""
+    """R^2, the share of the variance that is predicted; NaN where there is none."""
     spread = ((true - true.mean()) ** 2).sum()
     return 1 - float(((true - predicted) ** 2).sum() / spread) if spread > 0 else math.nan
 
 
-def _some(smiles: list[str], n: int, seed: int) -> list[str]:
-    """Up to n random ones of `smiles`."""
+def _draw(smiles: list[str], n: int, seed: int) -> list[str]:
+    """Draw up to n of `smiles` at random."""
     return random.Random(seed).sample(smiles, min(n, len(smiles)))
 
 

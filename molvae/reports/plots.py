@@ -1,4 +1,4 @@
-"""Pictures of a training."""
+"""Plots of trainings and of property distributions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from molvae.chem.properties import STATISTICS
 
 
 def plot_learning_curve(metrics: Path, path: Path) -> None:
-    """Draw metrics.csv of a training: reconstruction and KL, nats per molecule, over the steps."""
+    """Plot metrics.csv of a training: reconstruction and KL, nats per molecule, over the steps."""
     table = pd.read_csv(metrics)
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("reconstruction_nats", "kl_nats"), strict=True):
@@ -36,7 +36,7 @@ COLOURS = ("#4c566a", "#d08770", "#2a7fb8", "#7b9e59")
 def plot_property_distributions(
     sets: dict[str, pd.DataFrame], picture: PictureFormat = "png"
 ) -> bytes:
-    """Named sets of molecules -> one picture, the distribution of logP, SAS and QED in each set.
+    """Plot the distributions of logP, SAS and QED in named sets of molecules.
 
     Args:
         sets: name in the legend -> frame with the columns logP, SAS, QED; missing values are

@@ -27,22 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         default="-",
-        help=".npz or .csv of the rows that can be encoded; a FOLDER of Parquet (columns smiles, "
-        "z0, z1, ..., reason), where the others keep their place with null latents and a reason; "
-        "- prints CSV",
+        help=".npz or .csv with the rows that can be encoded; a FOLDER of Parquet (columns smiles, "
+        "z0, z1, ..., reason) with all rows, where those that cannot have null latents and a "
+        "reason; - prints CSV",
     )
     parser.add_argument(
         "--properties",
         action="store_true",
-        help="also the properties that the model predicts, as columns before the latents",
+        help="add the predicted properties, as columns before the latents",
     )
     parser.add_argument(
         "--refine",
         type=options.count,
         default=8,
         metavar="STEPS",
-        help="a posterior mean that does not decode greedily to its molecule is moved by up to so "
-        "many steps until it does (%(default)s); 0 keeps the means, several times as fast",
+        help="refine posterior means that do not decode greedily to their molecule by at most this "
+        "many gradient steps (%(default)s); 0 keeps the means and is several times as fast",
     )
     options.add_stream(parser)
 

@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="data set, FILE or FILE:COLUMN (default: what the model was trained on)",
     )
     parser.add_argument(
-        "--molecules", type=options.whole_number, default=50_000, help="to fit to, at most"
+        "--molecules",
+        type=options.whole_number,
+        default=50_000,
+        help="at most, to fit to",
     )
     parser.add_argument("--epochs", type=float, default=20.0, help="passes over their points")
     parser.add_argument(
@@ -27,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_seed(parser)
     parser.add_argument(
-        "--out", default=argparse.SUPPRESS, help="where the model goes (default: MODEL itself)"
+        "--out", default=argparse.SUPPRESS, help="output file (default: MODEL itself)"
     )
 
 

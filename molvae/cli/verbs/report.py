@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--molecules",
         type=options.whole_number,
         default=5_000,
-        help="from the data set, from the GA and from the test split, each at most",
+        help="at most, from each of the data set, the GA and the test split",
     )
     parser.add_argument(
         "--samples", type=options.whole_number, default=5_000, help="strings drawn from the model"

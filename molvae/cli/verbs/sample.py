@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser)
     parser.add_argument("-n", "--number", type=options.whole_number, default=100, help="how many")
     parser.add_argument(
-        "--valid", action="store_true", help="draw on until -n different valid molecules are found"
+        "--valid", action="store_true", help="continue until -n different valid molecules are found"
     )
     parser.add_argument(
         "--temperature", type=float, default=0.0, help="0: likeliest token, 1: tokens are drawn"
@@ -24,14 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prior",
         choices=["own", "standard"],
         default="own",
-        help="the model's own prior, or the standard normal that its training assumed",
+        help="the model's own prior, or the standard normal it was trained with",
     )
     options.add_seed(parser)
     parser.add_argument(
         "--out",
         default="-",
-        help=".csv; .smi for the valid ones only; a FOLDER of Parquet (columns smiles, valid), "
-        "where a seed draws other molecules than in a file; - is the terminal",
+        help=".csv; .smi, valid molecules only; a FOLDER of Parquet (columns smiles, valid), where "
+        "the same seed gives other molecules; - prints CSV",
     )
     options.add_stream(parser)
 

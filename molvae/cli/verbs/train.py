@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FIT_OPTIONS = [
     ("epochs", float, "passes over the data"),
     ("minutes", float, "train for this long instead of --epochs"),
-    ("batch", int, "molecules a gradient step"),
+    ("batch", int, "molecules per gradient step"),
     ("learning-rate", float, "peak learning rate"),
     ("kl-weight", float, "final weight of the KL term"),
     ("kl-warmup", float, "share of the training over which that weight grows"),
@@ -29,9 +29,9 @@ FIT_OPTIONS = [
     ("seed", int, "of weights, batches and noise"),
     ("checkpoint-minutes", float, "minutes between checkpoints"),
     ("optimizer", str, "muon or adam"),
-    ("precision", str, "auto, or one of Lightning Fabric's, such as 32-true"),
-    ("devices", int, "processors in each node: GPUs where there are any"),
-    ("nodes", int, "machines"),
+    ("precision", str, "auto, or a Lightning Fabric precision such as 32-true"),
+    ("devices", int, "devices per node: GPUs if available"),
+    ("nodes", int, "number of machines"),
 ]
 SHAPE_OPTIONS = [
     ("latent", int, "latent dimensions"),
@@ -41,7 +41,7 @@ SHAPE_OPTIONS = [
     ("decoder-hidden", int, "width of the decoder"),
     ("posterior", str, "see 'molvae list posteriors'"),
     ("prior", str, "see 'molvae list priors'"),
-    ("dropout", float, "share of the decoder's input tokens hidden in training"),
+    ("dropout", float, "share of the decoder's input tokens masked in training"),
 ]
 PROPERTIES = ["logP", "SAS", "QED"]
 
@@ -60,27 +60,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="run folder (default: runs/train-DATA)")
     parser.add_argument("--tokenizer", help="see 'molvae list tokenizers' (default: pairs)")
     parser.add_argument(
-        "--start", metavar="MODEL", help="fine-tune this model instead of starting from nothing"
+        "--start", metavar="MODEL", help="fine-tune this model instead of training a new one"
     )
     parser.add_argument(
         "--properties",
         nargs="*",
         metavar="NAME",
-        help="what is predicted from latent points: logP, SAS, QED, heavy_atoms or columns of the "
-        "data; none without a name (default: logP SAS QED)",
+        help="properties to predict from latent points: columns of the data, or names from 'molvae "
+        "list properties', objectives and RDKit descriptors; give no name for none (default: "
+        "logP SAS QED)",
     )
     parser.add_argument(
         "--random-smiles",
         type=int,
         metavar="N",
-        help="let the encoder read N SMILES of each molecule, its atoms in random order, instead "
-        "of the canonical one that the decoder writes",
+        help="train the encoder on N random SMILES of each molecule instead of the canonical one; "
+        "the decoder still writes canonical SMILES",
     )
     parser.add_argument(
         "--recombine",
         type=int,
         metavar="N",
-        help="train also on N new molecules made of parts of those in the data",
+        help="also train on N new molecules recombined from fragments of the data",
     )
     parser.add_argument(
         "--blur",
