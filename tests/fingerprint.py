@@ -27,13 +27,30 @@ SEARCHES = {
     "gradient": ["--objective", "drug", "--budget", "50", "--strategy", "gradient"],
     "ga": ["--objective", "drug", "--budget", "70", "--strategy", "ga"],
     "ehvi": ["--objective", "QED", "SAS", "--budget", "50"],
-    "constraint": "--objective pmo:jnk3 --budget 50 --constraint SAS<4 alerts:PAINS".split(),
+    "constraint": [
+        "--objective",
+        "pmo:jnk3",
+        "--budget",
+        "50",
+        "--constraint",
+        "SAS<4",
+        "alerts:PAINS",
+    ],
 }
 SMALL = ["--latent", "16", "--encoder-hidden", "64", "--decoder-hidden", "64"]
 TRAININGS = {
     "train": SMALL,
     "start": ["--start", "qm9", "--data", "qm9"],
-    "recombine": "--recombine 500 --tokenizer selfies --prior mixture --posterior diagonal".split()
+    "recombine": [
+        "--recombine",
+        "500",
+        "--tokenizer",
+        "selfies",
+        "--prior",
+        "mixture",
+        "--posterior",
+        "diagonal",
+    ]
     + SMALL,
 }
 
