@@ -38,20 +38,12 @@ SEARCHES = {
     ],
 }
 SMALL = ["--latent", "16", "--encoder-hidden", "64", "--decoder-hidden", "64"]
+RECOMBINE = ["--recombine", "500", "--tokenizer", "selfies"]
+RECOMBINE += ["--prior", "mixture", "--posterior", "diagonal"]
 TRAININGS = {
     "train": SMALL,
     "start": ["--start", "qm9", "--data", "qm9"],
-    "recombine": [
-        "--recombine",
-        "500",
-        "--tokenizer",
-        "selfies",
-        "--prior",
-        "mixture",
-        "--posterior",
-        "diagonal",
-    ]
-    + SMALL,
+    "recombine": [*RECOMBINE, *SMALL],
 }
 
 
