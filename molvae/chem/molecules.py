@@ -48,7 +48,7 @@ def randomize_smiles(smiles: str, n: int) -> list[str]:
 def canonicalize(smiles: str) -> str | None:
     """SMILES -> RDKit's canonical SMILES, or None where it is invalid.
 
-    >>> canonical("OCC"), canonical("C1CC")
+    >>> canonicalize("OCC"), canonicalize("C1CC")
     ('CCO', None)
     """
     mol = parse(smiles)

@@ -58,7 +58,7 @@ def measure_samples(samples: Sequence[str], training: Iterable[str]) -> SampleQu
         samples: generated strings, valid or not.
         training: SMILES the model was trained on, already in RDKit's canonical form.
 
-    >>> sample_quality(["CCO", "OCC", "CCN", "C1C"], training=["CCN"])
+    >>> measure_samples(["CCO", "OCC", "CCN", "C1C"], training=["CCN"])
     SampleQuality(drawn=4, valid=3, unique=2, novel=1)
     """
     forms = [form for form in map(canonicalize, samples) if form is not None]

@@ -25,7 +25,7 @@ from molvae.latent.batches import Table
 from molvae.latent.refine import STEPS
 from molvae.latent.training import FitConfig, Progress
 from molvae.model.decoding import BEAM
-from molvae.model.training import TrainingSet, build_vae
+from molvae.model.training import BLUR, TrainingSet, build_vae
 
 T = TypeVar("T")
 SMALL = {"encoder_hidden": 64, "decoder_hidden": 64}
@@ -106,7 +106,7 @@ def count_operations(smiles: list[str], quick: bool) -> float:
     """Floating-point operations of a training step per molecule, matrix products only."""
     tokenizer = Tokenizer.fit("pairs", smiles)
     data = TrainingSet.make((smiles, smiles[:100]), tokenizer)
-    vae = build_vae(data, len(tokenizer), SMALL if quick else {}, seed=0)
+    vae = build_vae(data, len(tokenizer), SMALL if quick else {}, BLUR, seed=0)
     batches = Table(*data.train).shuffled(128, np.random.default_rng(0))[:20]
     with FlopCounterMode(display=False) as counter:
         for rows in batches:

@@ -52,7 +52,7 @@ def test_a_record_reads_back_exactly(y: float, z: np.ndarray, smiles: str) -> No
 def test_a_record_is_on_disk_before_the_process_dies(tmp_path) -> None:
     path = tmp_path / "history.sqlite"
     code = (
-        "import os, signal\nfrom molvae.chem.history import History\n"
+        "import os, signal\nfrom molvae.oracles.history import History\n"
         f"h = History({str(path)!r})\nh.add('CCO', 1.0, seconds=0.0)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -160,7 +160,7 @@ def test_runs_of_one_file_see_their_own_evaluations_and_all_scores(tmp_path) -> 
 def test_many_processes_write_into_one_file(tmp_path) -> None:
     path = tmp_path / "shared.sqlite"
     code = (
-        "import sys\nfrom molvae.chem.history import History\n"
+        "import sys\nfrom molvae.oracles.history import History\n"
         f"with History({str(path)!r}, sys.argv[1]) as history:\n"
         "    for i in range(50):\n"
         "        history.add('C' * (i + 1), float(i), seconds=0.0, objective='x')"
