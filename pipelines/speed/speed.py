@@ -107,7 +107,7 @@ def count_operations(smiles: list[str], quick: bool) -> float:
     tokenizer = Tokenizer.fit("pairs", smiles)
     data = TrainingSet.make((smiles, smiles[:100]), tokenizer)
     vae = build_vae(data, len(tokenizer), SMALL if quick else {}, BLUR, seed=0)
-    batches = Table(*data.train).shuffled(128, np.random.default_rng(0))[:20]
+    batches = Table(*data.train).shuffle(128, np.random.default_rng(0))[:20]
     with FlopCounterMode(display=False) as counter:
         for rows in batches:
             vae(*Table(*data.train).take(rows, torch.device("cpu"))).value().mean().backward()
