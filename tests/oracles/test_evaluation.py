@@ -74,9 +74,7 @@ def test_a_process_that_dies_is_one_line_and_what_was_known_is_kept(lab: Path) -
     history = History()
     oracle = Oracle("odd_lab:odd", 10, history, effort=Effort(jobs=2))
     oracle(["CCO", "CCN"])
-    with pytest.raises(
-        MolvaeError, match="a process died during an evaluation; all results"
-    ):
+    with pytest.raises(MolvaeError, match="a process died during an evaluation; all results"):
         oracle(["c1ccccc1", "C1CCCCC1"])
     assert len(history) == 2
 
