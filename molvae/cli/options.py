@@ -47,6 +47,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="zinc", help="shipped model, or a .safetensors file")
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Declare `--data`, which `data_of` reads."""
+    parser.add_argument(
+        "--data",
+        default=argparse.SUPPRESS,
+        help="data set name, FILE or FILE:COLUMN (default: what the model was trained on)",
+    )
+
+
 def data_of(args: argparse.Namespace, model: MolVAE) -> str:
     """Return `--data`, or else the data set that the model was trained on.
 

@@ -42,11 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget", type=options.whole_number, default=10_000, help="of each run")
     parser.add_argument("--model", default="zinc", help="shipped model, or a .safetensors file")
-    parser.add_argument(
-        "--data",
-        default=argparse.SUPPRESS,
-        help="data set from which the first molecules are drawn (default: the model's own)",
-    )
+    options.add_data(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder")
     parser.add_argument(
         "--shard", type=options.shard, default="1/1", metavar="i/n", help="every n-th run only"

@@ -13,11 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae fit-prior`."""
     parser.add_argument("model", metavar="MODEL", help="shipped model, or a .safetensors file")
     parser.add_argument("--prior", default="flow-matching", help="see 'molvae list priors'")
-    parser.add_argument(
-        "--data",
-        default=argparse.SUPPRESS,
-        help="data set, FILE or FILE:COLUMN (default: what the model was trained on)",
-    )
+    options.add_data(parser)
     parser.add_argument(
         "--molecules",
         type=options.whole_number,
@@ -47,10 +43,7 @@ def run(args: argparse.Namespace) -> int:
         raise MolvaeError(f"{out} is a shipped model: say with --out where the new one goes")
     options.suffix(out, ".safetensors")
     model = MolVAE.load(args.model)
-    source = getattr(args, "data", None) or model.summary.data
-    if not source:
-        raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
-    data = load(source, progress=options.progress())
+    data = load(options.data_of(args, model), progress=options.progress())
     train, held_out = data.split("train"), data.split("validation")
     with Watch() as watch:
         fitted = model.fit_prior(

@@ -20,11 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", nargs="?", default="zinc", metavar="MODEL", help="shipped model, or its file"
     )
-    parser.add_argument(
-        "--data",
-        default=argparse.SUPPRESS,
-        help="data set, FILE or FILE:COLUMN (default: what the model was trained on)",
-    )
+    options.add_data(parser)
     parser.add_argument(
         "--molecules",
         type=options.whole_number,
