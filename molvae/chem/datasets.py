@@ -133,7 +133,7 @@ def iter_smiles(source: str | TextIO) -> Iterator[str]:
             yield from _csv_column(path, column)
         else:
             open_text = gzip.open if path.suffix == ".gz" else open
-            with open_text(path, "rt", encoding="utf-8", errors="replace") as lines:
+            with open_text(path, "rt", encoding="utf-8-sig", errors="replace") as lines:
                 yield from _first_words(lines)
     except (OSError, EOFError, ValueError) as error:
         raise MolvaeError(f"{path}: cannot be read: {error}") from error
@@ -152,7 +152,8 @@ def split_source(source: str) -> tuple[Path, str]:
 
 
 def _first_words(lines: Iterable[str]) -> Iterator[str]:
-    return (line.split(maxsplit=1)[0] for line in lines if line.strip())
+    marked = (line.lstrip("\ufeff") for line in lines)  # standard input keeps its byte-order mark
+    return (line.split(maxsplit=1)[0] for line in marked if line.strip())
 
 
 def _parquet_column(path: Path, column: str) -> Iterator[str]:
@@ -163,10 +164,15 @@ def _parquet_column(path: Path, column: str) -> Iterator[str]:
 
 
 def _csv_column(path: Path, column: str) -> Iterator[str]:
-    header = pd.read_csv(path, nrows=0, encoding_errors="replace").columns
+    header = pd.read_csv(path, nrows=0, encoding_errors="replace", index_col=False).columns
     name = find_column([str(name) for name in header], column, path)
     with pd.read_csv(
-        path, usecols=[name], dtype=str, chunksize=CHUNK, encoding_errors="replace"
+        path,
+        usecols=[name],
+        dtype=str,
+        chunksize=CHUNK,
+        encoding_errors="replace",
+        index_col=False,  # else rows with more fields than the header would shift its names
     ) as tables:
         for table in tables:
             yield from table[name].fillna("").tolist()

@@ -117,9 +117,9 @@ def _read_table(source: DataSet) -> tuple[pd.DataFrame, str]:
         return pd.DataFrame({"smiles": source.smiles}), "smiles"
     path, given = split_source(source.name)
     if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
+        table = pd.read_parquet(path).reset_index(drop=True)  # row labels of pandas mean nothing
     elif path.name.removesuffix(".gz").endswith(".csv"):
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, encoding_errors="replace", index_col=False)
     else:
         return pd.DataFrame({"smiles": source.smiles}), "smiles"
     return table, find_column(list(table.columns), given, path)

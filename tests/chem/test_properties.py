@@ -1,5 +1,6 @@
 """Properties: computed ones, and measured ones from the file that the molecules came from."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.datasets import load
+from molvae.chem.datasets import iter_smiles, load
 from molvae.chem.molecules import parse
 from molvae.chem.properties import properties
 from molvae.chem.property_tables import compute_properties, load_properties
@@ -85,3 +86,45 @@ def test_a_property_that_cannot_be_computed_is_not_known() -> None:
     assert parse(odd) is not None
     assert np.isnan(row["QED"])
     assert row.drop("QED").notna().all()
+
+
+@pytest.mark.parametrize(
+    "relabel",
+    [
+        lambda rows: rows.sort_values("y"),
+        lambda rows: rows.sample(frac=1.0, random_state=1),
+        lambda rows: pd.concat([rows[2:], rows[:2]]),
+        lambda rows: rows[::-1].set_index("name"),
+        lambda rows: rows.assign(z=1).groupby("y").sum().reset_index().sort_values("y"),
+    ],
+)
+def test_row_labels_of_a_parquet_file_move_no_value(relabel, tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "smiles": ["CCBr", "CCCl", "CCC", "CCN", "CCO"],
+            "y": [5, 4, 3, 2, 1],
+            "name": list("abcde"),
+        }
+    )
+    path = tmp_path / "rows.parquet"
+    relabel(rows).to_parquet(path)
+    table = load_properties(load(str(path)), ["y"])
+    assert table["y"].to_dict() == {"CCBr": 5, "CCCl": 4, "CCC": 3, "CCN": 2, "CCO": 1}
+
+
+def test_rows_with_more_fields_than_the_header_shift_no_column(tmp_path: Path) -> None:
+    path = tmp_path / "codes.csv"
+    path.write_text("code,smiles,y\nN,CCO,1,\nCO,CCN,2,\n")
+    data = load(str(path))
+    assert data.smiles == ["CCO", "CCN"]
+    assert load_properties(data, ["y"])["y"].tolist() == [1.0, 2.0]
+
+
+def test_other_encodings_lose_no_molecule(tmp_path: Path) -> None:
+    smi = tmp_path / "marked.smi"
+    smi.write_bytes("CCO ethanol\r\nCCN amine\r\n".encode("utf-8-sig"))
+    assert load(str(smi)).smiles == ["CCO", "CCN"]
+    assert list(iter_smiles(io.StringIO("\ufeffCCO\nCCN\n"))) == ["CCO", "CCN"]
+    table = tmp_path / "latin.csv"
+    table.write_bytes("smiles,y,unit\nCCO,1,\u00b5M\nCCN,2,\u00b5M\n".encode("latin-1"))
+    assert load_properties(load(str(table)), ["y"])["y"].tolist() == [1.0, 2.0]
