@@ -1,4 +1,4 @@
-"""Long work as the user sees it: progress bars, and a way to stop."""
+"""Progress bars for long computations, and a graceful stop on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def is_worker() -> bool:
-    """Whether this is one of the further processes that Fabric starts for --devices or --nodes."""
+    """Tell whether this is a secondary process that Fabric started for --devices or --nodes."""
     return any(os.environ.get(k, "0") != "0" for k in ("LOCAL_RANK", "NODE_RANK"))
 
 
 class Watch:
-    """Observer of a training: a progress bar, and Ctrl-C or SIGTERM as a wish to stop.
+    """Observer of a training: draws a progress bar and turns Ctrl-C or SIGTERM into a clean stop.
 
-    Both begin with the first step: what comes before is interrupted as anything else.
+    Both take effect with the first step; before it, the signals interrupt as usual.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Watch:
         self.signal = number
 
     def __call__(self, progress: Progress) -> bool:
-        """Draw what is done; return whether to stop."""
+        """Update the progress bar; return whether to stop."""
         if self.bar is None:
             stops = (signal.SIGINT, signal.SIGTERM)
             self.before = {number: signal.signal(number, self._note) for number in stops}
@@ -67,7 +67,7 @@ class Watch:
 
 
 class Evaluations:
-    """A bar over the budget of a search: the best so far, and what the last round was like."""
+    """Progress bar of a search: evaluations, best value so far, statistics of the last round."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._labels, self._best, self._round = oracle.labels, list[tuple[float, ...]](), ""
@@ -89,20 +89,20 @@ class Evaluations:
         self._bar.update()
 
     def finished(self, iteration: Iteration) -> None:
-        """Note how a round went."""
+        """Show the statistics of a finished round."""
         valid = iteration.valid / max(iteration.decoded, 1)
         self._round = f" | {valid:.0%} valid | {iteration.seconds:.1f} s a round"
         self._show()
 
     def _add(self, record: Record) -> None:
-        """Keep the values that no others dominate; of one objective the greatest."""
+        """Update the Pareto front, which for one objective is the incumbent."""
         new = record.values
         if record.error is None and not any(_dominates(old, new) for old in self._best):
             self._best = [new, *(old for old in self._best if not _dominates(new, old))]
 
     def _show(self) -> None:
         if len(self._labels) > 1:
-            text = f"{len(self._best)} on the front"
+            text = f"{len(self._best)} on the Pareto front"
         elif self._best:
             text = f"best {self._labels[0]} {self._best[0][0]:.3f}"
         else:

@@ -1,4 +1,4 @@
-"""Encode SMILES as latent points."""
+"""Encode SMILES to latent points."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "smiles",
         nargs="+",
         metavar="SMILES",
-        help="SMILES; a FILE or FILE:COLUMN (.smi, .txt, .csv, also .gz; .parquet, or a folder of "
-        "it); - for stdin",
+        help="SMILES strings; FILE or FILE:COLUMN (.smi, .txt, .csv, optionally .gz; .parquet or a "
+        "folder of Parquet files); - reads stdin",
     )
     options.add_model(parser)
     parser.add_argument(
         "--out",
         default="-",
-        help=".npz or .csv of the rows that can be encoded; a FOLDER of Parquet (columns smiles, "
-        "z0, z1, ..., reason), where the others keep their place with null latents and a reason; "
-        "- prints CSV",
+        help=".npz or .csv, which hold only the rows that could be encoded; a FOLDER of Parquet "
+        "files (columns smiles, z0, z1, ..., reason) keeps every row, with null latents and the "
+        "reason where encoding failed; - prints CSV",
     )
     parser.add_argument(
         "--properties",
         action="store_true",
-        help="also the properties that the model predicts, as columns before the latents",
+        help="also write the properties that the model predicts, as columns before the latents",
     )
     parser.add_argument(
         "--refine",
         type=options.count,
         default=8,
         metavar="STEPS",
-        help="a posterior mean that does not decode greedily to its molecule is moved by up to so "
-        "many steps until it does (%(default)s); 0 keeps the means, several times as fast",
+        help="maximum number of steps to refine a posterior mean that does not decode greedily to "
+        "its molecule (default: %(default)s); 0 keeps the means and is several times faster",
     )
     options.add_stream(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Encode every row that can be encoded, name the others, store or print the latents."""
+    """Encode the rows, report those that fail, and write or print the latents."""
     if options.is_folder(args.out):
         _stream(args)
         return
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     for number, smiles in enumerate(rows, start=1):
         ids, reason = try_tokenize(model, smiles)
         if ids is None:
-            options.note(f"row {number} left out: {reason}")
+            options.note(f"row {number} skipped: {reason}")
         else:
             usable.append(smiles)
             found.append(ids)
@@ -87,7 +87,7 @@ def _stream(args: argparse.Namespace) -> None:
     from molvae.library.bulk import encode
 
     config = options.stream_config(args)
-    inputs, totals = zip(*map(_described, args.smiles), strict=True)
+    inputs, totals = zip(*map(_describe, args.smiles), strict=True)
     total = None if None in totals else sum(totals)
     rows = chain.from_iterable(map(_read, args.smiles))
     with options.engine(args):
@@ -103,12 +103,12 @@ def _stream(args: argparse.Namespace) -> None:
         )
     if tally.good == 0 and config.shard == (1, 1):
         raise MolvaeError(f"none of the {tally.rows} rows can be encoded")
-    why = "" if tally.good == tally.rows else "; the column `reason` says why not"
+    why = "" if tally.good == tally.rows else "; see the column `reason` for the others"
     options.note(f"{tally.good} of {tally.rows} rows encoded{why}")
 
 
-def _described(given: str) -> tuple[object, int | None]:
-    """An argument -> what tells it from another one, and its rows where that is known."""
+def _describe(given: str) -> tuple[object, int | None]:
+    """Argument -> an identifier of its content, and its number of rows if known."""
     from molvae.library.latents import count_parquet_rows, identify_input
 
     path = _path(given)
@@ -118,7 +118,7 @@ def _described(given: str) -> tuple[object, int | None]:
 
 
 def _path(given: str) -> str | None:
-    """An argument -> the file or folder that it means, or None: it is SMILES, or stdin."""
+    """Argument -> the file or folder it names, or None for SMILES and stdin."""
     file = given.rpartition(":")[0]
     for path in (given, file):
         if os.path.isfile(path) or (os.path.isdir(path) and any(Path(path).glob("*.parquet"))):
@@ -127,7 +127,7 @@ def _path(given: str) -> str | None:
 
 
 def _read(given: str) -> Iterator[str]:
-    """An argument -> its rows of SMILES, without the names of molecules."""
+    """Argument -> its SMILES, row by row, without molecule names."""
     from molvae.chem.datasets import iter_smiles
     from molvae.library.latents import list_parquet_files
 

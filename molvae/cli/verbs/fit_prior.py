@@ -1,4 +1,4 @@
-"""Fit a prior to the latent points of molecules."""
+"""Fit a new prior to the latent points of molecules."""
 
 from __future__ import annotations
 
@@ -11,28 +11,38 @@ from molvae.cli.watch import Watch
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae fit-prior`."""
-    parser.add_argument("model", metavar="MODEL", help="shipped model, or a .safetensors file")
-    parser.add_argument("--prior", default="flow-matching", help="see 'molvae list priors'")
+    parser.add_argument("model", metavar="MODEL", help="shipped model or .safetensors file")
+    parser.add_argument(
+        "--prior", default="flow-matching", help="prior to fit, see 'molvae list priors'"
+    )
     parser.add_argument(
         "--data",
         default=argparse.SUPPRESS,
-        help="data set, FILE or FILE:COLUMN (default: what the model was trained on)",
+        help="data set name, FILE or FILE:COLUMN (default: the model's training data)",
     )
     parser.add_argument(
-        "--molecules", type=options.whole_number, default=50_000, help="to fit to, at most"
+        "--molecules",
+        type=options.whole_number,
+        default=50_000,
+        help="maximum number of molecules to fit to",
     )
-    parser.add_argument("--epochs", type=float, default=20.0, help="passes over their points")
+    parser.add_argument("--epochs", type=float, default=20.0, help="passes over the latent points")
     parser.add_argument(
-        "--minutes", type=float, default=argparse.SUPPRESS, help="fit for this long instead"
+        "--minutes",
+        type=float,
+        default=argparse.SUPPRESS,
+        help="fit for this many minutes instead of --epochs",
     )
     options.add_seed(parser)
     parser.add_argument(
-        "--out", default=argparse.SUPPRESS, help="where the model goes (default: MODEL itself)"
+        "--out",
+        default=argparse.SUPPRESS,
+        help="output .safetensors file (default: overwrite MODEL)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit, save, and say what the new prior is worth; return the exit code."""
+    """Fit and save the prior, report its held-out likelihood; return the exit code."""
     from molvae.base.errors import MolvaeError
     from molvae.chem.datasets import load
     from molvae.latent.training import FitConfig
@@ -41,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
 
     out = getattr(args, "out", args.model)
     if out in list_shipped_models():
-        raise MolvaeError(f"{out} is a shipped model: say with --out where the new one goes")
+        raise MolvaeError(f"{out} is a shipped model: give an output file with --out")
     options.suffix(out, ".safetensors")
     model = MolVAE.load(args.model)
     source = getattr(args, "data", None) or model.summary.data
     if not source:
-        raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
+        raise MolvaeError(f"{args.model} does not name its training data: add --data")
     data = load(source, progress=options.progress())
     train, held_out = data.split("train"), data.split("validation")
     with Watch() as watch:
@@ -65,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
             progress=options.progress(),
         )
     if watch.signal:
-        print(f"stopped; {out} is as it was", file=sys.stderr)
+        print(f"stopped; {out} is unchanged", file=sys.stderr)
         return 128 + watch.signal
     model.save(out)
     print(
-        f"log p(z) of held-out molecules: {fitted.after:.2f} nats under the prior {args.prior!r}, "
-        f"{fitted.before:.2f} under the one before\nmodel: {out}"
+        f"log p(z) of held-out molecules: {fitted.after:.2f} nats under the new prior "
+        f"{args.prior!r}, {fitted.before:.2f} under the previous one\nmodel: {out}"
     )
     return 0
