@@ -1,4 +1,4 @@
-"""Pictures of a training."""
+"""Plots of learning curves and property distributions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from molvae.chem.properties import STATISTICS
 
 
 def plot_learning_curve(metrics: Path, path: Path) -> None:
-    """Draw metrics.csv of a training: reconstruction and KL, nats per molecule, over the steps."""
+    """metrics.csv of a training -> plot of reconstruction and KL (nats per molecule) over steps."""
     table = pd.read_csv(metrics)
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("reconstruction_nats", "kl_nats"), strict=True):
@@ -36,16 +36,15 @@ COLOURS = ("#4c566a", "#d08770", "#2a7fb8", "#7b9e59")
 def plot_property_distributions(
     sets: dict[str, pd.DataFrame], picture: PictureFormat = "png"
 ) -> bytes:
-    """Named sets of molecules -> one picture, the distribution of logP, SAS and QED in each set.
+    """Named sets of molecules -> picture of their distributions of logP, SAS and QED.
 
     Args:
-        sets: name in the legend -> frame with the columns logP, SAS, QED; missing values are
-            left out.
+        sets: legend label -> table with the columns logP, SAS, QED; missing values are ignored.
         picture: "png" or "svg".
 
     Returns:
-        The content of the picture file. Each curve is a histogram with area 1, all of one
-        property on the same bins, so sets of different size can be compared.
+        The content of the picture file. The histograms have area 1 and share their bins, so that
+        sets of different sizes can be compared.
     """
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -65,7 +64,7 @@ def plot_property_distributions(
 
 
 def _histograms(axes: Axes, columns: dict[str, pd.Series[float]]) -> None:
-    """Draw a stepped histogram of each column; the outermost 0.2 % on each side are cut off."""
+    """Draw a step histogram of each column, without the outer 0.2 % on each side."""
     everything = pd.concat(list(columns.values()))
     if everything.nunique() < 2:
         return
