@@ -60,7 +60,7 @@ def test_a_model_starts_from_another_and_learns_a_column(
     words = ["train", "--data", f"{table}:structure", "--out", out, "--epochs", "1"]
     words += ["--start", small_model_file, "--properties", "affinity"]
     assert main([*words, "--latent", "5"]) == 1
-    assert "latent is that of the model that the training starts from" in capsys.readouterr().err
+    assert "latent cannot be changed when fine-tuning a model" in capsys.readouterr().err
     assert main(words) == 0
     model = MolVAE.load(f"{out}/model.safetensors")
     assert list(model.predict_properties(model.encode(["CCO"]))) == ["affinity"]

@@ -1,1 +1,1 @@
-"""MolVAE = tokenizer + VAE: molecules to points and back, trained, stored, adapted, explored."""
+"""MolVAE = tokenizer + VAE: encode, decode, train, store, fine-tune and explore."""
