@@ -15,9 +15,9 @@ def fine_tune(model: MolVAE, best: Sequence[str], others: Sequence[str], seed: i
     """Model and the best molecules of a search -> a copy of the model, fine-tuned on them.
 
     Each of the best molecules is trained on as often as each of the others, which keep the latent
-    space from collapsing (Tripp, Daxberger & Hernández-Lobato 2020, "Sample-efficient optimization in the
-    latent space of deep generative models via weighted retraining"). The copy predicts no
-    properties.
+    space from collapsing. The copy predicts no properties. Source: Tripp, Daxberger &
+    Hernández-Lobato 2020, "Sample-efficient optimization in the latent space of deep generative
+    models via weighted retraining".
 
     Args:
         model: the model to copy.

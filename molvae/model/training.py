@@ -159,7 +159,8 @@ def copy_for_training(
 ) -> VAE:
     """Trained VAE and new training arrays -> a copy of the VAE for fine-tuning.
 
-    The prior of the copy is reset to N(0, I). The property head is kept if the data has the same properties.
+    The prior of the copy is reset to N(0, I). Its property head is kept if the data has the same
+    properties.
 
     Args:
         old: the trained VAE.
@@ -244,7 +245,25 @@ def prepare_training(
     data: str | None = None,
     progress: bool = False,
 ) -> PreparedTraining:
-    """Canonical SMILES -> a training job; see `MolVAE.fit` for arguments and errors."""
+    """Canonical SMILES for training and validation -> a training job.
+
+    Args:
+        train: training molecules, without duplicates.
+        validation: validation molecules, without duplicates.
+        tokenizer: name of a tokenizer; ignored if `start` is given.
+        shape: overrides fields of `VAEConfig`.
+        start: parts of a model to fine-tune.
+        properties: values to predict, one column per property, indexed by SMILES.
+        random_smiles: number of randomised SMILES per molecule; 0 for none.
+        blur: fraction of the molecules that are decoded from a blurred z; None for `BLUR`, or that
+            of `start`.
+        config: training settings.
+        data: name of the data set.
+        progress: show progress bars.
+
+    Raises:
+        MolvaeError: as in `MolVAE.fit`.
+    """
     config, parts = config or FitConfig(), (train, validation)
     if start is None:
         blur = BLUR if blur is None else blur
