@@ -1,8 +1,9 @@
-"""The command line. A verb is a module in `molvae.cli.verbs` with `add_arguments(parser)` and
-`run(args)`, which returns an exit code, or None for 0. The first line of its docstring is its help.
+"""The command line.
 
-The modules import torch, RDKit and the like inside their functions, so that `molvae --help` stays
-instant.
+Each verb is a module in `molvae.cli.verbs` with two functions: `add_arguments(parser)`, and
+`run(args)`, which returns an exit code or None for 0. The first line of the module's docstring is
+the verb's help text. Heavy libraries such as torch and RDKit are imported inside functions, so that
+`molvae --help` stays instant.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FIRST = ("train", "fit-prior", "report", "optimize", "benchmark", "sample", "enc
 
 
 def find_verbs() -> dict[str, str]:
-    """Return the verbs in the order of the help, each with the first line of its docstring."""
+    """Return verb -> the first line of its docstring, in the order shown in the help."""
     found = {
         module.name.replace("_", "-"): module.name
         for module in pkgutil.iter_modules(verbs.__path__)
@@ -31,12 +32,12 @@ def find_verbs() -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code (0 done, 1 error, 2 usage, 130 Ctrl-C)."""
+    """Command-line words -> exit code: 0 success, 1 error, 2 usage error, 130 Ctrl-C."""
     words = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a verb here
     parser = argparse.ArgumentParser(
         prog="molvae",
         description="Learn a continuous map of molecules and search it.",
-        epilog="'molvae VERB --help' explains one verb.",
+        epilog="Run 'molvae VERB --help' for the options of a verb.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and where a verb's output goes."""
+"""Options shared by several verbs, and functions that write a verb's output."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ STDOUT = "-"
 
 
 def whole_number(text: str) -> int:
-    """An option's text -> a whole number from 1; argparse turns the error into a usage message."""
+    """Option text -> a whole number >= 1; argparse turns the error into a usage message."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def count(text: str) -> int:
-    """An option's text -> a whole number from 0."""
+    """Option text -> a whole number >= 0."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
 def seed_number(text: str) -> int:
-    """An option's text -> a seed, 0 to 2^31 - 1."""
+    """Option text -> a seed from 0 to 2^31 - 1."""
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
     return int(text)
@@ -44,7 +44,7 @@ def seed_number(text: str) -> int:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Declare `--model`."""
-    parser.add_argument("--model", default="zinc", help="shipped model, or a .safetensors file")
+    parser.add_argument("--model", default="zinc", help="shipped model or .safetensors file")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -57,20 +57,20 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def data_of(args: argparse.Namespace, model: MolVAE) -> str:
-    """Return `--data`, or else the data set that the model was trained on.
+    """Parsed options and model -> `--data`, or the data set that the model was trained on.
 
     Raises:
-        MolvaeError: neither is known.
+        MolvaeError: `--data` is missing and the model does not name its data set.
     """
     data: str | None = getattr(args, "data", None) or model.summary.data
     if not data:
-        raise MolvaeError(f"{args.model} does not say what it was trained on: add --data")
+        raise MolvaeError(f"{args.model} does not name its training data: add --data")
     return data
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Declare `--seed`."""
-    parser.add_argument("--seed", type=seed_number, default=0, help="same seed, same result")
+    parser.add_argument("--seed", type=seed_number, default=0, help="random seed")
 
 
 def add_beam(parser: argparse.ArgumentParser) -> None:
@@ -86,30 +86,30 @@ def add_beam(parser: argparse.ArgumentParser) -> None:
 
 
 def shard(text: str) -> tuple[int, int]:
-    """An option's text "i/n" -> (i, n), 1 <= i <= n."""
+    """Option text "i/n" -> (i, n) with 1 <= i <= n."""
     i, slash, n = text.partition("/")
     if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shard i/n, such as 3/8")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shard of the form i/n, such as 3/8")
     return int(i), int(n)
 
 
 def add_stream(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of a verb whose `--out` may be a folder of Parquet parts."""
+    """Declare the options of a verb that can write a folder of Parquet files."""
     group = parser.add_argument_group(
         "a library larger than memory (--out FOLDER)",
         "Rows are read, processed and written in parts, in constant memory. Rerun a stopped "
         "command to resume it. FOLDER/*.parquet is one table for pandas, polars or DuckDB.",
     )
-    group.add_argument("--chunk", type=whole_number, default=10_000, help="rows of a part")
+    group.add_argument("--chunk", type=whole_number, default=10_000, help="rows per Parquet file")
     group.add_argument(
         "--shard",
         type=shard,
         default="1/1",
         metavar="i/n",
-        help="make every n-th part only, from the i-th on; all shards share one FOLDER",
+        help="write only every n-th file, starting with the i-th; all shards share one FOLDER",
     )
     group.add_argument(
-        "--jobs", type=whole_number, default=1, help="processes, of one torch thread each"
+        "--jobs", type=whole_number, default=1, help="parallel processes, one torch thread each"
     )
     add_backend(group)
 
@@ -125,25 +125,25 @@ def add_backend(group: argparse._ActionsContainer) -> None:
 
 
 def is_folder(out: str) -> bool:
-    """Tell whether `--out` names a folder: one that exists, a final slash, or no suffix."""
+    """Tell whether `--out` is a folder: it exists as one, ends in a slash, or has no suffix."""
     return out != STDOUT and (out.endswith("/") or Path(out).is_dir() or not Path(out).suffix)
 
 
 def refuse_stream(args: argparse.Namespace) -> None:
-    """Refuse the options of a stream where `--out` is no folder.
+    """Reject options that apply only to folder output.
 
     Raises:
-        MolvaeError: one of them is given.
+        MolvaeError: one of them is given, or `--out` names a single Parquet file.
     """
     if args.shard != (1, 1) or args.jobs != 1 or args.backend != "loky":
         raise MolvaeError("--shard, --jobs and --backend need --out FOLDER, such as out/")
     if Path(args.out).suffix == ".parquet":
         folder = Path(args.out).with_suffix("")
-        raise MolvaeError(f"{args.out}: Parquet is written in parts, into a folder: {folder}/")
+        raise MolvaeError(f"{args.out}: Parquet output is a folder of files: use {folder}/")
 
 
 def stream_config(args: argparse.Namespace) -> StreamConfig:
-    """The parsed options of `add_stream` -> how to run."""
+    """Parsed options of `add_stream` -> stream settings."""
     from molvae.library.stream import StreamConfig
 
     return StreamConfig(args.chunk, args.shard, progress=progress())
@@ -151,10 +151,10 @@ def stream_config(args: argparse.Namespace) -> StreamConfig:
 
 @contextmanager
 def engine(args: argparse.Namespace) -> Iterator[None]:
-    """Make `--backend` with `--jobs` processes joblib's engine inside a `with` block.
+    """Make joblib use `--backend` with `--jobs` processes inside a `with` block.
 
     Raises:
-        MolvaeError: no such backend, or its package is not installed.
+        MolvaeError: the backend is unknown, or its package is not installed.
     """
     import joblib
 
@@ -176,10 +176,10 @@ def progress() -> bool:
 
 
 def suffix(path: str, *known: str) -> str:
-    """A file name -> its suffix, which must be one of `known`.
+    """File name -> its suffix, which must be one of `known`.
 
     Raises:
-        MolvaeError: another suffix, or none.
+        MolvaeError: the suffix is missing or not in `known`.
     """
     found = Path(path).suffix.lower()
     if found not in known:
@@ -188,16 +188,16 @@ def suffix(path: str, *known: str) -> str:
 
 
 def picture_format(path: str) -> PictureFormat:
-    """A file name that ends in .png or .svg -> the format of the picture.
+    """File name ending in .png or .svg -> picture format.
 
     Raises:
-        MolvaeError: another suffix, or none.
+        MolvaeError: the file name has another suffix or none.
     """
     return "svg" if suffix(path, ".png", ".svg") == ".svg" else "png"
 
 
 def emit(text: str, out: str = STDOUT) -> None:
-    """Write `text` to the file `out`, or to standard output where `out` is "-".
+    """Write `text` to the file `out`, or to standard output if `out` is "-".
 
     Raises:
         OSError: the file cannot be written.
@@ -210,10 +210,10 @@ def emit(text: str, out: str = STDOUT) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
-    """Tell the user something that is not part of the output."""
+    """Print a message for the user to standard error."""
     print(text, file=sys.stderr)

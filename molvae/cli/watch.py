@@ -102,7 +102,7 @@ class Evaluations:
 
     def _show(self) -> None:
         if len(self._labels) > 1:
-            text = f"{len(self._best)} on the front"
+            text = f"{len(self._best)} on the Pareto front"
         elif self._best:
             text = f"best {self._labels[0]} {self._best[0][0]:.3f}"
         else:

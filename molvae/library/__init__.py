@@ -1,1 +1,1 @@
-"""Molecules by the million: streams of rows to parts on disk, encoded, decoded or sampled."""
+"""Encode, decode and sample millions of molecules: streams in, Parquet files out."""

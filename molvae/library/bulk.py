@@ -1,7 +1,7 @@
 """Encode, decode and sample libraries larger than memory: a stream in, a folder of Parquet out.
 
-How the parts are made, shared among machines and resumed is in `molvae.library.stream`. Every
-worker must see the model's file and the folder.
+`molvae.library.stream` describes how the parts are written, sharded and resumed. Every worker
+needs access to the model file and the output folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from molvae.model.decoding import BEAM
 from molvae.model.molvae import MolVAE
 from molvae.model.storage import list_shipped_models
 
-_RANDOM = threading.Lock()  # the prior draws from torch's one generator; an engine may run threads
+_RANDOM = threading.Lock()  # the prior uses torch's global generator; joblib may run threads
 
 
 def encode(
@@ -43,24 +43,27 @@ def encode(
     properties: bool = False,
     refine: int = STEPS,
 ) -> Tally:
-    """SMILES -> parts of columns smiles, z0, z1, ... (float32), reason.
+    """SMILES -> Parquet parts with columns smiles, z0, z1, ... (float32), reason.
 
-    A row that cannot be encoded keeps its place, with null latents and the reason; elsewhere the
-    reason is null.
+    Every input row is kept. A row that cannot be encoded has null latents and the reason; for all
+    others the reason is null.
 
     Args:
-        smiles: any iterable, such as `chem.datasets.iter_smiles(file)`; never held whole.
+        smiles: any iterable, such as `chem.datasets.iter_smiles(file)`; never held in memory whole.
         model: name of a shipped model, or a .safetensors file.
-        folder: where the parts go; made where it is missing.
-        config: how the stream is cut and run.
-        origin: what names the input (JSON values); a folder made from another one is refused.
-        total: rows of the whole input, where known, for the progress bar.
-        properties: also what the model predicts, as columns predicted_logP and so on.
-        refine: steps from a posterior mean at most, as in `MolVAE.encode`.
+        folder: output folder; created if missing.
+        config: chunk size, shard and processes.
+        origin: identifies the input (JSON values); a folder written from another input is refused.
+        total: number of input rows, if known, for the progress bar.
+        properties: also write the predicted properties, as columns predicted_logP and so on.
+        refine: maximum number of refinement steps, as in `MolVAE.encode`.
+
+    Returns:
+        The number of rows of this shard, and how many of them were encoded.
 
     Raises:
-        MolvaeError: no such model; a folder that holds something else, or was made with other
-            settings or from other rows; an input that cannot be read; a process that died.
+        MolvaeError: the model does not exist; the folder holds other files or was written with
+            other settings or from other rows; the input cannot be read; a process died.
     """
     config = config or StreamConfig()
     weights, digest = identify_model(model)
@@ -82,8 +85,20 @@ def decode(
 ) -> Tally:
     """Latents, as in `latents.iter_latents` -> parts of columns smiles, valid, one row a point.
 
-    A row without latents gives a null SMILES. `beam` as in `MolVAE.decode`. All else, errors
-    included, as in `encode`.
+    A row without latents gets a null SMILES.
+
+    Args:
+        source: as in `library.latents.iter_latents`.
+        model: name of a shipped model, or a .safetensors file.
+        folder: output folder; created if missing.
+        config: chunk size, shard and processes.
+        beam: beam width, as in `MolVAE.decode`.
+
+    Returns:
+        The number of rows of this shard, and how many of them decode to valid SMILES.
+
+    Raises:
+        MolvaeError: as in `encode`.
     """
     config = config or StreamConfig()
     weights, digest = identify_model(model)
@@ -108,10 +123,26 @@ def sample(
     beam: int = BEAM,
     standard: bool = False,
 ) -> Tally:
-    """Strings decoded from `number` points of the prior -> parts of columns smiles, valid.
+    """Number of prior samples -> Parquet parts with columns smiles, valid.
 
-    Chunk i is drawn with a seed made of (seed, i), so the strings do not depend on the shards; they
-    are others than those of `MolVAE.sample`. Errors as in `encode`.
+    Chunk i is sampled with a seed derived from (seed, i), so the strings do not depend on the
+    sharding. They differ from those of `MolVAE.sample` with the same seed.
+
+    Args:
+        number: strings to sample, over all shards.
+        model: name of a shipped model, or a .safetensors file.
+        folder: output folder; created if missing.
+        config: chunk size, shard and processes.
+        seed: random seed.
+        temperature: as in `MolVAE.decode`.
+        beam: beam width, as in `MolVAE.decode`.
+        standard: sample from N(0, I) instead of the model's prior.
+
+    Returns:
+        The number of rows of this shard, and how many of them are valid SMILES.
+
+    Raises:
+        MolvaeError: as in `encode`.
     """
     config = config or StreamConfig()
     weights, digest = identify_model(model)
@@ -135,10 +166,10 @@ def try_tokenize(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[N
 
 
 def predict_properties(model: MolVAE, z: Latents) -> pd.DataFrame:
-    """Latents (n, D) -> the properties that the model predicts, columns predicted_logP and so on.
+    """Latents (n, D) -> predicted properties, in columns predicted_logP and so on.
 
     Raises:
-        MolvaeError: it predicts none.
+        MolvaeError: the model predicts no properties.
     """
     return model.predict_properties(z).add_prefix("predicted_")
 
@@ -146,15 +177,22 @@ def predict_properties(model: MolVAE, z: Latents) -> pd.DataFrame:
 def decode_rows(
     model: MolVAE, z: Latents, beam: int = BEAM, progress: bool = False
 ) -> list[str | None]:
-    """Latents (n, D), a row of NaN where there are none -> strings, None for such a row."""
+    """Latents (n, D) -> n decoded strings; a row of NaN gives None.
+
+    Args:
+        model: a trained model.
+        z: latents; a row of NaN stands for missing latents.
+        beam: beam width, as in `MolVAE.decode`.
+        progress: show a progress bar.
+    """
     there = np.asarray(np.isfinite(z).any(axis=1))
     strings = iter(model.decode(z[there], progress=progress, beam=beam))
     return [next(strings) if row else None for row in there.tolist()]
 
 
 def identify_model(model: str | Path) -> tuple[Path, str]:
-    """A model's name or file -> its file and a digest of the content."""
-    MolVAE.load(model)  # whatever is wrong with it is said before the work begins
+    """Model name or file -> its path and a digest of its content."""
+    MolVAE.load(model)  # report a bad model before the work starts
     path = list_shipped_models().get(str(model), Path(model)).resolve()
     return path, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 

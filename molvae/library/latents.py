@@ -1,7 +1,8 @@
 """Tables of latent points that one command writes and another reads; they hold only data.
 
-A table of latents is a .npz (arrays `smiles`, `z`), or a .csv or Parquet of columns smiles, z0,
-z1, ... Parquet comes in a folder of parts, which `molvae.library.stream` writes.
+An .npz file holds the arrays `smiles` and `z`; .csv and Parquet have the columns smiles, z0, z1,
+... Folders of Parquet parts are written by `molvae.library.stream`. No file is ever left
+half-written, and nothing in a file is executed.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ FINISH = "rerun the command that wrote it to resume; all shards write into one f
 def format_latents_csv(
     smiles: list[str], z: Latents, properties: pd.DataFrame | None = None
 ) -> str:
-    """SMILES and their latents (n, D) -> CSV text that reads back as the same float32 numbers.
+    """SMILES and latents (n, D) -> CSV text that round-trips float32 exactly.
 
-    The columns of `properties`, where given, come before the latents.
+    The columns of `properties`, if given, come before the latents.
     """
     columns = [pd.DataFrame({"smiles": smiles})]
     columns += [] if properties is None else [properties]
@@ -43,9 +44,9 @@ def format_latents_csv(
 def format_latents_npz(
     smiles: list[str], z: Latents, properties: pd.DataFrame | None = None
 ) -> bytes:
-    """SMILES and their latents (n, D) -> an .npz file with the plain arrays `smiles` and `z`.
+    """SMILES and latents (n, D) -> content of an .npz file with arrays `smiles` and `z`.
 
-    Each column of `properties`, where given, is an array too.
+    Each column of `properties`, if given, becomes another array.
     """
     buffer = io.BytesIO()
     columns: dict[str, Any] = {"smiles": np.array(smiles, dtype=np.str_), "z": z}
@@ -56,24 +57,24 @@ def format_latents_npz(
 
 
 def read_latents(source: str | Path | IO[str]) -> Latents:
-    """Latents in a file, a folder of parts or an open CSV text -> z, (n, D) float32.
+    """File, folder of parts or open CSV stream -> latents (n, D) float32.
 
     Raises:
-        MolvaeError: as `iter_latents`.
+        MolvaeError: as in `iter_latents`.
     """
     return np.concatenate(list(iter_latents(source, LATENT_ROWS)))
 
 
 def iter_latents(source: str | Path | IO[str], size: int) -> Iterator[Latents]:
-    """Latents in a file, a folder of parts or an open CSV text -> arrays (size, D) float32.
+    """File, folder of parts or open CSV stream -> latent arrays (size, D) float32.
 
-    A table is never held whole, but for an .npz, which is read at once. The last array is
-    shorter. A row of Parquet without latents, which `molvae encode` leaves where it cannot
-    encode, is a row of NaN.
+    The last array may be shorter. Tables are streamed, except .npz files, which are read whole. A
+    Parquet row with null latents, which `molvae encode` writes for a string that it cannot encode,
+    becomes a row of NaN.
 
     Raises:
-        MolvaeError: no such file, not a table of latents, a value that is not a finite number, or
-            a folder that lacks parts.
+        MolvaeError: the file does not exist or is not a table of latents, a value is not a finite
+            number, or the folder is incomplete.
     """
     name = str(source) if isinstance(source, str | Path) else "standard input"
     row = 0
@@ -81,7 +82,7 @@ def iter_latents(source: str | Path | IO[str], size: int) -> Iterator[Latents]:
     try:
         for z, gaps_allowed in _tables(source):
             if z.ndim != 2 or z.shape[1] == 0:
-                raise MolvaeError(f"{name}: no latents in it (an array z, or columns z0, z1, ...)")
+                raise MolvaeError(f"{name}: contains no latents (array z, or columns z0, z1, ...)")
             _check_finite(z, gaps_allowed, name, row)
             row += len(z)
             held = z if held is None else np.concatenate([held, z])
@@ -93,12 +94,12 @@ def iter_latents(source: str | Path | IO[str], size: int) -> Iterator[Latents]:
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise MolvaeError(f"{name}: not a table of latents: {error}") from error
     if held is None:
-        raise MolvaeError(f"{name}: no latents in it")
+        raise MolvaeError(f"{name}: contains no latents")
     yield held
 
 
 def _tables(source: str | Path | IO[str]) -> Iterator[tuple[Latents, bool]]:
-    """Yield the latents of one file after the other, and whether rows may be without."""
+    """Source -> pieces of its latents, and whether rows may have null latents."""
     if not isinstance(source, str | Path):
         yield from _csv_tables(source)
     elif Path(source).suffix == ".npz":
@@ -137,15 +138,15 @@ def _check_finite(z: Latents, gaps_allowed: bool, name: str, before: int) -> Non
 
 
 def part_name(part: int) -> str:
-    """The number of a chunk, from 0 -> the name of its file."""
+    """Chunk number, from 0 -> file name of its part."""
     return f"part-{part:05d}.parquet"
 
 
 def list_parquet_files(source: str | Path) -> list[Path]:
-    """A Parquet file, or a folder of them -> the files in the order of their rows.
+    """Parquet file, or folder of them -> list of files in row order.
 
     Raises:
-        MolvaeError: no Parquet in the folder, or parts of a stream are not there yet.
+        MolvaeError: the folder holds no Parquet files, or parts of a stream are missing.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -153,25 +154,25 @@ def list_parquet_files(source: str | Path) -> list[Path]:
     if not (folder / SETTINGS).exists():
         files = sorted(folder.glob("*.parquet"))
         if not files:
-            raise MolvaeError(f"{folder}: no Parquet files in it")
+            raise MolvaeError(f"{folder}: contains no Parquet files")
         return files
     here = {path.name for path in folder.glob("part-*.parquet")}
     if not (folder / TOTAL).exists():
-        raise MolvaeError(f"{folder}: {len(here)} parts, and not finished: {FINISH}")
+        raise MolvaeError(f"{folder}: unfinished, {len(here)} parts so far: {FINISH}")
     parts = read_json_object(folder / TOTAL).get("parts")
     if not isinstance(parts, int):
-        raise MolvaeError(f"{folder / TOTAL} is damaged: mend or remove it")
+        raise MolvaeError(f"{folder / TOTAL} is damaged: repair or remove it")
     names = [part_name(part) for part in range(parts)]
     if missing := sum(name not in here for name in names):
-        raise MolvaeError(f"{folder}: {missing} of {parts} parts are not there: {FINISH}")
+        raise MolvaeError(f"{folder}: {missing} of {parts} parts are missing: {FINISH}")
     return [folder / name for name in names]
 
 
 def count_parquet_rows(source: str | Path) -> int | None:
-    """A Parquet file, or a folder of them -> the number of rows; None for another kind of file.
+    """Parquet file, or folder of them -> number of rows; None for other kinds of files.
 
     Raises:
-        MolvaeError: as `parquet_files`.
+        MolvaeError: as in `list_parquet_files`.
     """
     if not Path(source).is_dir() and Path(source).suffix != ".parquet":
         return None
@@ -179,11 +180,11 @@ def count_parquet_rows(source: str | Path) -> int | None:
 
 
 def identify_input(source: str | Path) -> dict[str, str | int]:
-    """A file, or a folder of Parquet -> the name and size that tell it from another input.
+    """File, or folder of Parquet files -> its name and size, which identify the input.
 
     Raises:
-        MolvaeError: no such file.
-        OSError: it cannot be looked at.
+        MolvaeError: the file does not exist.
+        OSError: the file cannot be accessed.
     """
     path = Path(source)
     if not path.exists():

@@ -31,20 +31,20 @@ from molvae.base.files import RunFolder, write_file
 from molvae.base.parallel import parallel_unordered
 from molvae.library.latents import SETTINGS, TOTAL, part_name
 
-# (number of the chunk, its rows) -> the part, and how many of its rows succeeded. A top-level
-# function, or a `functools.partial` of one, for it travels to other processes.
+# (chunk number, rows) -> the part, and how many rows succeeded. It is pickled, so it must
+# be a top-level function or a `functools.partial` of one.
 Work = Callable[[int, Any], tuple[pa.Table, int]]
 
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """How a stream is cut and run.
+    """How a stream is split and run.
 
     Attributes:
-        chunk: rows of a part.
-        shard: (i, n): this run makes every n-th part, from the i-th (from 1) on.
-        jobs: processes; None leaves it to joblib (1, or what `joblib.parallel_config` says).
-        progress: whether to draw a progress bar on standard error.
+        chunk: rows per part.
+        shard: (i, n): this run writes every n-th part, starting with the i-th (counted from 1).
+        jobs: processes; None for joblib's setting (1, or that of `joblib.parallel_config`).
+        progress: show a progress bar on standard error.
     """
 
     chunk: int = 10_000
@@ -53,17 +53,17 @@ class StreamConfig:
     progress: bool = False
 
     def makes(self, part: int) -> bool:
-        """Tell whether a part belongs to this shard."""
+        """Part number -> whether it belongs to this shard."""
         return part % self.shard[1] == self.shard[0] - 1
 
     def share(self, total: int) -> int:
-        """The rows of a whole input -> those of this shard."""
+        """Number of input rows -> number of rows in this shard."""
         starts = range((self.shard[0] - 1) * self.chunk, total, self.shard[1] * self.chunk)
         return sum(min(self.chunk, total - start) for start in starts)
 
 
 class Tally(NamedTuple):
-    """Rows of a shard, and how many of them succeeded: encoded, or decoded to a valid SMILES."""
+    """Number of rows, and how many succeeded: were encoded, or decoded to valid SMILES."""
 
     rows: int
     good: int
@@ -81,15 +81,15 @@ def run(
     config: StreamConfig = StreamConfig(),
     total: int | None = None,
 ) -> Tally:
-    """Chunks of rows -> the parts of this shard, each made by `work`; returns its tally.
+    """Chunks of rows -> the Parquet parts of this shard, and their tally.
 
     Chunks are sequences of what str() tells apart, or arrays; about 2 a process are in memory.
     `settings` (JSON values) are what the parts depend on, apart from their rows. They are stored in
     the folder, and other settings are refused there.
 
     Raises:
-        MolvaeError: a folder that holds something else, or was made with other settings or from
-            other rows; an input that cannot be read; a process that died.
+        MolvaeError: the folder holds other files or was written with other settings or from other
+            rows; the input cannot be read; a process died.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, settings)
@@ -116,7 +116,7 @@ def run(
 
 @dataclass
 class _Reading:
-    """One pass over the input, which says what is left to do."""
+    """One pass over the input, which yields the parts still to be written."""
 
     chunks: Iterable[Any]
     folder: Path
@@ -124,18 +124,18 @@ class _Reading:
     bar: tqdm[Any]
     parts: int = 0
     rows: int = 0
-    found: Tally = field(default_factory=lambda: Tally(0, 0))  # in parts made by an earlier run
+    found: Tally = field(default_factory=lambda: Tally(0, 0))  # in parts from earlier runs
     failure: Exception | None = None
 
     def tasks(self) -> Iterator[tuple[Path, int, Any, str]]:
-        """Yield the path, number, rows and digest of each part that is still to be made."""
+        """Yield path, number, rows and digest of each part still to be written."""
         try:
             for chunk in self.chunks:
                 part, self.parts, self.rows = self.parts, self.parts + 1, self.rows + len(chunk)
                 if not self.config.makes(part):
                     continue
                 path, digest = self.folder / part_name(part), _digest(chunk)
-                tally = _made(path, digest)
+                tally = _read_tally(path, digest)
                 if tally is None:
                     yield path, part, chunk, digest
                 else:
@@ -146,7 +146,7 @@ class _Reading:
     def _skip(self, tally: Tally) -> None:
         self.found = self.found.plus(tally)
         if not self.bar.disable:
-            self.bar.initial += tally.rows  # which keeps them out of the rate
+            self.bar.initial += tally.rows  # so that they do not count in the rate
             self.bar.update(tally.rows)
 
 
@@ -154,26 +154,26 @@ def _make(work: Work, path: Path, part: int, chunk: Any, digest: str) -> Tally:
     table, good = work(part, chunk)
     facts = {"molvae": json.dumps({"rows": digest, "good": good})}
     buffer = pa.BufferOutputStream()
-    # nearly all values differ, so a dictionary of them would only cost
+    # nearly all values are distinct, so dictionary encoding would only cost
     pq.write_table(table.replace_schema_metadata(facts), buffer, use_dictionary=False)
     write_file(path, buffer.getvalue().to_pybytes())
     return Tally(len(chunk), good)
 
 
-def _made(path: Path, digest: str) -> Tally | None:
-    """Return the tally of a part that is there and whole, or None.
+def _read_tally(path: Path, digest: str) -> Tally | None:
+    """Part file and digest of its rows -> its tally, or None if missing or incomplete.
 
     Raises:
-        MolvaeError: it was made from other rows.
+        MolvaeError: the part was written from other rows.
     """
     try:
         footer = pq.read_metadata(path)
         facts = json.loads(footer.metadata[b"molvae"])
-    except (OSError, ValueError, KeyError, TypeError):  # not there, cut off, or not ours
+    except (OSError, ValueError, KeyError, TypeError):  # missing, truncated, or not ours
         return None
     if facts["rows"] != digest:
         raise MolvaeError(
-            f"{path}: was made from other rows than the input has now: choose another --out"
+            f"{path}: was written from other rows, so the input has changed: choose another --out"
         )
     return Tally(footer.num_rows, facts["good"])
 
@@ -184,17 +184,15 @@ def _digest(chunk: Any) -> str:
 
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Keep the settings in a new folder; refuse a folder of other settings or other things."""
+    """Store the settings in a new folder; refuse one with other settings or other files."""
     names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
     if names and SETTINGS not in names:
-        raise MolvaeError(
-            f"{folder}: is not empty, and not a folder of parts: choose another --out"
-        )
+        raise MolvaeError(f"{folder}: contains other files: choose another --out")
     RunFolder(folder, SETTINGS).agree(settings)
 
 
 def _sweep(folder: Path, config: StreamConfig) -> None:
-    """Remove what a killed run of this shard left half-written."""
+    """Remove half-written files left by a killed run of this shard."""
     for path in folder.glob(".part-*.part"):
         number = re.match(r"\.part-(\d+)\.parquet\.", path.name)
         if number and config.makes(int(number[1])):

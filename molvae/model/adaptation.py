@@ -8,15 +8,22 @@ from molvae.latent.training import FitConfig
 from molvae.model.molvae import MolVAE
 
 EPOCHS, LEARNING_RATE = 4.0, 5e-4
-VALIDATION = 100  # of the others: not trained on
+VALIDATION = 100  # number of other molecules held out for validation
 
 
 def fine_tune(model: MolVAE, best: Sequence[str], others: Sequence[str], seed: int) -> MolVAE:
-    """Fine-tune a copy of a model on the best molecules of a search and others of its data.
+    """Model and the best molecules of a search -> a copy of the model, fine-tuned on them.
 
-    The few best are trained on as often as each of the others, which keep the space from collapsing
-    (Tripp, Daxberger & Hernández-Lobato 2020, "Sample-efficient optimization in the
-    latent space of deep generative models via weighted retraining"). It predicts no properties.
+    Each of the best molecules is trained on as often as each of the others, which keep the latent
+    space from collapsing. The copy predicts no properties. Source: Tripp, Daxberger &
+    Hernández-Lobato 2020, "Sample-efficient optimization in the latent space of deep generative
+    models via weighted retraining".
+
+    Args:
+        model: the model to copy.
+        best: canonical SMILES of the best molecules.
+        others: canonical SMILES of other molecules from the training data.
+        seed: random seed of the training.
     """
     config = FitConfig(
         epochs=EPOCHS,

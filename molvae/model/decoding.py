@@ -21,28 +21,28 @@ from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.autoregressive import beam_search
 from molvae.latent.vae import VAE
 
-BATCH = 512  # strings written together
-BEAM = 8  # strings of a point that are considered
-# what a unit of squared distance counts, in nats: less favours short strings, more reconstructs
-# better and favours odd ones (pipelines/beam_study/beam_study.py)
+BATCH = 512  # strings decoded together
+BEAM = 8  # strings generated per point
+# nats per unit of squared distance: a lower value favours short strings, a higher one improves
+# reconstruction but favours unusual strings (pipelines/beam_study/beam_study.py)
 PULL = 0.25
-MARGIN = 5.0  # nats less likely than the best, and a beginning is given up
+MARGIN = 5.0  # prefixes are pruned if they are this many nats less likely than the best
 
 
 class Codec(Protocol):
-    """What decoding needs of a molecule model."""
+    """What decoding requires of a molecule model."""
 
     tokenizer: Tokenizer
     vae: VAE
 
     def tokenize_canonical(self, form: str) -> list[int]:
-        """Canonical SMILES -> token ids; MolvaeError where the model cannot read it."""
+        """Canonical SMILES -> token ids; raises MolvaeError if the model cannot encode it."""
         ...
 
     def encode_ids(
         self, rows: Sequence[list[int]], progress: bool = False, refine: int = 0
     ) -> Tensor:
-        """Rows of token ids (n) -> latent points (n, D)."""
+        """Rows of token ids (n) -> latent points (n, D), refined by up to `refine` steps."""
         ...
 
 
@@ -56,7 +56,17 @@ def decode_points(
     beam: int = BEAM,
     pull: float = PULL,
 ) -> list[str]:
-    """Points (n, D) -> strings, as `MolVAE.decode` describes; `pull` as PULL."""
+    """Latent points (n, D) -> n strings; see `MolVAE.decode`.
+
+    Args:
+        model: tokenizer and VAE.
+        points: finite latent points (n, D).
+        temperature: 0 for deterministic decoding; above 0, tokens are sampled.
+        seed: random seed of the sampled tokens.
+        progress: show a progress bar.
+        beam: beam width; 1 for greedy decoding.
+        pull: nats per unit of squared distance in the ranking of the strings.
+    """
     search = beam > 1 and temperature == 0
     step = max(1, BATCH // beam) if search else BATCH
     generator = torch.Generator(points.device).manual_seed(seed)
@@ -73,9 +83,16 @@ def decode_points(
 
 
 def _decode_best(model: Codec, z: Tensor, beam: int, pull: float) -> list[str]:
-    """Points (n, D) -> the x with the most log p(x|z) - pull |z - m(x)|^2, where q(z|x) has mean m.
+    """Latent points (n, D) -> for each the valid x with the highest score.
 
-    Where none of the strings is a molecule that the model reads, it is the likeliest string.
+    The score is log p(x|z) - pull |z - m(x)|^2, where m(x) is the mean of q(z|x). If no string is a
+    molecule that the model can encode, the most likely string is returned.
+
+    Args:
+        model: tokenizer and VAE.
+        z: latent points (n, D).
+        beam: beam width.
+        pull: nats per unit of squared distance.
     """
     ids, log_p = beam_search(model.vae.sequence_decoder, z, beam, MARGIN)
     written = model.tokenizer.decode(ids.flatten(0, 1).cpu().numpy())
@@ -93,5 +110,5 @@ def _decode_best(model: Codec, z: Tensor, beam: int, pull: float) -> list[str]:
         at = torch.tensor(places, device=z.device)
         apart = model.encode_ids(rows, refine=0).to(z) - z[at // beam]
         score[at] = log_p.flatten()[at] - pull * apart.square().sum(dim=1)
-    best = score.view_as(log_p).argmax(dim=1).tolist()  # 0, the likeliest, where all are -inf
+    best = score.view_as(log_p).argmax(dim=1).tolist()  # if all are -inf: 0, the most likely
     return [written[i * beam + k] for i, k in enumerate(best)]

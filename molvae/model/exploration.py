@@ -13,8 +13,8 @@ from molvae.chem.molecules import canonicalize
 from molvae.chem.property_tables import compute_properties
 from molvae.model.molvae import MolVAE
 
-DRAWS_PER_MOLECULE = 50  # a model that needs more strings than this for a new one has run dry
-THOROUGH = 32  # refining steps: a few molecules are worth more of them than a library
+DRAWS_PER_MOLECULE = 50  # give up when new molecules become this rare
+THOROUGH = 32  # refinement steps: more than the default, as there are few molecules
 
 
 def interpolate(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataFrame:
@@ -24,17 +24,17 @@ def interpolate(model: MolVAE, start: str, end: str, steps: int = 9) -> pd.DataF
         model: a trained model.
         start: SMILES at t = 0.
         end: SMILES at t = 1.
-        steps: points, both ends included; at least 2.
+        steps: number of evenly spaced points, both ends included; at least 2.
 
     Returns:
-        One row a point: t, smiles (as decoded), valid, logP, SAS, QED, similarity_start,
-        similarity_end (Tanimoto, to the molecules given). What an invalid string has not is NaN.
+        One row per point: t, smiles (as decoded), valid, logP, SAS, QED, similarity_start,
+        similarity_end (Tanimoto similarity to each end). Invalid strings have NaN.
 
     Raises:
-        MolvaeError: fewer than 2 steps, or an end that the model cannot encode.
+        MolvaeError: there are fewer than 2 steps, or the model cannot encode an end.
     """
     if steps < 2:
-        raise MolvaeError(f"a line needs at least 2 steps, not {steps}")
+        raise MolvaeError(f"an interpolation needs at least 2 steps, not {steps}")
     ends = model.encode([start, end], refine=THOROUGH)  # (2, D)
     t = torch.linspace(0, 1, steps)[:, None]
     smiles = model.decode((1 - t) * ends[0] + t * ends[1])
@@ -51,23 +51,23 @@ def walk_along_property(
 ) -> pd.DataFrame:
     """Decode the points of a walk from a molecule up the gradient of a predicted property.
 
-    Each step goes along the gradient of the property that the model predicts, which is the local
-    optimisation of Gomez-Bombarelli et al. 2018.
+    Each step follows the gradient of the property that the model predicts, as in the local
+    optimisation of Gómez-Bombarelli et al. 2018.
 
     Args:
         model: a trained model that predicts properties.
-        smiles: where the walk begins.
-        along: the property; "-SAS" walks down.
+        smiles: the molecule at the start.
+        along: name of the property; a minus sign, as in "-SAS", decreases it.
         distance: length of the whole walk in latent units.
-        steps: points, the first included; at least 2.
+        steps: number of points, the start included; at least 2.
 
     Returns:
-        One row a point: distance, predicted (the property at the point), smiles (as decoded),
-        valid, logP, SAS, QED, similarity (Tanimoto, to the molecule given).
+        One row per point: distance, predicted (the property at the point), smiles (as decoded),
+        valid, logP, SAS, QED, similarity (Tanimoto similarity to the start).
 
     Raises:
-        MolvaeError: fewer than 2 steps, a property that the model does not predict, or a molecule
-            that it cannot encode.
+        MolvaeError: there are fewer than 2 steps, the distance is not positive, or the model does
+            not predict the property or cannot encode the molecule.
     """
     if steps < 2:
         raise MolvaeError(f"a walk needs at least 2 steps, not {steps}")
@@ -97,38 +97,38 @@ def decode_plane(
 ) -> pd.DataFrame:
     """Decode a square grid of latent points around a molecule.
 
-    The grid lies in the plane through the molecule's latent point along two orthogonal directions
-    of unit length: random ones, or, to the right, the one in which a predicted property grows.
+    The grid is centred on the molecule's latent point and spanned by two random orthonormal
+    directions. With `along`, the first is the gradient of a predicted property.
 
     Args:
-        model: a trained model of at least two latent dimensions.
-        smiles: the molecule in the middle.
-        radius: latent distance from the middle to the middle of an edge.
-        grid: points along an edge; odd, so that one is in the middle.
-        seed: chooses the directions.
-        along: the property that grows to the right.
+        model: a trained model with at least two latent dimensions.
+        smiles: the molecule at the centre.
+        radius: latent distance from the centre to the middle of an edge.
+        grid: number of points per side; odd, so that one is at the centre.
+        seed: random seed of the directions.
+        along: name of a predicted property that increases to the right.
 
     Returns:
-        One row a point, in the reading order of the picture: right, up (latent distances along
-        the two directions), distance (from the middle), smiles (as decoded), valid, logP, SAS, QED.
+        One row per point, from left to right and top to bottom: right, up (coordinates along the
+        two directions), distance (from the centre), smiles (as decoded), valid, logP, SAS, QED.
 
     Raises:
-        MolvaeError: an even or too small grid, a radius that is not positive, a property that the
-            model does not predict, or a molecule that it cannot encode.
+        MolvaeError: the grid is even or too small, the radius is not positive, or the model does
+            not predict the property or cannot encode the molecule.
     """
     if grid < 3 or grid % 2 == 0:
-        raise MolvaeError(f"the grid must be an odd number from 3, not {grid}")
+        raise MolvaeError(f"the grid must be an odd number of at least 3, not {grid}")
     if not 0 < radius < float("inf"):
         raise MolvaeError(f"the radius must be a positive number, not {radius}")
     if model.latent < 2:
-        raise MolvaeError("a plane needs a model of at least two latent dimensions")
+        raise MolvaeError("a plane needs a model with at least two latent dimensions")
     z = model.encode([smiles], refine=THOROUGH)  # (1, D)
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(model.latent, 2, generator=generator)
     if along is not None:
         directions[:, 0] = model.property_gradient(z, along)[0]
     axes, triangle = torch.linalg.qr(directions)  # (D, 2)
-    axes = axes * triangle.diagonal().sign()  # not against the directions
+    axes = axes * triangle.diagonal().sign()  # QR may flip signs
     edge = torch.linspace(-radius, radius, grid)
     up, right = torch.meshgrid(edge.flip(0), edge, indexing="ij")
     offsets = torch.stack([right.flatten(), up.flatten()], dim=1)  # (grid * grid, 2)
@@ -142,13 +142,17 @@ def decode_plane(
 def sample_new_molecules(
     model: MolVAE, n: int, seed: int = 0, **drawing: Any
 ) -> tuple[list[str], int]:
-    """Draw from the prior until there are n different valid molecules.
+    """Model and n -> n unique valid molecules sampled from the prior, and the number of draws.
 
-    `drawing` are further arguments of `MolVAE.sample`.
+    Args:
+        model: a trained model.
+        n: number of molecules.
+        seed: random seed.
+        drawing: further arguments of `MolVAE.sample`.
 
     Returns:
-        Their canonical SMILES in the order they were found, and how many strings were drawn;
-        fewer than n where 50 n strings do not hold that many.
+        Canonical SMILES in the order of sampling, and the number of strings drawn. There are fewer
+        than n molecules if 50 n strings do not contain that many.
     """
     found: dict[str, None] = {}
     drawn = 0

@@ -1,6 +1,6 @@
-"""A training as arrays: what is left to do once molecules have become token ids.
+"""A training job as arrays of token ids, independent of molecules.
 
-Nothing here knows molecules, so a job runs on a machine that has a GPU and no RDKit.
+A job can be saved and run on another machine, such as a GPU node without RDKit.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Arrays = tuple[Array, ...]
 
 
 def make_vae(config: VAEConfig, blur: float) -> VAE:
-    """A shape, and the share of molecules decoded from a blurred z -> an untrained VAE.
+    """Config and fraction of examples decoded from a blurred z -> an untrained VAE.
 
-    It is validated without blur, by the ELBO.
+    Validation uses the ELBO without blur.
 
     Raises:
-        MolvaeError: an unknown name, or parts that do not fit.
+        MolvaeError: a name is unknown, `blur` is not in [0, 1), or parts are incompatible.
     """
     if not 0 <= blur < 1:
         raise MolvaeError(f"blur must be at least 0 and below 1, not {blur}")
@@ -44,15 +44,14 @@ def make_vae(config: VAEConfig, blur: float) -> VAE:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A VAE with its first weights, what it is trained and validated on, and how.
+    """An initialised VAE, its training and validation arrays, and the training settings.
 
     Attributes:
-        vae: is trained in place.
-        train: ids (N, L), and where they are known properties (N, P) and other forms' ids
-            (N, K, L).
-        validation: the same, without other forms.
-        config: how to train.
-        blur: share of the molecules that are decoded from a blurred z.
+        vae: the VAE, which is trained in place.
+        train: ids (N, L); optionally properties (N, P) and ids of randomised SMILES (N, K, L).
+        validation: the same without randomised SMILES.
+        config: training settings.
+        blur: fraction of the molecules that are decoded from a blurred z.
     """
 
     vae: VAE
@@ -62,11 +61,11 @@ class TrainingJob:
     blur: float
 
     def run(self, folder: Path | None = None, observe: Observer = lambda progress: None) -> State:
-        """Train the VAE; arguments and errors as in `latent.fit`."""
+        """Train the VAE and return its final state; arguments and errors as in `latent.fit.fit`."""
         return fit(self.vae, self.train, self.validation, self.config, folder, observe)
 
     def save(self, path: Path) -> None:
-        """Write the job into one .npz file of arrays and JSON.
+        """Write the job to an .npz file of arrays and JSON.
 
         Raises:
             OSError: the file cannot be written.
@@ -81,11 +80,11 @@ class TrainingJob:
 
     @classmethod
     def load(cls, path: Path) -> TrainingJob:
-        """Read what `save` wrote.
+        """File written by `save` -> the job.
 
         Raises:
-            MolvaeError: the file is damaged, or no job.
-            OSError: it cannot be read.
+            MolvaeError: the file is damaged or is not a training job.
+            OSError: the file cannot be read.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -93,14 +92,16 @@ class TrainingJob:
             plain = json.loads(str(arrays.pop("plain")))
             vae = make_vae(VAEConfig(**plain["vae"]), plain["blur"])
             config = FitConfig(**plain["fit"])
-            weights = {k: torch.from_numpy(v) for k, v in _part(arrays, "weights.").items()}
+            weights = {k: torch.from_numpy(v) for k, v in _select(arrays, "weights.").items()}
         except (ValueError, KeyError, TypeError, AttributeError, BadZipFile, EOFError) as error:
             raise MolvaeError(f"{path}: damaged, or not a training job: {error!r}") from error
         load_weights(vae, weights, path)
-        train, held_out = (tuple(_part(arrays, f"{n}.").values()) for n in ("train", "validation"))
+        train, held_out = (
+            tuple(_select(arrays, f"{n}.").values()) for n in ("train", "validation")
+        )
         return cls(vae, train, held_out, config, plain["blur"])
 
 
-def _part(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The arrays whose name begins so, by what follows, in the order of the file."""
+def _select(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Arrays and a prefix -> the arrays with that prefix, which is removed, in file order."""
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""MolVAE = tokenizer + VAE: molecules to points in a continuous space, and back."""
+"""MolVAE = tokenizer + VAE: SMILES to latent points and back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BATCH = 512  # molecules encoded together
 
 
 class MolVAE:
-    """A trained map between molecules and latent points of `latent` dimensions.
+    """A trained model: encodes molecules to points of dimension `latent`, and decodes them.
 
     >>> model = MolVAE.load("zinc")
     >>> z = model.encode(["CC(=O)Oc1ccccc1C(=O)O"])
@@ -49,12 +49,12 @@ class MolVAE:
 
     @property
     def heavy_atoms(self) -> tuple[int, int]:
-        """Least and greatest number of heavy atoms in the training data."""
+        """Minimum and maximum number of heavy atoms in the training data."""
         return self.summary.heavy_atoms
 
     @property
     def device(self) -> torch.device:
-        """The device that the weights are on; results come back on the CPU."""
+        """The device of the weights; results are always returned on the CPU."""
         return next(self.vae.parameters()).device
 
     @classmethod
@@ -75,31 +75,31 @@ class MolVAE:
         observe: Observer = lambda progress: None,
         progress: bool = False,
     ) -> MolVAE:
-        """Train a model on canonical SMILES.
+        """Canonical SMILES for training and validation -> a trained model.
 
-        Molecules that the tokenizer cannot write are left out and counted.
+        Molecules that the tokenizer cannot represent are skipped and counted.
 
         Args:
-            train: different molecules to train on.
-            validation: different molecules to validate on.
-            tokenizer: how SMILES are cut; see `molvae list tokenizers`.
+            train: training molecules, without duplicates.
+            validation: validation molecules, without duplicates.
+            tokenizer: name of a tokenizer; see `molvae list tokenizers`.
             shape: overrides fields of `VAEConfig`.
-            start: fine-tune a copy of this model. Tokenizer and shape, dropout aside, are its own;
-                its prior is N(0, I) again.
-            properties: numbers to be predicted from latent points, a column each, indexed by
-                SMILES; NaN where a value is not known.
-            random_smiles: the encoder reads one of so many SMILES of each molecule, its atoms in
-                random order (Bjerrum & Sattarov 2018); the decoder writes the canonical one.
-            blur: share of the molecules that are decoded from a blurred z in training
+            start: fine-tune a copy of this model. The copy keeps tokenizer and shape, except
+                dropout; its prior is reset to N(0, I).
+            properties: values to predict from latent points, one column per property, indexed by
+                SMILES; NaN for unknown values.
+            random_smiles: number of randomised SMILES per molecule, of which the encoder reads one
+                (Bjerrum & Sattarov 2018); the decoder writes the canonical SMILES. 0 for none.
+            blur: fraction of the molecules that are decoded from a blurred z in training
                 (`latent.elbo.blurred_elbo`); None for 0.5, or that of `start`.
-            config: how to train.
-            data: name of the data set, which the model remembers.
-            folder: where metrics and checkpoints go; a training found there is continued.
+            config: training settings.
+            data: name of the data set, stored in the model.
+            folder: folder for metrics and checkpoints; a training found there is resumed.
             observe: called after every step; returns whether to stop.
-            progress: show progress bars for what comes before the training.
+            progress: show progress bars while the data is prepared.
 
         Raises:
-            MolvaeError: nothing to train on, an unknown name, a loss that is no longer finite.
+            MolvaeError: there is nothing to train on, a name is unknown, or the loss is not finite.
         """
         prepared = prepare_training(
             train,
@@ -118,25 +118,25 @@ class MolVAE:
 
     @property
     def parts(self) -> Trained:
-        """Tokenizer, VAE and summary."""
+        """Tokenizer, VAE and training summary."""
         return Trained(self.tokenizer, self.vae, self.summary)
 
     @classmethod
     def load(cls, source: str | Path, device: str | torch.device = "cpu") -> MolVAE:
-        """Load a model that ships with the package, by name, or a .safetensors file.
+        """Name of a shipped model, or a .safetensors file -> the model.
 
         Raises:
-            MolvaeError: no such model or file, or the file is damaged or not a molvae model.
+            MolvaeError: the model does not exist, or the file is damaged or not a molvae model.
         """
         model = cls(*read_model(source))
         model.vae.to(device)
         return model
 
     def predict_properties(self, z: ArrayLike | Tensor) -> pd.DataFrame:
-        """Latent points (n, D) -> the properties that the model predicts there, a row each.
+        """Latent points (n, D) -> table of predicted properties, one row per point.
 
         Raises:
-            MolvaeError: the model was trained without properties; z is not an array (n, D).
+            MolvaeError: the model was trained without properties, or z is not an array (n, D).
         """
         y = self._property_head(self.check_latents(z).to(self.device)).detach().cpu().numpy()
         return pd.DataFrame(y, columns=list(self.vae.config.properties))
@@ -145,11 +145,13 @@ class MolVAE:
         """Latent points (n, D) -> gradient (n, D) of a predicted property, in its own units.
 
         Raises:
-            MolvaeError: the model does not predict it; z is not an array (n, D).
+            MolvaeError: the model does not predict the property, or z is not an array (n, D).
         """
         head, names = self._property_head, self.vae.config.properties
         if name not in names:
-            raise MolvaeError(f"this model does not predict {name!r}, but {', '.join(names)}")
+            raise MolvaeError(
+                f"this model does not predict {name!r}: choose from {', '.join(names)}"
+            )
         points = self.check_latents(z).to(self.device).requires_grad_()
         (slope,) = torch.autograd.grad(head(points)[:, names.index(name)].sum(), points)
         return slope.cpu()
@@ -173,10 +175,23 @@ class MolVAE:
     ) -> PriorFit:
         """Fit another prior to the posteriors of canonical SMILES; `sample` and `save` use it.
 
-        Molecules that the model cannot encode are left out. See `latent.aggregate`.
+        The model then uses this prior in `sample` and `save`. Molecules that the model cannot
+        encode are skipped. See `latent.aggregate`.
+
+        Args:
+            name: name of the prior; see `molvae list priors`.
+            train: molecules to fit to.
+            validation: held-out molecules.
+            config: training settings.
+            options: options of the prior.
+            observe: called after every step; returns whether to stop.
+            progress: show progress bars while the data is prepared.
+
+        Returns:
+            Held-out mean log p(z) before and after, nats.
 
         Raises:
-            MolvaeError: an unknown prior, options it does not take, no molecules.
+            MolvaeError: the prior or an option is unknown, or there are no molecules.
         """
         parts, longest = (train, validation), self.vae.config.max_length
         data = TrainingSet.make(parts, self.tokenizer, longest=longest, progress=progress)
@@ -189,14 +204,14 @@ class MolVAE:
         return result
 
     def save(self, path: str | Path) -> None:
-        """Write weights, config, vocabulary and training summary into one .safetensors file.
+        """Write weights, config, vocabulary and training summary to one .safetensors file.
 
-        Weights are kept in half precision; the figures of a shipped model are those of its file.
+        Weights are stored in half precision.
         """
         write_model(Path(path), self.tokenizer, self.vae, self.summary)
 
     def can_encode(self, smiles: str) -> bool:
-        """Tell whether `encode` accepts a string: valid, known tokens, not too long."""
+        """String -> whether `encode` accepts it: valid, with known tokens, not too long."""
         form = canonicalize(smiles)
         return form is not None and self.can_encode_canonical(form)
 
@@ -209,13 +224,14 @@ class MolVAE:
         return True
 
     def encode(self, smiles: Sequence[str], progress: bool = False, refine: int = STEPS) -> Tensor:
-        """SMILES -> latent points (n, D) float32. Strings are brought into canonical form first.
+        """SMILES (n) -> latent points (n, D) float32.
 
-        They are posterior means; from those that do not decode greedily to their molecule, up to
-        `refine` steps of `latent.refine` lead to nearby points that do. 0 gives the means.
+        SMILES are canonicalised first. The points are posterior means. Means that do not decode
+        greedily to their molecule are moved by up to `refine` steps of `latent.refine` to nearby
+        points that do; `refine=0` returns the means.
 
         Raises:
-            MolvaeError: a string is no valid SMILES, has an unknown token or is too long.
+            MolvaeError: a string is not a valid SMILES, has an unknown token or is too long.
         """
         return self.encode_ids([self.tokenize(s) for s in smiles], progress, refine)
 
@@ -239,30 +255,35 @@ class MolVAE:
         progress: bool = False,
         beam: int = BEAM,
     ) -> list[str]:
-        """Latent points (n, D) -> SMILES strings as generated: not canonical, not always valid.
+        """Latent points (n, D) -> n SMILES strings, neither canonical nor always valid.
 
-        At temperature 0 the result is a function of the point alone: the best valid one of the
-        `beam` strings that beam search finds (`molvae.model.decoding`), or where none is valid the
-        likeliest; with a beam of 1 the string of the likeliest token at each step, valid or not.
-        Above it, tokens are drawn from the softmax of logits / temperature, once.
+        Args:
+            z: finite latent points (n, D).
+            temperature: at 0, decoding is deterministic. Above 0, one string per point is sampled
+                from softmax(logits / temperature), and `beam` is ignored.
+            seed: random seed of the sampled tokens.
+            progress: show a progress bar.
+            beam: number of strings that beam search generates per point
+                (`molvae.model.decoding`). The best valid one is returned, or the most likely one if
+                none is valid. 1 is greedy decoding without a validity check.
 
         Raises:
-            MolvaeError: z is not a finite array of shape (n, D), or a beam of less than 1.
+            MolvaeError: z is not a finite array of shape (n, D), or `beam` is less than 1.
         """
         if beam < 1:
-            raise MolvaeError(f"the beam must be at least 1 string wide, not {beam}")
+            raise MolvaeError(f"the beam width must be at least 1, not {beam}")
         points = self.check_latents(z).to(self.device)
         return decode_points(
             self, points, temperature=temperature, seed=seed, progress=progress, beam=beam
         )
 
     def encode_means(self, smiles: Sequence[str]) -> NDArray[np.float32]:
-        """SMILES (n) -> posterior means (n, D) as an array; errors as in `encode`."""
+        """SMILES (n) -> posterior means (n, D) as a NumPy array; errors as in `encode`."""
         means: NDArray[np.float32] = self.encode(smiles, refine=0).numpy()
         return means
 
     def decode_greedily(self, z: ArrayLike | Tensor) -> list[str]:
-        """Latent points (n, D) -> the string of the likeliest token at each step, valid or not."""
+        """Latent points (n, D) -> n strings by greedy decoding, valid or not."""
         return self.decode(z, beam=1)
 
     def predict(self, z: ArrayLike | Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -278,7 +299,7 @@ class MolVAE:
         return table.to_numpy(np.float64), np.stack(slopes, axis=1)
 
     def check_latents(self, z: ArrayLike | Tensor) -> Tensor:
-        """Latent points in any form -> (n, D) float32 on the CPU.
+        """Latent points as any array -> tensor (n, D) float32 on the CPU.
 
         Raises:
             MolvaeError: z is not a finite array of shape (n, D).
@@ -294,8 +315,8 @@ class MolVAE:
         return points
 
     def sample_latents(self, n: int, seed: int = 0, standard: bool = False) -> Tensor:
-        """Draw n latent points (n, D) from the prior, or from N(0, I) where `standard`."""
-        with torch.random.fork_rng():  # torch's distributions take no generator
+        """Number n -> latent points (n, D) from the prior, or from N(0, I) if `standard`."""
+        with torch.random.fork_rng():  # torch.distributions accept no generator
             torch.manual_seed(seed)
             z = torch.randn(n, self.latent) if standard else self.vae.prior().sample((n,))
         return z.cpu()
@@ -318,7 +339,7 @@ class MolVAE:
         """SMILES -> token ids of its canonical form, without begin and end.
 
         Raises:
-            MolvaeError: no valid SMILES, an unknown token, or too long.
+            MolvaeError: the SMILES is invalid, has an unknown token or is too long.
         """
         form = canonicalize(smiles)
         if form is None:

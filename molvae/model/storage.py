@@ -20,33 +20,35 @@ FORMAT = 1
 
 
 def list_shipped_models() -> dict[str, Path]:
-    """The models that come with the package: name -> file."""
+    """Return the models that ship with the package: name -> file."""
     folder = Path(str(importlib.resources.files("molvae") / "weights"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def read_model(source: str | Path) -> Trained:
-    """Read a shipped model, by name, or a file -> tokenizer, VAE and training summary.
+    """Name of a shipped model, or a file -> tokenizer, VAE and training summary.
 
     Raises:
-        MolvaeError: no such model or file, or the file is damaged or not a molvae model.
+        MolvaeError: the model does not exist, or the file is damaged or not a molvae model.
     """
     path = list_shipped_models().get(str(source), Path(source))
     if not path.is_file():
         names = ", ".join(list_shipped_models()) or "none"
-        raise MolvaeError(f"{source}: no such file, and not a shipped model ({names})")
+        raise MolvaeError(f"{source}: no such file or shipped model ({names})")
     weights, metadata = read_tensors(path)
     _check_format(path, metadata)
     try:
         values = dict(metadata["config"])
-        blur = values.pop("blur", 0.0)  # where the first versions kept it
+        blur = values.pop("blur", 0.0)  # where the first versions stored it
         config = VAEConfig(**values)
         for registry, name in [(tokenizers, metadata["tokenizer"]), *config.parts]:
-            registry.look_up_loaded(name)  # a file must not make us execute anything
+            registry.look_up_loaded(
+                name
+            )  # only parts that are already loaded: a file must not trigger imports
         tokenizer = Tokenizer(metadata["tokenizer"], metadata["vocabulary"])
         vae = VAE(config)
         summary = TrainingSummary.from_json({"blur": blur, **metadata["summary"]})
-    except MolvaeError:  # an unknown name among them is a KeyError, too
+    except MolvaeError:  # unknown names raise one that is also a KeyError
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise MolvaeError(f"{path}: not a molvae model: {error!r}") from error
@@ -55,10 +57,10 @@ def read_model(source: str | Path) -> Trained:
 
 
 def _check_format(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Refuse a file of another format than this version reads.
+    """Refuse a file whose format this version cannot read.
 
     Raises:
-        MolvaeError: it is, or the file says nothing of a format.
+        MolvaeError: the format number is missing or differs.
     """
     found = metadata.get("format")
     if found == FORMAT:
@@ -73,10 +75,16 @@ def _check_format(path: Path, metadata: Mapping[str, Any]) -> None:
 
 
 def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: TrainingSummary) -> None:
-    """Write what `read_model` reads.
+    """Write tokenizer, VAE and training summary to a .safetensors file; see `read_model`.
+
+    Args:
+        path: the output file.
+        tokenizer: stored by name and vocabulary.
+        vae: stored as config and half-precision weights.
+        summary: stored as JSON.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written.
+        OSError: the file cannot be written.
     """
     weights = vae.state_dict()
     write_tensors(

@@ -11,9 +11,10 @@ from molvae.latent.training import FitConfig, State
 
 @dataclass(frozen=True)
 class FittedPrior:
-    """A prior that was fitted after the training.
+    """A prior that was fitted after training.
 
-    `before` and `after` are mean log p(z) of held-out posterior samples, nats.
+    `before` and `after` are the mean log p(z) of held-out posterior samples, in nats, under the
+    previous and the new prior.
     """
 
     name: str
@@ -23,19 +24,19 @@ class FittedPrior:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What a model was trained on, and how.
+    """The training data and settings of a model.
 
     Attributes:
-        molecules: number of molecules trained on.
-        left_out: molecules that the tokenizer cannot write or the model cannot read.
-        heavy_atoms: least and greatest number of heavy atoms among the molecules.
-        fit: the settings of the training.
-        training: where it ended.
-        torch: the version of PyTorch.
-        data: name of the data set, None where the caller gave none.
-        blur: share of the molecules that were decoded from a blurred z (`latent.elbo`).
-        start: the summary of the model that the training started from.
-        prior: the prior that was fitted afterwards.
+        molecules: number of training molecules.
+        left_out: number of molecules that the tokenizer or the model cannot represent.
+        heavy_atoms: minimum and maximum number of heavy atoms of the training molecules.
+        fit: training settings.
+        training: final state of the training.
+        torch: version of PyTorch.
+        data: name of the data set, if given.
+        blur: fraction of the molecules that were decoded from a blurred z (`latent.elbo`).
+        start: summary of the model that was fine-tuned, if any.
+        prior: the prior fitted after training, if any.
     """
 
     molecules: int
@@ -50,15 +51,15 @@ class TrainingSummary:
     prior: FittedPrior | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the values as JSON has them, without those that are None."""
+        """Return the summary as JSON values, without those that are None."""
         return _without_none(asdict(self))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingSummary:
-        """Make a summary of what `to_json` gave, or an earlier version.
+        """Values from `to_json`, of this or an earlier version -> the summary.
 
         Raises:
-            KeyError, TypeError: a value is missing or has the wrong form.
+            KeyError, TypeError: a value is missing or has the wrong type.
         """
         own = {field.name for field in fields(cls)}
         given = {name: value for name, value in values.items() if name in own}

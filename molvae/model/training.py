@@ -1,4 +1,4 @@
-"""Molecules -> a training job: token ids, properties, and the VAE with its first weights."""
+"""Molecules -> a training job: token ids, properties and an initialised VAE."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from molvae.latent.vae import VAE, VAEConfig
 from molvae.model.job import TrainingJob, make_vae
 from molvae.model.summary import TrainingSummary
 
-# where the default of VAEConfig is not best for molecules
+# overrides of VAEConfig defaults that work better for molecules
 SHAPE: dict[str, Any] = {
     "posterior": "isotropic",
     "encoder_hidden": 256,
     "decoder_hidden": 256,
 }
-BLUR = 0.5  # share of the molecules that are decoded from a blurred z in training
-EXAMPLES = 2_000  # molecules that a prior starts from, and that set the latent coordinates
+BLUR = 0.5  # fraction of molecules decoded from a blurred z in training
+EXAMPLES = 2_000  # molecules used to initialise the prior and to standardise the latent space
 
 
 class TrainingSet(NamedTuple):
-    """Training arrays: ids (N, L), properties (N, P), ids of other forms (N, K, L).
+    """Training arrays: ids (N, L), properties (N, P), ids of randomised SMILES (N, K, L).
 
-    Properties and forms are present where they were asked for; forms only to train on.
+    Properties and randomised SMILES are optional; the latter are only in `train`.
     """
 
     smiles: list[str]
-    """Of the molecules to train on."""
+    """SMILES of the training molecules."""
     train: tuple[Array, ...]
     validation: tuple[Array, ...]
     properties: tuple[str, ...]
     left_out: int
-    """Molecules that the tokenizer cannot write, or the model cannot read."""
+    """Number of molecules that the tokenizer or the model cannot represent."""
 
     @classmethod
     def make(
@@ -57,19 +57,19 @@ class TrainingSet(NamedTuple):
         forms: int = 0,
         progress: bool = False,
     ) -> TrainingSet:
-        """Canonical SMILES to train and to validate on -> their arrays.
+        """Canonical SMILES for training and validation -> training arrays.
 
         Args:
-            parts: different molecules to train on, different molecules to validate on.
-            tokenizer: what the model reads.
-            properties: numbers, indexed by SMILES; a molecule that is not there has none.
-            longest: the model's limit in tokens, begin and end included.
-            forms: SMILES of each molecule in random order that the encoder reads, in place of the
-                canonical one, which stands in for a form that the tokenizer cannot write.
-            progress: show a bar.
+            parts: training molecules and validation molecules, each without duplicates.
+            tokenizer: tokenizer of the model.
+            properties: table of values, indexed by SMILES; molecules without a row get NaN.
+            longest: maximum number of tokens, begin and end included; None for no limit.
+            forms: number of randomised SMILES per molecule. One that the tokenizer cannot represent
+                is replaced by the canonical SMILES.
+            progress: show a progress bar.
 
         Raises:
-            MolvaeError: nothing is left to train or to validate on; a negative number of forms.
+            MolvaeError: no training or validation molecules are left, or `forms` is negative.
         """
         if forms < 0:
             raise MolvaeError(f"the number of random SMILES must not be negative, got {forms}")
@@ -81,7 +81,7 @@ class TrainingSet(NamedTuple):
             found = map_parallel(work, list(part), "tokens", progress)
             rows = {s: ids for s, ids in zip(part, found, strict=True) if ids}
             if not rows:
-                raise MolvaeError("training needs molecules both to train on and to validate on")
+                raise MolvaeError("no molecules left for training or for validation")
             smiles.append(list(rows))
             table: tuple[Array, ...] = (tokenizer.pad([own for own, *_ in rows.values()]),)
             if properties is not None:
@@ -89,7 +89,7 @@ class TrainingSet(NamedTuple):
                 table = (*table, known.to_numpy(np.float32, copy=True))
             if wanted:
                 padded = tokenizer.pad([ids for _, *read in rows.values() for ids in read])
-                unknown = np.zeros((len(rows), 0), np.float32)  # where there are no properties
+                unknown = np.zeros((len(rows), 0), np.float32)  # if there are no properties
                 table = (*(*table, unknown)[:2], padded.reshape(len(rows), forms, -1))
             tables.append(table)
         names = () if properties is None else tuple(map(str, properties.columns))
@@ -97,7 +97,7 @@ class TrainingSet(NamedTuple):
         return cls(smiles[0], tables[0], tables[1], names, left_out)
 
     def examples(self, seed: int) -> Tensor:
-        """Some molecules to train on, drawn at random: ids (n, L)."""
+        """Random seed -> token ids (n, L) of a random subset of the training molecules."""
         ids = self.train[0]
         rows = np.random.default_rng(seed).permutation(len(ids))[:EXAMPLES]
         return torch.from_numpy(ids[rows].astype(np.int64))
@@ -115,7 +115,7 @@ def _tokenize(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[in
 def _tokenize_forms(
     tokenizer: Tokenizer, longest: int | None, forms: int, smiles: list[str]
 ) -> list[list[list[int]]]:
-    """Canonical SMILES -> the ids of each and of its random forms; none where it has no ids."""
+    """Canonical SMILES -> token ids of each and of its random forms; empty if it has none."""
     rows: list[list[list[int]]] = []
     for s in smiles:
         own = _tokenize(tokenizer, s, longest)
@@ -130,21 +130,21 @@ def _tokenize_forms(
 def build_vae(
     data: TrainingSet, vocabulary: int, shape: Mapping[str, Any], blur: float, seed: int
 ) -> VAE:
-    """Make an untrained VAE that fits the data.
+    """Training arrays -> an untrained VAE of matching size.
 
     Args:
-        data: what it will be trained on.
+        data: training arrays.
         vocabulary: number of token ids.
         shape: fields of `VAEConfig` that override `SHAPE`.
-        blur: share of the molecules decoded from a blurred z.
-        seed: of the weights.
+        blur: fraction of the molecules decoded from a blurred z.
+        seed: random seed of the weights.
 
     Raises:
-        MolvaeError: an unknown name, or parts that do not fit.
+        MolvaeError: a name is unknown, or parts are incompatible.
     """
     ids = (data.train[0], data.validation[0], *data.train[2:])
     longest = max(array.shape[-1] for array in ids)
-    room = longest + longest // 2  # for larger molecules than those to train on
+    room = longest + longest // 2  # for molecules larger than those in the training data
     config = VAEConfig(vocabulary, max_length=room, properties=data.properties)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -158,22 +158,23 @@ def build_vae(
 def copy_for_training(
     old: VAE, data: TrainingSet, shape: Mapping[str, Any], blur: float, seed: int
 ) -> VAE:
-    """Copy a trained VAE for training on other data; its prior is N(0, I) again.
+    """Trained VAE and new training arrays -> a copy of the VAE for fine-tuning.
 
-    It keeps its property head where the data has the same properties.
+    The prior of the copy is reset to N(0, I). Its property head is kept if the data has the same
+    properties.
 
     Args:
         old: the trained VAE.
-        data: what the copy will be trained on.
-        shape: may only hold what has no weights: dropout.
-        blur: share of the molecules decoded from a blurred z.
-        seed: of new weights.
+        data: training arrays.
+        shape: may only contain dropout, which has no weights.
+        blur: fraction of the molecules decoded from a blurred z.
+        seed: random seed of new weights.
 
     Raises:
-        MolvaeError: something else in `shape`.
+        MolvaeError: `shape` contains another field.
     """
     if fixed := sorted(set(shape) - {"dropout"}):
-        raise MolvaeError(f"{fixed[0]} is that of the model that the training starts from")
+        raise MolvaeError(f"{fixed[0]} cannot be changed when fine-tuning a model")
     own: dict[str, Any] = {
         "properties": data.properties,
         "prior": "standard-normal",
@@ -193,7 +194,7 @@ def copy_for_training(
 
 
 class Trained(NamedTuple):
-    """A trained model in parts."""
+    """The parts of a trained model."""
 
     tokenizer: Tokenizer
     vae: VAE
@@ -202,7 +203,7 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class PreparedTraining:
-    """A training job, and what it takes to make a molecule model of its result."""
+    """A training job, and what is needed to build a molecule model from its result."""
 
     job: TrainingJob
     tokenizer: Tokenizer
@@ -211,7 +212,7 @@ class PreparedTraining:
     start: TrainingSummary | None
 
     def finish(self, state: State) -> Trained:
-        """Standardise the latent coordinates of the trained VAE, and sum the training up."""
+        """Final training state -> the trained model, with standardised latent coordinates."""
         job, seed = self.job, self.job.config.seed
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -245,7 +246,25 @@ def prepare_training(
     data: str | None = None,
     progress: bool = False,
 ) -> PreparedTraining:
-    """Canonical SMILES -> a training job; arguments and errors as in `MolVAE.fit`."""
+    """Canonical SMILES for training and validation -> a training job.
+
+    Args:
+        train: training molecules, without duplicates.
+        validation: validation molecules, without duplicates.
+        tokenizer: name of a tokenizer; ignored if `start` is given.
+        shape: overrides fields of `VAEConfig`.
+        start: parts of a model to fine-tune.
+        properties: values to predict, one column per property, indexed by SMILES.
+        random_smiles: number of randomised SMILES per molecule; 0 for none.
+        blur: fraction of the molecules that are decoded from a blurred z; None for `BLUR`, or that
+            of `start`.
+        config: training settings.
+        data: name of the data set.
+        progress: show progress bars.
+
+    Raises:
+        MolvaeError: as in `MolVAE.fit`.
+    """
     config, parts = config or FitConfig(), (train, validation)
     if start is None:
         blur = BLUR if blur is None else blur

@@ -1,1 +1,1 @@
-"""How good it is: figures of models and of searches, benchmarks, published results, plots."""
+"""Evaluation of models and searches: metrics, reports, benchmarks, published results, plots."""

@@ -1,7 +1,7 @@
-"""Benchmarks: every task of a suite, with every strategy, under several seeds.
+"""Benchmarks: run every strategy on every task of a suite, with several seeds.
 
-Each run stores its evaluations in its own history as they are made. Rerun a stopped benchmark to
-resume it; all shards of one share a folder.
+Each run stores its evaluations in its own history as they finish. Rerun a stopped benchmark to
+resume it. All shards of a benchmark share one folder.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
-            raise MolvaeError(f"no suite {self.suite!r}: there are {', '.join(SUITES)}")
+            raise MolvaeError(f"unknown suite {self.suite!r}: choose from {', '.join(SUITES)}")
         for task in self.tasks:
             if task not in SUITES[self.suite]:
                 known = ", ".join(SUITES[self.suite])
-                raise MolvaeError(f"{self.suite} has no task {task!r}, but {known}")
+                raise MolvaeError(f"{self.suite} has no task {task!r}: choose from {known}")
         if self.seeds < 1:
             raise MolvaeError(f"the number of seeds must be at least 1, not {self.seeds}")
 
     def runs(self) -> list[Run]:
-        """All runs of this shard, seed by seed."""
+        """Return the runs of this shard, ordered by seed."""
         every = [
             Run(
                 self.suite, task, OptimizeConfig(strategy, seed=seed), self.budget, self.heavy_atoms
@@ -106,24 +106,26 @@ def run_benchmark(
     on_run: Callable[[dict[str, Any]], None] = lambda row: None,
     fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None = None,
 ) -> pd.DataFrame:
-    """Run what is missing; return a row for every finished run in the folder.
+    """Model, start molecules and config -> a table with a row for every finished run in the folder.
+
+    Runs that are already in the folder are not repeated.
 
     Args:
         model: the latent space.
-        start: SMILES that every search draws its first molecules from.
-        folder: where histories and results are kept.
-        config: the runs.
-        effort: how the tasks are evaluated.
-        on_run: called with the row of each finished run.
+        start: SMILES from which every search draws its starting molecules.
+        folder: output folder for histories and results.
+        config: the runs to do.
+        effort: parallelism, time limit and retries of the oracle.
+        on_run: called with the table row of each finished run.
         fine_tune: as in `optimize`.
 
     Raises:
-        MolvaeError: as `optimize`; or the shard has no run.
+        MolvaeError: as in `optimize`; or the shard contains no runs.
     """
     runs = config.runs()
     if not runs:
         i, n = config.shard
-        raise MolvaeError(f"shard {i}/{n} has no run: there are fewer than {i} in all")
+        raise MolvaeError(f"shard {i}/{n} has no runs: there are fewer than {i} in total")
     folder.mkdir(parents=True, exist_ok=True)
     for run in runs:
         path = folder / f"{run.name}.json"
@@ -143,7 +145,14 @@ def run_benchmark(
 def _run_task(
     run: Run, folder: Path, effort: Effort | None, search: Callable[[Oracle], Result]
 ) -> dict[str, Any]:
-    """Begin or continue a search; return the row of the run."""
+    """Start or resume a search -> the table row of the run.
+
+    Args:
+        run: suite, task, strategy, seed and budget.
+        folder: where the history is stored.
+        effort: parallelism, time limit and retries of the oracle.
+        search: runs a search on the oracle.
+    """
     began = time.perf_counter()
     with History(folder / f"{run.name}.sqlite") as history:
         task = f"{run.suite}:{run.task}"
@@ -160,7 +169,7 @@ def _run_task(
         **{f"top_{k}": top_mean(y, k) for k in (1, 10, 100)},
         "best": result.best(1)["smiles"].item(),
         "valid": result.valid_fraction,
-        "search_seconds": result.seconds,  # excluding oracle calls, interrupted parts included
+        "search_seconds": result.seconds,  # excluding oracle calls, summed over resumed parts
         "seconds": time.perf_counter() - began,  # since the last start
     }
 
@@ -168,8 +177,8 @@ def _run_task(
 def compare_with_published(rows: pd.DataFrame, suite: str, budget: int) -> pd.DataFrame:
     """Rows of finished runs -> mean AUC top-10 by task and strategy, with published results.
 
-    The last row is the sum over these tasks, NaN for a strategy that has not finished them all.
-    The published ones are there for PMO with 10,000 evaluations.
+    The last row is the sum over the tasks, NaN for a strategy that has not finished all of them.
+    Published values are included for PMO with 10,000 evaluations.
     """
     mine = rows[(rows["suite"] == suite) & (rows["budget"] == budget)]
     means = mine.pivot_table("auc_top_10", "task", "strategy", sort=False)

@@ -1,6 +1,6 @@
-"""Measures of generated molecules and of optimisation runs.
+"""Metrics of generated molecules and of optimisation runs.
 
-Invalid strings are counted and never scored: no figure here replaces a missing value by another.
+Invalid strings are counted but never scored, and missing values are never imputed.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ class SampleQuality:
     drawn: int
     """Strings generated."""
     valid: int
-    """Strings RDKit reads as a molecule."""
+    """Strings that RDKit parses as a molecule."""
     unique: int
-    """Different canonical SMILES among the valid."""
+    """Distinct canonical SMILES among the valid strings."""
     novel: int
     """Unique molecules that are not in the training set."""
 
     @property
     def validity(self) -> float:
-        """Share of valid among all strings drawn."""
+        """Fraction of valid strings among all strings."""
         return _share(self.valid, self.drawn)
 
     @property
     def uniqueness(self) -> float:
-        """Share of different molecules among the valid strings."""
+        """Fraction of unique molecules among the valid strings."""
         return _share(self.unique, self.valid)
 
     @property
     def novelty(self) -> float:
-        """Share of molecules not in the training set among the different valid ones."""
+        """Fraction of the unique molecules that are not in the training set."""
         return _share(self.novel, self.unique)
 
 
@@ -52,11 +52,11 @@ def _share(part: int, whole: int) -> float:
 
 
 def measure_samples(samples: Sequence[str], training: Iterable[str]) -> SampleQuality:
-    """Generated strings and training molecules -> counts behind validity, uniqueness, novelty.
+    """Generated strings and training molecules -> counts for validity, uniqueness and novelty.
 
     Args:
         samples: generated strings, valid or not.
-        training: SMILES the model was trained on, already in RDKit's canonical form.
+        training: canonical SMILES that the model was trained on.
 
     >>> measure_samples(["CCO", "OCC", "CCN", "C1C"], training=["CCN"])
     SampleQuality(drawn=4, valid=3, unique=2, novel=1)
@@ -67,10 +67,9 @@ def measure_samples(samples: Sequence[str], training: Iterable[str]) -> SampleQu
 
 
 def compute_moments(properties: pd.DataFrame) -> Moments:
-    """Properties of molecules (one row each) -> mean and population standard deviation.
+    """Properties, one row per molecule -> mean and population standard deviation of each.
 
-    Rows of one molecule with a missing value are left out of that property only; a property
-    without any value is NaN (NaN).
+    Missing values are ignored; a property without any value gives (NaN, NaN).
     """
     found: Moments = {}
     for name in STATISTICS:
@@ -85,11 +84,11 @@ def compute_moments(properties: pd.DataFrame) -> Moments:
 def build_statistics_table(
     sets: dict[str, pd.DataFrame], published: dict[str, Moments] | None = None
 ) -> pd.DataFrame:
-    """Named sets of molecules -> table of text, mean (sd) of logP, SAS and QED.
+    """Named sets of molecules -> text table with mean (sd) of logP, SAS and QED.
 
     Args:
-        sets: row name ("Data", "GA", "VAE") -> frame with the columns of `STATISTICS`.
-        published: row name -> moments of the same row in a paper; adds a column for each.
+        sets: row name ("Data", "GA", "VAE") -> table with the columns of `STATISTICS`.
+        published: row name -> published moments; adds a column per property.
 
     Returns:
         One row per set: `molecules`, then per property the measured value and, where there is
@@ -114,7 +113,7 @@ def _mean_sd(pair: tuple[float, float]) -> str:
 
 
 def top_mean(scores: npt.ArrayLike, k: int = 10) -> float:
-    """Scores (n,) -> mean of the k highest; failures (NaN) are left out, fewer than k is fine.
+    """Scores (n,) -> mean of the k highest, or of all if fewer; failures (NaN) are ignored.
 
     >>> top_mean([1.0, float("nan"), 3.0, 2.0], k=2)
     2.5
@@ -125,21 +124,21 @@ def top_mean(scores: npt.ArrayLike, k: int = 10) -> float:
 
 
 def top_auc(scores: npt.ArrayLike, budget: int, k: int = 10, every: int = 100) -> float:
-    """Scores of a run in the order of its oracle calls -> area under its top-k curve.
+    """Scores in the order of the oracle calls -> area under the top-k curve, divided by the budget.
 
-    The curve is the mean of the k best so far, read after every `every` calls and after the last
-    one, starting at 0 after 0 calls. The area is that of the trapezoids between the readings,
-    divided by `budget`; a run that stopped early keeps its last value up to the budget. A failed
-    call (NaN) counts as a call; while nothing has succeeded the curve stays at 0.
+    The curve is the mean of the k best scores so far. It starts at 0 and is sampled after every
+    `every` calls and after the last one; the area is computed by the trapezoidal rule. If a run
+    stops early, its last value is extended to the budget. A failed call (NaN) counts as a call, and
+    the curve stays at 0 until the first success.
 
     Args:
-        scores: (n,) one score per unique molecule evaluated, in order, maximised.
-        budget: the number of calls the run was allowed; scores beyond it are ignored.
-        k: how many of the best are averaged.
-        every: calls between two readings.
+        scores: (n,) one score per unique molecule, in the order of evaluation; maximised.
+        budget: maximum number of calls; later scores are ignored.
+        k: number of best scores that are averaged.
+        every: calls between two samples of the curve.
 
     Returns:
-        The area, in the units of the score; NaN for no score at all.
+        The normalised area, in the units of the score; NaN if there are no scores.
 
     Reference: Gao, Fu, Sun & Coley 2022, "Sample Efficiency Matters: A Benchmark for Practical
     Molecular Optimization" (PMO), k = 10, budget = 10,000, every = 100.

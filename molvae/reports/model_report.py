@@ -37,16 +37,16 @@ class ReportConfig:
     """How much to measure; a smaller data set gives fewer molecules."""
 
     molecules: int = 5_000
-    """Data-set molecules, GA molecules and held-out test molecules, each."""
+    """Number of molecules from each of: data set, GA, test split."""
     samples: int = 5_000
-    """Strings drawn from the model."""
+    """Number of strings sampled from the model."""
     seed: int = 0
-    """Of the choice of molecules, the GA and the samples."""
+    """Random seed of the choice of molecules, the GA and the samples."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """All figures of one model on one data set."""
+    """Results for one model on one data set."""
 
     config: ReportConfig
     data: str
@@ -55,21 +55,21 @@ class Report:
     """"Data", "GA", "VAE" -> properties of their molecules, one row each."""
     samples: SampleQuality
     validity_greedy: float
-    """Valid share of the strings that the same points decode to greedily."""
+    """Validity of the same latent points under greedy decoding."""
     held_out: dict[str, float]
-    """`MolVAE.evaluate` and `surroundings` on the test split, and r2_NAME, the R^2 of each property
-    that the model predicts; empty where no test molecule can be encoded."""
+    """`measure_reconstruction` and `measure_surroundings` on the test split, and r2_NAME,
+    the R^2 of each predicted property; empty if no test molecule can be encoded."""
     not_encodable: int
-    """Test molecules left out because the model has no token for a part of them."""
+    """Number of test molecules that the model cannot encode."""
     seconds: float
 
     @property
     def table(self) -> pd.DataFrame:
-        """The statistics table as text, with the published row where this data set has one."""
+        """The statistics table as text, with published values if there are any for the data set."""
         return build_statistics_table(self.sets, PUBLISHED.get(self.data))
 
     def to_json(self) -> dict[str, Any]:
-        """All numbers as plain values that JSON knows; what could not be measured is None."""
+        """Return all results as JSON values; None replaces NaN."""
         statistics = {
             source: {"molecules": len(frame), **_mean_sd(compute_moments(frame))}
             for source, frame in self.sets.items()
@@ -80,7 +80,7 @@ class Report:
             "trained_on": self.trained_on,
             "config": asdict(self.config),
             "statistics": statistics,
-            "published": _published(self.data),
+            "published": _list_published(self.data),
             "samples": {**asdict(self.samples), **shares},
             "validity_greedy": _number(self.validity_greedy),
             "held_out": {name: _number(value) for name, value in self.held_out.items()},
@@ -93,17 +93,23 @@ class Report:
 def measure_model(
     model: MolVAE, data: DataSet, config: ReportConfig | None = None, progress: bool = False
 ) -> Report:
-    """A model and a data set -> the figures of `molvae report`.
+    """Model and data set -> the results that `molvae report` prints.
 
-    Novelty is measured against the training split of `data`, and reconstruction on its test split;
-    since the split follows from the molecule alone, a model never trained on a test molecule.
+    Novelty is measured against the training split of `data`, reconstruction on its test split. The
+    split depends on the molecule alone, so no model was trained on a test molecule.
+
+    Args:
+        model: a trained model.
+        data: the data set to compare with.
+        config: sample sizes and seed.
+        progress: show progress bars.
 
     Raises:
-        MolvaeError: fewer than two molecules in the data set.
+        MolvaeError: the data set has fewer than two molecules.
     """
     config = config or ReportConfig()
     began = time.perf_counter()
-    held_out, not_encodable = _held_out(model, data, config, progress)
+    held_out, not_encodable = _measure_held_out(model, data, config, progress)
     drawing: dict[str, Any] = {"seed": config.seed, "progress": progress}
     strings = model.sample(config.samples, **drawing)
     greedy = model.sample(config.samples, beam=1, **drawing)
@@ -124,14 +130,21 @@ def measure_model(
 def compute_property_sets(
     data: DataSet, drawn: list[str], molecules: int, seed: int = 0, progress: bool = False
 ) -> dict[str, pd.DataFrame]:
-    """A data set and molecules drawn from a model -> the properties behind the statistics table.
+    """Data set and sampled molecules -> property tables of "Data", "GA" and "VAE".
+
+    Args:
+        data: the data set.
+        drawn: SMILES sampled from a model.
+        molecules: number of molecules for "Data" and for "GA".
+        seed: random seed of the choice and of the GA.
+        progress: show progress bars.
 
     Returns:
-        "Data", "GA" and "VAE" -> one row a molecule: `molecules` random ones of the data set (all
-        where it has fewer), as many new ones from a GA that starts there, and all of `drawn`.
+        Set name -> properties, one row per molecule. "Data" is a random subset of the data set (all
+        of it if smaller), "GA" as many new molecules bred from it, "VAE" all of `drawn`.
 
     Raises:
-        MolvaeError: fewer than two molecules in the data set.
+        MolvaeError: the data set has fewer than two molecules.
     """
     offspring = breed_at_random(data.smiles, molecules, seed, progress)
     whole = molecules >= len(data.smiles)  # its table is computed once and cached
@@ -140,7 +153,7 @@ def compute_property_sets(
     return {name: compute_properties(smiles, progress) for name, smiles in sources.items()}
 
 
-def _held_out(
+def _measure_held_out(
     model: MolVAE, data: DataSet, config: ReportConfig, progress: bool
 ) -> tuple[dict[str, float], int]:
     chosen = _draw(data.split("test"), config.molecules, config.seed)
@@ -163,9 +176,17 @@ def measure_surroundings(
 ) -> dict[str, float]:
     """Latent points (n, D) of molecules -> validity of strings decoded near them.
 
-    Returns local_validity, of z + 0.5 N(0, I), where the points of a data set have a standard
-    deviation of about 1, and midpoint_validity, halfway between random pairs: what a search lives
-    on. The same with _greedy: of the strings that greedy decoding gives.
+    Args:
+        model: a trained model.
+        z: latent points of molecules.
+        seed: random seed of the noise and the pairs.
+        progress: show progress bars.
+
+    Returns:
+        local_validity: fraction of valid strings at z + 0.5 N(0, I); latent points of a data set
+            have a standard deviation of about 1.
+        midpoint_validity: fraction of valid strings at the midpoints of random pairs.
+        local_validity_greedy, midpoint_validity_greedy: the same with greedy decoding.
     """
     generator = torch.Generator().manual_seed(seed)
     near = z + 0.5 * torch.randn(z.shape, generator=generator)
@@ -191,7 +212,7 @@ def _draw(smiles: list[str], n: int, seed: int) -> list[str]:
     return random.Random(seed).sample(smiles, min(n, len(smiles)))
 
 
-def _published(data: str) -> dict[str, Any] | None:
+def _list_published(data: str) -> dict[str, Any] | None:
     rows = PUBLISHED.get(data)
     return rows and {source: _mean_sd(row) for source, row in rows.items()}
 

@@ -39,13 +39,12 @@ def plot_property_distributions(
     """Plot the distributions of logP, SAS and QED in named sets of molecules.
 
     Args:
-        sets: name in the legend -> frame with the columns logP, SAS, QED; missing values are
-            left out.
+        sets: legend label -> table with the columns logP, SAS, QED; missing values are ignored.
         picture: "png" or "svg".
 
     Returns:
-        The content of the picture file. Each curve is a histogram with area 1, all of one
-        property on the same bins, so sets of different size can be compared.
+        The content of the picture file. The histograms have area 1 and share their bins, so that
+        sets of different sizes can be compared.
     """
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -65,7 +64,7 @@ def plot_property_distributions(
 
 
 def _histograms(axes: Axes, columns: dict[str, pd.Series[float]]) -> None:
-    """Draw a stepped histogram of each column; the outermost 0.2 % on each side are cut off."""
+    """Draw a step histogram of each column, without the outer 0.2 % on each side."""
     everything = pd.concat(list(columns.values()))
     if everything.nunique() < 2:
         return

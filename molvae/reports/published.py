@@ -1,4 +1,4 @@
-"""Published results of PMO: the area under the top-10 curve of each task, means of five seeds."""
+"""Published results: property statistics of generated molecules, and AUC top-10 on PMO tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Representation of Molecules", table 2: data set -> source -> moments."""
 SOURCES = {
     "screening": "random molecules of ZINC250k; Gao et al. 2022",
     "smiles_vae_bo": "Bayesian optimisation in the latent space of a SMILES VAE; Gao et al. 2022",
-    "gp_bo": "a Gaussian process on fingerprints, Graph GA proposes; Gao et al. 2022",
+    "gp_bo": "Gaussian process on fingerprints with Graph GA proposals; Gao et al. 2022",
     "graph_ga": "Graph GA; Gao et al. 2022",
     "reinvent": "REINVENT; Gao et al. 2022",
     "mol_ga": "the package mol_ga; Tripp & Hernández-Lobato 2023",

@@ -1,4 +1,4 @@
-"""Reconstruction: how well a model reads and writes molecules that it was not trained on."""
+"""Reconstruction accuracy and ELBO of a model on held-out molecules."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def measure_reconstruction(
     progress: bool = False,
     refine: int = STEPS,
 ) -> dict[str, float]:
-    """A model and held-out canonical SMILES -> how well it reads and writes them.
+    """Model and held-out canonical SMILES -> reconstruction metrics and ELBO.
 
     Args:
         model: a trained model.
-        smiles: molecules that it was not trained on.
-        seed: of the posterior samples behind the nats.
+        smiles: molecules that the model was not trained on.
+        seed: random seed of the posterior samples for the ELBO.
         progress: show progress bars.
-        refine: steps of refinement at most, as in `MolVAE.encode`.
+        refine: maximum number of refinement steps, as in `MolVAE.encode`.
 
     Returns:
-        molecules: their number.
-        reconstruction_nats, kl_nats, elbo_nats: nats per molecule, one posterior sample each.
-        token_accuracy: share of tokens, teacher-forced, from the posterior mean.
-        exact_reconstruction: share of molecules that `decode` of `encode` gives back.
+        molecules: number of molecules.
+        reconstruction_nats, kl_nats, elbo_nats: nats per molecule, from one posterior sample each.
+        token_accuracy: fraction of tokens predicted from the posterior mean, teacher-forced.
+        exact_reconstruction: fraction of molecules recovered by encoding and decoding.
         exact_reconstruction_greedy: the same with greedy decoding, compared by token ids.
-        exact_reconstruction_means: the same greedily and from posterior means.
+        exact_reconstruction_means: the same with greedy decoding from unrefined posterior means.
     """
     rows = [model.tokenize(s) for s in smiles]
     z = model.encode_ids(rows, progress, refine)
@@ -64,7 +64,7 @@ def measure_reconstruction(
 
 
 def _sum_figures(vae: VAE, x: Tensor, z: Tensor) -> NDArray[np.float64]:
-    """Ids (B, L) and their points (B, D) -> sums over them, in the order that the caller reads."""
+    """Ids (B, L) and latent points (B, D) -> sums over the batch of the six metrics (6,)."""
     terms = vae(x)
     mean = vae.encode(x)
     target, real = x[:, 1:], x[:, 1:] != PAD

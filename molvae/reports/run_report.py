@@ -1,4 +1,4 @@
-"""The report of a search: tables and pictures of what it found."""
+"""Run report: tables and pictures of the best molecules of a search."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from molvae.chem.pictures import draw_molecules
 from molvae.chem.properties import REPORTED, properties
 from molvae.loop.result import Result
 
-LISTED, DRAWN = 100, 20  # best molecules in best.csv, for one objective, and in best.png
+LISTED, DRAWN = 100, 20  # rows of best.csv for one objective, molecules in best.png
 PALE, STRONG = "#b0b8c4", "#2a7fb8"
 
 
 def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
-    """Write best.csv, best.png and trace.png into the run's folder; return the best, best first.
+    """Result of a search -> table of its best molecules, best first.
 
-    For several objectives these are the whole Pareto front, which front.png shows.
+    Writes best.csv, best.png and trace.png to `folder`. For several objectives, the best molecules
+    are the Pareto front, which is also plotted in front.png.
 
     Raises:
         MolvaeError: no evaluation succeeded.
@@ -46,7 +47,7 @@ def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
 
 
 def _add_properties(best: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
-    """Columns: objectives, SMILES, other properties, and in which evaluation and round it came."""
+    """Best molecules -> objectives, SMILES, properties, evaluation number and iteration."""
     values = ["y"] if len(labels) == 1 else list(labels)
     table = best[[*values, "smiles"]].rename(columns={"y": labels[0]})
     mols = [parse(smiles) for smiles in table["smiles"]]
@@ -59,7 +60,7 @@ def _add_properties(best: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame
 
 
 def _plot_trace(result: Result) -> Figure:
-    """Plot each evaluation, and the best so far or the hypervolume, over the evaluations."""
+    """Plot all evaluations and the incumbent value, or the hypervolume of several objectives."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     if len(result.labels) == 1:
@@ -72,7 +73,7 @@ def _plot_trace(result: Result) -> Figure:
 
 
 def _plot_front(result: Result, best: pd.DataFrame) -> Figure:
-    """Plot each evaluation and the Pareto front, a panel for each objective against the first."""
+    """Plot all evaluations and the Pareto front: the first objective against each other one."""
     x, *others = result.labels
     figure = Figure(figsize=(5 * len(others), 4), layout="constrained")
     for axes, y in zip(figure.subplots(1, len(others), squeeze=False)[0], others, strict=True):

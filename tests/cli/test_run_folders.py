@@ -140,5 +140,5 @@ def test_a_model_without_a_data_set_is_told_to_name_one(
     words = ["--model", str(tmp_path / "nameless.safetensors"), "--out", str(tmp_path / "run")]
     words = ["benchmark", *words, "--tasks", "qed", "--budget", "12", "--strategy", "prior"]
     assert main(words) == 1
-    assert "does not say what it was trained on: add --data" in capsys.readouterr().err
+    assert "does not name its training data: add --data" in capsys.readouterr().err
     assert main([*words, "--data", "zinc"]) == 0

@@ -40,7 +40,7 @@ def test_a_users_csv_becomes_a_model(table: Path, capsys: pytest.CaptureFixture[
     out = table.parent / "run"
     words = ["train", "--data", f"{table}:structure", "--epochs", "2", "--out", str(out), *TINY]
     assert main(words) == 0
-    assert "900 molecules (2 rows left out)" in capsys.readouterr().out
+    assert "900 molecules (2 rows skipped)" in capsys.readouterr().out
     model = MolVAE.load(out / "model.safetensors")
     assert model.summary.data == f"{table}:structure"
     assert len(model.decode(model.encode(["CCO"]))) == 1
@@ -60,7 +60,7 @@ def test_a_model_starts_from_another_and_learns_a_column(
     words = ["train", "--data", f"{table}:structure", "--out", out, "--epochs", "1"]
     words += ["--start", small_model_file, "--properties", "affinity"]
     assert main([*words, "--latent", "5"]) == 1
-    assert "latent is that of the model that the training starts from" in capsys.readouterr().err
+    assert "latent cannot be changed when fine-tuning a model" in capsys.readouterr().err
     assert main(words) == 0
     model = MolVAE.load(f"{out}/model.safetensors")
     assert list(model.predict_properties(model.encode(["CCO"]))) == ["affinity"]
@@ -74,7 +74,7 @@ def test_a_model_starts_from_another_and_learns_a_column(
     assert fitted.vae.config.prior == "mixture"
     assert fitted.sample(5, standard=True) == before
     assert main(["fit-prior", "zinc"]) == 1
-    assert "say with --out where the new one goes" in capsys.readouterr().err
+    assert "give an output file with --out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -95,7 +95,7 @@ def test_a_killed_training_resumes_with_the_same_curve(table: Path, number: int)
     _, errors = process.communicate(timeout=60)
     if number == signal.SIGTERM:
         assert process.returncode == 128 + number
-        assert "continue with: molvae train --resume" in errors
+        assert "resume with: molvae train --resume" in errors
     resume = command("--resume", "--out", str(broken))
     subprocess.run(resume, check=True, capture_output=True)
     assert curve(broken) == curve(whole)
@@ -133,9 +133,9 @@ def test_recombined_molecules_are_trained_on_and_not_validated_on(
     words = ["train", "--data", f"{table}:structure", "--epochs", "1", "--out", str(out), *TINY]
     assert main([*words, "--recombine", "300"]) == 0
     shown = capsys.readouterr().out
-    assert "recombined molecules to train on" in shown
+    assert "recombined molecules added to the training data" in shown
     summary = MolVAE.load(out / "model.safetensors").summary
-    own = int(shown.split(" to train on")[0].split()[-1])
+    own = int(shown.split(" for training")[0].split()[-1])
     assert own + 250 < summary.molecules <= own + 300
     assert main([*words, "--recombine", "301", "--resume"]) == 1
     assert "--recombine cannot change on resume (this run has 300)" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def test_a_run_that_is_stopped_goes_on_and_ends_like_an_unbroken_one(rows, tmp_p
         run(chunks(rows), stopped, tmp_path / "b", {}, StreamConfig(**SMALL))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "b").glob("*.parquet")}
     assert len(before) == 4
-    with pytest.raises(MolvaeError, match="4 parts, and not finished"):
+    with pytest.raises(MolvaeError, match="unfinished, 4 parts so far"):
         list_parquet_files(tmp_path / "b")
     assert run(chunks(rows), lengths, tmp_path / "b", {}, StreamConfig(**SMALL)) == unbroken
     assert contents(tmp_path / "b") == contents(tmp_path / "a")
@@ -82,7 +82,7 @@ def test_half_written_files_are_no_parts(rows, tmp_path):
     left.write_bytes(whole["part-00002.parquet"][:100])
     (tmp_path / "part-00002.parquet").unlink()
     (tmp_path / "part-00003.parquet").write_bytes(whole["part-00003.parquet"][:-20])  # a bad disk
-    with pytest.raises(MolvaeError, match="1 of 10 parts are not there"):
+    with pytest.raises(MolvaeError, match="1 of 10 parts are missing"):
         list_parquet_files(tmp_path)
     run(chunks(rows), lengths, tmp_path, {}, config)
     assert contents(tmp_path) == whole
@@ -96,7 +96,7 @@ def test_other_settings_rows_or_contents_are_refused(rows, tmp_path):
     for settings, rows_now, message in [
         ({"model": "y", "seed": 1}, rows, 'a: model was "x" when the folder was made, and is "y"'),
         ({"model": "x"}, rows, "seed was 1 when the folder was made, and is null"),
-        ({"model": "x", "seed": 1}, rows[::-1], "part-00000.parquet: was made from other rows"),
+        ({"model": "x", "seed": 1}, rows[::-1], "part-00000.parquet: was written from other rows"),
         ({"model": "x", "seed": 1}, rows[:90], "parts was 10 when the folder was made, and is 9"),
     ]:
         with pytest.raises(MolvaeError, match=message):
@@ -104,7 +104,7 @@ def test_other_settings_rows_or_contents_are_refused(rows, tmp_path):
     assert contents(tmp_path / "a") == before
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").write_text("mine")
-    with pytest.raises(MolvaeError, match="not empty"):
+    with pytest.raises(MolvaeError, match="contains other files"):
         run(chunks(rows), lengths, tmp_path / "b", {}, config)
 
 

@@ -310,7 +310,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     words = ["optimize", "--objective", f"{module}:score", "--budget", "50", "--out", "run"]
     assert main(words) == code
     assert signal.getsignal(signal.SIGTERM) is before
-    assert "32 evaluations are saved in run; continue with" in capsys.readouterr().err
+    assert "32 evaluations are saved in run; resume with" in capsys.readouterr().err
     assert main(["optimize", "--out", "run", "--resume"]) == 0
     with History(folder / "run" / "history.sqlite") as history:
         assert len(history) == 50

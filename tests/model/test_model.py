@@ -115,7 +115,7 @@ def test_properties_are_predicted_stored_and_differentiable(
     step = 0.01 * slope / slope.norm(dim=1, keepdim=True)
     up, down = (small_model.predict_properties(z[:5] + s)["SAS"] for s in (step, -step))
     np.testing.assert_allclose((up - down) / 0.02, slope.norm(dim=1), rtol=0.02)
-    with pytest.raises(MolvaeError, match="does not predict 'gap', but logP, SAS, QED"):
+    with pytest.raises(MolvaeError, match="does not predict 'gap': choose from logP, SAS, QED"):
         small_model.property_gradient(z, "gap")
 
 

@@ -1,1 +1,1 @@
-"""The verbs, one a file."""
+"""The verbs of the command line, one module each."""

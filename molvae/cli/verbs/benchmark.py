@@ -1,7 +1,7 @@
-"""Search on all tasks of a suite, beside published results.
+"""Run the tasks of a benchmark suite and compare with published results.
 
-The folder holds the history of every run, a row of figures for each finished run, and all rows in
-results.csv.
+The output folder holds the history of every run, the results of each finished run as JSON, and
+results.csv with all of them. Rerun the command to resume.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--suite", choices=list(SUITES), default="pmo")
     parser.add_argument(
-        "--tasks", nargs="+", default=argparse.SUPPRESS, help="some of them (default: all)"
+        "--tasks", nargs="+", default=argparse.SUPPRESS, help="tasks to run (default: all)"
     )
     parser.add_argument(
         "--strategy",
@@ -38,14 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="see 'molvae list strategies'",
     )
     parser.add_argument(
-        "--seeds", type=options.whole_number, default=1, help="runs of each, 0 to N-1"
+        "--seeds", type=options.whole_number, default=1, help="number of seeds, 0 to N-1"
     )
     parser.add_argument("--budget", type=options.whole_number, default=10_000, help="of each run")
     parser.add_argument("--model", default="zinc", help="shipped model, or a .safetensors file")
     options.add_data(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder")
     parser.add_argument(
-        "--shard", type=options.shard, default="1/1", metavar="i/n", help="every n-th run only"
+        "--shard",
+        type=options.shard,
+        default="1/1",
+        metavar="i/n",
+        help="only every n-th run, starting with the i-th",
     )
     parser.add_argument(
         "--heavy-atoms",
@@ -53,15 +57,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("LOW", "HIGH"),
         default=argparse.SUPPRESS,
-        help="size of admissible molecules (default: any, as the published results have it)",
+        help="allowed number of heavy atoms (default: any, as in the published results)",
     )
-    parser.add_argument("--adapt", action="store_true", help="as in 'molvae optimize'")
-    parser.add_argument("--jobs", type=options.whole_number, default=1, help="evaluations at once")
+    parser.add_argument(
+        "--adapt", action="store_true", help="fine-tune the model, as in 'molvae optimize'"
+    )
+    parser.add_argument("--jobs", type=options.whole_number, default=1, help="parallel evaluations")
     options.add_backend(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run what is missing, print a line for each run and the table."""
+    """Run what is missing, print a line per run, then the comparison table."""
     from molvae.base.files import RunFolder
     from molvae.chem.datasets import load
     from molvae.library.bulk import identify_model
@@ -108,4 +114,4 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nAUC top-10, {args.budget} evaluations, mean over seeds")
     table = compare_with_published(rows, args.suite, args.budget)
     print(table.to_string(float_format="{:.3f}".format, na_rep="-"))
-    print(f"all figures: {args.out / 'results.csv'}")
+    print(f"all results: {args.out / 'results.csv'}")

@@ -13,21 +13,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae decode`."""
     parser.add_argument(
         "latents",
-        help="what 'molvae encode' wrote: .npz, .csv, or a folder of Parquet; - for CSV on stdin",
+        help="output of 'molvae encode': .npz, .csv or a folder of Parquet; - reads CSV from stdin",
     )
     options.add_model(parser)
     options.add_beam(parser)
     parser.add_argument(
         "--out",
         default="-",
-        help=".csv, or a FOLDER of Parquet, of columns smiles, valid, a row for each of the input; "
-        "- prints CSV",
+        help=".csv, or a FOLDER of Parquet files, with columns smiles and valid and one row per "
+        "input row; - prints CSV",
     )
     options.add_stream(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Decode every latent point and say how many strings are valid."""
+    """Decode every latent point and report how many strings are valid."""
     import pandas as pd
 
     from molvae.chem.molecules import canonicalize

@@ -1,4 +1,4 @@
-"""Encode SMILES as latent points."""
+"""Encode SMILES to latent points."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "smiles",
         nargs="+",
         metavar="SMILES",
-        help="SMILES; a FILE or FILE:COLUMN (.smi, .txt, .csv, also .gz; .parquet, or a folder of "
-        "it); - for stdin",
+        help="SMILES strings; FILE or FILE:COLUMN (.smi, .txt, .csv, optionally .gz; .parquet or a "
+        "folder of Parquet files); - reads stdin",
     )
     options.add_model(parser)
     parser.add_argument(
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Encode every row that can be encoded, name the others, store or print the latents."""
+    """Encode the rows, report those that fail, and write or print the latents."""
     if options.is_folder(args.out):
         _stream(args)
         return
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     for number, smiles in enumerate(rows, start=1):
         ids, reason = try_tokenize(model, smiles)
         if ids is None:
-            options.note(f"row {number} left out: {reason}")
+            options.note(f"row {number} skipped: {reason}")
         else:
             usable.append(smiles)
             found.append(ids)
@@ -87,7 +87,7 @@ def _stream(args: argparse.Namespace) -> None:
     from molvae.library.bulk import encode
 
     config = options.stream_config(args)
-    inputs, totals = zip(*map(_described, args.smiles), strict=True)
+    inputs, totals = zip(*map(_describe, args.smiles), strict=True)
     total = None if None in totals else sum(totals)
     rows = chain.from_iterable(map(_read, args.smiles))
     with options.engine(args):
@@ -103,12 +103,12 @@ def _stream(args: argparse.Namespace) -> None:
         )
     if tally.good == 0 and config.shard == (1, 1):
         raise MolvaeError(f"none of the {tally.rows} rows can be encoded")
-    why = "" if tally.good == tally.rows else "; the column `reason` says why not"
+    why = "" if tally.good == tally.rows else "; see the column `reason` for the others"
     options.note(f"{tally.good} of {tally.rows} rows encoded{why}")
 
 
-def _described(given: str) -> tuple[object, int | None]:
-    """An argument -> what tells it from another one, and its rows where that is known."""
+def _describe(given: str) -> tuple[object, int | None]:
+    """Argument -> an identifier of its content, and its number of rows if known."""
     from molvae.library.latents import count_parquet_rows, identify_input
 
     path = _path(given)
@@ -118,7 +118,7 @@ def _described(given: str) -> tuple[object, int | None]:
 
 
 def _path(given: str) -> str | None:
-    """An argument -> the file or folder that it means, or None: it is SMILES, or stdin."""
+    """Argument -> the file or folder it names, or None for SMILES and stdin."""
     file = given.rpartition(":")[0]
     for path in (given, file):
         if os.path.isfile(path) or (os.path.isdir(path) and any(Path(path).glob("*.parquet"))):
@@ -127,7 +127,7 @@ def _path(given: str) -> str | None:
 
 
 def _read(given: str) -> Iterator[str]:
-    """An argument -> its rows of SMILES, without the names of molecules."""
+    """Argument -> its SMILES, row by row, without molecule names."""
     from molvae.chem.datasets import iter_smiles
     from molvae.library.latents import list_parquet_files
 

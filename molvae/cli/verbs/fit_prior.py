@@ -1,4 +1,4 @@
-"""Fit a prior to the latent points of molecules."""
+"""Fit a new prior to the latent points of molecules."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=50_000,
         help="at most, to fit to",
     )
-    parser.add_argument("--epochs", type=float, default=20.0, help="passes over their points")
+    parser.add_argument("--epochs", type=float, default=20.0, help="passes over the latent points")
     parser.add_argument(
-        "--minutes", type=float, default=argparse.SUPPRESS, help="fit for this long instead"
+        "--minutes",
+        type=float,
+        default=argparse.SUPPRESS,
+        help="fit for this many minutes instead of --epochs",
     )
     options.add_seed(parser)
     parser.add_argument(
@@ -31,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit, save, and say what the new prior is worth; return the exit code."""
+    """Fit and save the prior, report its held-out likelihood; return the exit code."""
     from molvae.base.errors import MolvaeError
     from molvae.chem.datasets import load
     from molvae.latent.training import FitConfig
@@ -40,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     out = getattr(args, "out", args.model)
     if out in list_shipped_models():
-        raise MolvaeError(f"{out} is a shipped model: say with --out where the new one goes")
+        raise MolvaeError(f"{out} is a shipped model: give an output file with --out")
     options.suffix(out, ".safetensors")
     model = MolVAE.load(args.model)
     data = load(options.data_of(args, model), progress=options.progress())
@@ -61,11 +64,11 @@ def run(args: argparse.Namespace) -> int:
             progress=options.progress(),
         )
     if watch.signal:
-        print(f"stopped; {out} is as it was", file=sys.stderr)
+        print(f"stopped; {out} is unchanged", file=sys.stderr)
         return 128 + watch.signal
     model.save(out)
     print(
-        f"log p(z) of held-out molecules: {fitted.after:.2f} nats under the prior {args.prior!r}, "
-        f"{fitted.before:.2f} under the one before\nmodel: {out}"
+        f"log p(z) of held-out molecules: {fitted.after:.2f} nats under the new prior "
+        f"{args.prior!r}, {fitted.before:.2f} under the previous one\nmodel: {out}"
     )
     return 0

@@ -1,4 +1,4 @@
-"""Show the molecules between two molecules, or on the way up a property."""
+"""Interpolate between two molecules, or walk along the gradient of a property."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae interpolate`."""
-    parser.add_argument("start", metavar="A", help="SMILES to begin with")
-    parser.add_argument("end", metavar="B", nargs="?", help="SMILES to end with")
+    parser.add_argument("start", metavar="A", help="SMILES of the first molecule")
+    parser.add_argument("end", metavar="B", nargs="?", help="SMILES of the last molecule")
     parser.add_argument(
         "--along",
         metavar="PROPERTY",
         default=argparse.SUPPRESS,
-        help="instead of B: walk up the gradient of what the model predicts, such as QED, or down "
-        "with --along=-SAS",
+        help="instead of B: follow the gradient of a predicted property upwards, such as QED, or "
+        "downwards with a minus sign, as in --along=-SAS",
     )
     parser.add_argument(
-        "--distance", type=float, default=6.0, help="length of that walk in latent space"
+        "--distance", type=float, default=6.0, help="length of the --along walk in latent space"
     )
     options.add_model(parser)
     parser.add_argument(
-        "--steps", type=options.whole_number, default=9, help="points on the way, ends included"
+        "--steps", type=options.whole_number, default=9, help="number of points, both ends included"
     )
     parser.add_argument(
-        "--out", default=argparse.SUPPRESS, help="also store it: .png, .svg or .csv"
+        "--out", default=argparse.SUPPRESS, help="also write the result to a .png, .svg or .csv"
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the table of the way, and store it as a table or a picture where asked to."""
+    """Print the path as a table, and write it as a table or picture if `--out` is given."""
     from molvae.base.errors import MolvaeError
     from molvae.base.files import write_file
     from molvae.model.exploration import interpolate, walk_along_property
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     kind = options.suffix(out, ".png", ".svg", ".csv") if out else ""
     along = getattr(args, "along", None)
     if (args.end is None) == (along is None):
-        raise MolvaeError("give a second SMILES to end with, or --along PROPERTY")
+        raise MolvaeError("give either a second SMILES or --along PROPERTY")
     model = MolVAE.load(args.model)
     if along is None:
         table = interpolate(model, args.start, args.end, args.steps)

@@ -1,4 +1,4 @@
-"""List every name that an option accepts."""
+"""List the names that options accept."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         choices=["all", *REGISTRIES],
         metavar="KIND",
-        help=f"one of {', '.join(REGISTRIES)}",
+        help=f"what to list: one of {', '.join(REGISTRIES)}",
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print each registry with a line for each name."""
+    """Print each registry, one line per name."""
     for kind in REGISTRIES if args.kind == "all" else [args.kind]:
         entries = _entries(kind)
         width = max(map(len, entries), default=0)
@@ -64,6 +64,6 @@ def _entries(kind: str) -> dict[str, str]:
 
 
 def _first_line(entry: object) -> str:
-    """An entry's own description, else the first line of its docstring."""
+    """Return an entry's description, or the first line of its docstring."""
     text = getattr(entry, "description", None) or entry.__doc__ or ""
     return str(text).strip().partition("\n")[0]

@@ -1,4 +1,4 @@
-"""Draw what the surroundings of a molecule decode to."""
+"""Draw the molecules around a molecule in latent space."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from molvae.cli import options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae neighbors`."""
-    parser.add_argument("smiles", metavar="SMILES", help="the molecule in the middle")
+    parser.add_argument("smiles", metavar="SMILES", help="molecule at the centre")
     options.add_model(parser)
     parser.add_argument(
-        "--radius", type=float, default=6.0, help="latent distance from the middle to the edge"
+        "--radius", type=float, default=6.0, help="latent distance from the centre to the edge"
     )
     parser.add_argument(
-        "--grid", type=options.whole_number, default=7, help="points along an edge, odd"
+        "--grid", type=options.whole_number, default=7, help="points per side (odd)"
     )
     parser.add_argument(
         "--along",
         metavar="PROPERTY",
         default=argparse.SUPPRESS,
-        help="what the model predicts, such as QED: it grows to the right",
+        help="predicted property, such as QED, that increases to the right",
     )
     options.add_seed(parser)
-    parser.add_argument("--out", default="neighbors.png", help=".png or .svg")
+    parser.add_argument("--out", default="neighbors.png", help="output file, .png or .svg")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw the neighbourhood and say what it consists of."""
+    """Draw the neighbourhood and report how many points are valid and distinct."""
     from molvae.base.files import write_file
     from molvae.chem.molecules import canonicalize
     from molvae.chem.pictures import draw_molecules
@@ -51,13 +51,13 @@ def run(args: argparse.Namespace) -> None:
     same = [i for i, form in enumerate(forms) if form == given]
     legends = [f"distance {d:.1f}" for d in table["distance"]]
     for i in same:
-        legends[i] += ": the same"
-    legends[middle] = "the molecule given"
+        legends[i] += ": same molecule"
+    legends[middle] = "input molecule"
     cells = list(table["smiles"])
     cells[middle] = args.smiles
     content = draw_molecules(cells, legends, args.grid, picture, highlighted={middle, *same})
     write_file(args.out, content)
     back = "to itself" if middle in same else f"to {table['smiles'][middle]}"
     different = len({form for form in forms if form is not None})
-    print(f"{args.out}: {len(forms)} points, {table['valid'].sum()} valid, {different} different")
-    print(f"{args.smiles} decodes {back}; {len(same)} points decode to it (coloured)")
+    print(f"{args.out}: {len(forms)} points, {table['valid'].sum()} valid, {different} distinct")
+    print(f"{args.smiles} decodes {back}; {len(same)} points decode to it (highlighted)")

@@ -1,8 +1,7 @@
 """Search the latent space for better molecules.
 
-The run folder holds config.json, history.sqlite (every evaluation, written as soon as it is known)
-and, at the end, best.csv, best.png and trace.png, with front.png where there are several
-objectives.
+The run folder holds config.json and history.sqlite, which stores each evaluation as soon as it is
+done. At the end come best.csv, best.png and trace.png, and front.png for several objectives.
 """
 
 from __future__ import annotations
@@ -39,61 +38,61 @@ DEFAULTS: dict[str, Any] = {
     "history": None,
     "seed": 0,
 }
-SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # what an option may state, and config.json holds
-SHOWN = 10  # best molecules in the terminal
+SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
+SHOWN = 10  # best molecules printed in the terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae optimize`."""
     parser.formatter_class = argparse.HelpFormatter
     for name, text in (
-        ("model", "a shipped model or a .safetensors file"),
-        ("budget", "unique molecules to evaluate"),
-        ("seed", "of all randomness"),
+        ("model", "shipped model or .safetensors file"),
+        ("budget", "number of unique molecules to evaluate"),
+        ("seed", "random seed"),
     ):
         default = DEFAULTS[name]
         parser.add_argument(f"--{name}", type=type(default), help=f"{text} (default: {default})")
     parser.add_argument(
         "--strategy",
-        help="see 'molvae list strategies'; ga, a genetic algorithm, is there for comparison "
-        "(default: neighbourhood, or ehvi for several objectives)",
+        help="see 'molvae list strategies'; ga, a genetic algorithm, is a baseline for comparison "
+        "(default: neighbourhood; ehvi for several objectives)",
     )
     parser.add_argument(
         "--objective",
         nargs="+",
         metavar="NAME",
         help="a name from 'molvae list objectives', such as logP, drug or pmo:jnk3; a goals.json "
-        "file (a weighted sum or desirabilities); package.module:function, which is given an RDKit "
+        "file (weighted sum or desirabilities); package.module:function, called with an RDKit "
         "molecule; or 'cmd:./dock.sh {smiles}', a program that prints a number. Several objectives "
-        "are optimised together (default: logP)",
+        "are optimised jointly (default: logP)",
     )
     parser.add_argument(
         "--batch",
         type=int,
-        help="molecules chosen per round (default: a 400th of the budget, at least 10; for ga 5)",
+        help="molecules evaluated per round (default: budget / 400, at least 10; 5 for ga)",
     )
     parser.add_argument(
         "--data",
-        help="data set from which the first molecules are drawn (default: the model's own)",
+        help="data set to draw starting molecules from (default: the model's training data)",
     )
     parser.add_argument(
         "--start",
         metavar="FILE",
-        help="molecules to begin with instead, FILE or FILE:COLUMN: all of them are evaluated, "
-        "then others around them",
+        help="lead molecules to start from instead, FILE or FILE:COLUMN: all of them are "
+        "evaluated, then the search explores around them",
     )
     parser.add_argument(
         "--heavy-atoms",
         type=int,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="size of admissible molecules (default: the range of the model's training data)",
+        help="allowed number of heavy atoms (default: the range of the model's training data)",
     )
     parser.add_argument(
         "--constraint",
         nargs="+",
         metavar="TEXT",
-        help="evaluate only molecules that meet these: 'SAS<4', 'MolWt<500', "
+        help="evaluate only molecules that satisfy these constraints: 'SAS<4', 'MolWt<500', "
         "'similarity(SMILES)>=0.4', 'has:SMARTS', 'lacks:SMARTS', 'alerts:PAINS'",
     )
     parser.add_argument(
@@ -103,40 +102,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--adapt",
         action="store_true",
         default=None,
-        help="fine-tune the model on the best molecules, ten times in a run",
+        help="fine-tune the model on the best molecules, ten times per run",
     )
     parser.add_argument(
         "--history",
         metavar="FILE",
-        help="an SQLite file that several runs may write to at once; a molecule that one of them "
-        "has evaluated is not evaluated again (default: a file in the run folder)",
+        help="SQLite file that concurrent runs can share, so that no molecule is evaluated twice "
+        "(default: history.sqlite in the run folder)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out; only --budget may change"
+        "--resume", action="store_true", help="resume the run in --out; only --budget may change"
     )
     group = parser.add_argument_group("slow or unreliable objectives")
-    group.add_argument("--jobs", type=options.whole_number, default=1, help="evaluations at once")
+    group.add_argument("--jobs", type=options.whole_number, default=1, help="parallel evaluations")
     group.add_argument(
         "--asynchronous",
         action="store_true",
         default=None,
-        help="begin the next round as soon as processes would be idle",
+        help="start the next round as soon as a process is idle",
     )
     group.add_argument(
         "--time-limit",
         type=float,
         metavar="SECONDS",
-        help="kill an evaluation that takes longer; it counts as failed (default: none)",
+        help="time limit per evaluation, after which it is killed and counts as failed "
+        "(default: none)",
     )
     group.add_argument(
-        "--retries", type=int, default=0, help="how often a failed one is tried again (default: 0)"
+        "--retries", type=int, default=0, help="retries of a failed evaluation (default: 0)"
     )
     options.add_backend(group)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, then show and draw the best molecules; return the exit code."""
-    sys.path.insert(0, os.getcwd())  # so that the user's own module is found
+    """Run the search, print and draw the best molecules; return the exit code."""
+    sys.path.insert(0, os.getcwd())  # so that objectives in the current folder can be imported
     from molvae.loop.ask_tell import Search
     from molvae.loop.begin import check_leads
     from molvae.loop.config import OptimizeConfig
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
             model, start, leads = _load(chosen)
             if not oracle.states_size:
                 oracle.limit_size(model.heavy_atoms)
-            check_leads(model, oracle, leads)  # before there is a folder
+            check_leads(model, oracle, leads)  # before the run folder is created
             oracle.history = history = _open_history(folder.path, chosen)
             search = Search(
                 model,
@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
             )
             folder.save(chosen | {"heavy_atoms": oracle.heavy_atoms})
             for lead, reason in search.left_out.items():
-                options.note(f"{lead} is left out: {reason}")
+                options.note(f"{lead} skipped: {reason}")
             sizes = "of {} to {} heavy atoms".format(*oracle.heavy_atoms or (1, "any number"))
             print(
                 f"maximise {', '.join(oracle.labels)} with {search.run.strategy}: "
@@ -187,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
                 )
     except KeyboardInterrupt as stop:
         saved = 0 if history is None else len(history)
-        way = f"; continue with: molvae optimize --resume --out {folder.path}" if saved else ""
+        way = f"; resume with: molvae optimize --resume --out {folder.path}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     _show(result, folder.path)
@@ -202,7 +202,7 @@ def _open_history(folder: Path, chosen: dict[str, Any]) -> History:
 
 
 def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
-    """The run folder, and the settings in force: those given, over a resumed run's, or defaults."""
+    """Options -> run folder and effective settings; options override a resumed run or defaults."""
     from molvae.loop.config import default_strategy
 
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
@@ -219,7 +219,7 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
 
 
 def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], list[str]]:
-    """Load the model, the molecules to start from and the leads; fill in the name of the data."""
+    """Load the model, starting molecules and leads; fill in the default data set."""
     from molvae.chem.datasets import load
     from molvae.model.molvae import MolVAE
 
@@ -230,7 +230,7 @@ def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], list[str]]:
 
 
 class _Terminable:
-    """While inside, SIGTERM stops the run like Ctrl-C; the number comes with the exception."""
+    """Inside the `with` block SIGTERM raises KeyboardInterrupt with the signal number."""
 
     def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGTERM, self._stop)
@@ -245,7 +245,7 @@ class _Terminable:
 
 
 def _show(result: Result, folder: Path) -> None:
-    """Print how the search went and its best molecules; write its tables and pictures."""
+    """Print a summary and the best molecules; write tables and pictures."""
     from molvae.reports.run_report import write_run_report
 
     failed = result.table["error"].dropna()

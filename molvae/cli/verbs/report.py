@@ -1,4 +1,4 @@
-"""Measure a model: statistics table, reconstruction, validity."""
+"""Evaluate a model: property statistics, reconstruction, validity."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from molvae.cli import options
 if TYPE_CHECKING:
     from molvae.reports.model_report import Report
 
-GREEDY = "the likeliest token at each step, unchecked"
-MEANS = "the same from posterior means, as the encoder gives them"
+GREEDY = "greedy decoding"
+MEANS = "greedy decoding from posterior means, unrefined"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae report`."""
     parser.add_argument(
-        "model", nargs="?", default="zinc", metavar="MODEL", help="shipped model, or its file"
+        "model",
+        nargs="?",
+        default="zinc",
+        metavar="MODEL",
+        help="shipped model or .safetensors file",
     )
     options.add_data(parser)
     parser.add_argument(
@@ -28,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at most, from each of the data set, the GA and the test split",
     )
     parser.add_argument(
-        "--samples", type=options.whole_number, default=5_000, help="strings drawn from the model"
+        "--samples", type=options.whole_number, default=5_000, help="strings sampled from the model"
     )
     options.add_seed(parser)
     parser.add_argument("--out", default="runs/report-{model}", help="folder for the results")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, and store report.json and properties.png."""
+    """Evaluate the model, print the results, write report.json and properties.png."""
     import json
 
     from molvae.base.files import write_file
@@ -63,9 +67,9 @@ def run(args: argparse.Namespace) -> None:
 def _lines(report: Report) -> list[str]:
     found, held_out = report.samples, report.held_out
     rows = [
-        ("validity", f"{found.validity:.1%}", f"of {found.drawn} strings from the prior"),
+        ("validity", f"{found.validity:.1%}", f"of {found.drawn} strings sampled from the prior"),
         ("uniqueness", f"{found.uniqueness:.1%}", f"of {found.valid} valid strings"),
-        ("novelty", f"{found.novelty:.1%}", f"of {found.unique} different, not in training data"),
+        ("novelty", f"{found.novelty:.1%}", f"of {found.unique} unique, not in training data"),
         ("validity, greedy", f"{report.validity_greedy:.1%}", GREEDY),
     ]
     if held_out:
@@ -75,9 +79,9 @@ def _lines(report: Report) -> list[str]:
             ("exact, greedy", f"{held_out['exact_reconstruction_greedy']:.1%}", GREEDY),
             ("exact, means", f"{held_out['exact_reconstruction_means']:.1%}", MEANS),
             ("token accuracy", f"{held_out['token_accuracy']:.2%}", "teacher-forced"),
-            ("local validity", f"{held_out['local_validity']:.1%}", "0.5 sd away from them"),
+            ("local validity", f"{held_out['local_validity']:.1%}", "with noise of 0.5 sd"),
             ("local, greedy", f"{held_out['local_validity_greedy']:.1%}", GREEDY),
-            ("midpoint validity", f"{held_out['midpoint_validity']:.1%}", "halfway between pairs"),
+            ("midpoint validity", f"{held_out['midpoint_validity']:.1%}", "midpoints of pairs"),
             ("midpoint, greedy", f"{held_out['midpoint_validity_greedy']:.1%}", GREEDY),
         ]
         rows += [
@@ -94,5 +98,5 @@ def _lines(report: Report) -> list[str]:
             )
         ]
     if report.not_encodable or not held_out:
-        rows.append(("not encodable", str(report.not_encodable), "test molecules left out"))
+        rows.append(("not encodable", str(report.not_encodable), "test molecules skipped"))
     return [f"{name:<21}{value:>8}  {base}" for name, value, base in rows]

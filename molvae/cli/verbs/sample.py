@@ -12,12 +12,18 @@ from molvae.cli import options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae sample`."""
     options.add_model(parser)
-    parser.add_argument("-n", "--number", type=options.whole_number, default=100, help="how many")
     parser.add_argument(
         "--valid", action="store_true", help="continue until -n different valid molecules are found"
     )
     parser.add_argument(
-        "--temperature", type=float, default=0.0, help="0: likeliest token, 1: tokens are drawn"
+        "--valid", action="store_true", help="sample until -n unique valid molecules are found"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        help="0 decodes deterministically; above 0, tokens are sampled from softmax(logits / "
+        "temperature)",
     )
     options.add_beam(parser)
     parser.add_argument(
@@ -37,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print or store what the model draws, and say how much of it is valid."""
+    """Sample from the model, write or print the strings, report how many are valid."""
     from molvae.base.errors import MolvaeError
 
     if not 0 <= args.temperature < float("inf"):
@@ -54,7 +60,7 @@ def _stream(args: argparse.Namespace) -> None:
     from molvae.library.bulk import sample
 
     if args.valid:
-        raise MolvaeError("--valid needs a file; a folder's column `valid` tells them apart")
+        raise MolvaeError("--valid needs a file as --out; for a folder, filter the column `valid`")
     config, folder = options.stream_config(args), Path(args.out)
     with options.engine(args):
         tally = sample(args.number, args.model, folder, config, seed=args.seed, **_drawing(args))
@@ -70,7 +76,7 @@ def _collect(args: argparse.Namespace) -> None:
 
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".csv", ".smi")
     model = MolVAE.load(args.model)
-    draw = {"seed": args.seed, "progress": options.progress(), **_drawing(args)}
+    draw = {"seed": args.seed, "progress": options.progress(), **_decode_options(args)}
     if args.valid:
         strings, drawn = sample_new_molecules(model, args.number, **draw)
     else:
@@ -83,14 +89,14 @@ def _collect(args: argparse.Namespace) -> None:
         options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)
     different = len({form for form in forms if form is not None})
     if args.valid:
-        options.note(f"{drawn} strings drawn for {different} different valid molecules")
+        options.note(f"{drawn} strings drawn for {different} unique valid molecules")
         if different < args.number:
-            options.note(f"gave up before {args.number}: the model yields too few new ones")
+            options.note(f"stopped before {args.number}: the model yields too few new molecules")
     else:
-        options.note(f"{drawn} strings drawn: {table['valid'].sum()} valid, {different} different")
+        options.note(f"{drawn} strings drawn: {table['valid'].sum()} valid, {different} unique")
 
 
-def _drawing(args: argparse.Namespace) -> dict[str, Any]:
-    """The options that say how strings are drawn."""
+def _decode_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Parsed options -> keyword arguments of sampling functions."""
     standard = args.prior == "standard"
     return {"temperature": args.temperature, "beam": args.beam, "standard": standard}

@@ -1,4 +1,4 @@
-"""Learn a latent space from a data set."""
+"""Train a model on a data set."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from molvae.cli.watch import Watch, is_worker
 if TYPE_CHECKING:
     from molvae.model.training import PreparedTraining
 
-# options that set a field of FitConfig or VAEConfig: (flag, type, help)
+# options that set fields of FitConfig or VAEConfig: (flag, type, help)
 FIT_OPTIONS = [
     ("epochs", float, "passes over the data"),
     ("minutes", float, "train for this long instead of --epochs"),
     ("batch", int, "molecules per gradient step"),
     ("learning-rate", float, "peak learning rate"),
     ("kl-weight", float, "final weight of the KL term"),
-    ("kl-warmup", float, "share of the training over which that weight grows"),
-    ("patience", int, "validations without improvement before stopping early"),
+    ("kl-warmup", float, "fraction of the training over which the KL weight grows"),
+    ("patience", int, "validations without improvement before early stopping"),
     ("validate-every", int, "steps between validations"),
-    ("seed", int, "of weights, batches and noise"),
+    ("seed", int, "random seed of weights, batches and noise"),
     ("checkpoint-minutes", float, "minutes between checkpoints"),
     ("optimizer", str, "muon or adam"),
     ("precision", str, "auto, or a Lightning Fabric precision such as 32-true"),
@@ -34,7 +34,7 @@ FIT_OPTIONS = [
     ("nodes", int, "number of machines"),
 ]
 SHAPE_OPTIONS = [
-    ("latent", int, "latent dimensions"),
+    ("latent", int, "dimension of the latent space"),
     ("encoder", str, "see 'molvae list encoders'"),
     ("encoder-hidden", int, "width of the encoder"),
     ("decoder", str, "see 'molvae list decoders'"),
@@ -45,12 +45,12 @@ SHAPE_OPTIONS = [
 ]
 PROPERTIES = ["logP", "SAS", "QED"]
 
-# what may change on resume
+# settings that may change on resume
 ON_RESUME = ("epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `molvae train`; the defaults are those of the config classes."""
+    """Declare the options of `molvae train`, with the defaults of the config classes."""
     from molvae.latent.training import FitConfig
     from molvae.latent.vae import VAEConfig
     from molvae.model.training import BLUR, SHAPE
@@ -86,11 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--blur",
         type=float,
-        help="share of molecules decoded in training from a point moved towards the prior "
+        help="fraction of molecules decoded in training from a z blurred towards the prior "
         f"(default: {BLUR}, or that of the model in --start)",
     )
-    parser.add_argument("--limit", type=int, help="use only the first molecules of the data")
-    parser.add_argument("--resume", action="store_true", help="continue the training in --out")
+    parser.add_argument("--limit", type=int, help="use only the first LIMIT molecules")
+    parser.add_argument("--resume", action="store_true", help="resume the training in --out")
     for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
         for name, kind, text in options:
             default = getattr(defaults, name.replace("-", "_"))
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, save the model, draw the learning curve; return the exit code."""
+    """Train and save the model, plot the learning curve; return the exit code."""
     from molvae.latent.fit import METRICS
     from molvae.model.molvae import MolVAE
     from molvae.reports.plots import plot_learning_curve
@@ -107,19 +107,19 @@ def run(args: argparse.Namespace) -> int:
     settings = resolve_settings(args, folder)
     prepared = prepare(settings, folder)
     if not is_worker():
-        folder.save(settings)  # once nothing but the training itself can fail
+        folder.save(settings)  # after everything that can fail before training
     with Watch() as watch:
         try:
             state = prepared.job.run(folder.path, watch)
         except MolvaeError:
-            if watch.bar is None:  # not one step was taken
+            if watch.bar is None:  # no step was taken
                 _remove_unbegun(folder)
             raise
     if is_worker():
         return 0
     plot_learning_curve(folder.path / METRICS, folder.path / "learning_curve.png")
     if watch.signal:
-        print(f"stopped; continue with: molvae train --resume --out {folder.path}", file=sys.stderr)
+        print(f"stopped; resume with: molvae train --resume --out {folder.path}", file=sys.stderr)
         return 128 + watch.signal
     model = MolVAE(*prepared.finish(state))
     model.save(folder.path / "model.safetensors")
@@ -132,32 +132,33 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _remove_unbegun(folder: RunFolder) -> None:
-    """Remove what a training that never began has written, and the folder where it is empty."""
+    """Remove the files of a training that failed before its first step, and the empty folder."""
     from molvae.latent.fit import METRICS
 
     for path in (folder.settings_path, folder.path / METRICS):
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # something else is in it
+    with contextlib.suppress(OSError):  # the folder is not empty
         folder.path.rmdir()
 
 
 def run_folder(args: argparse.Namespace) -> RunFolder:
-    """Return the folder of a training: `--out`, or one named after the data."""
+    """Parsed options -> run folder: `--out`, or one named after the data."""
     name = Path(args.data or "zinc").name.partition(".")[0]
     return RunFolder(args.out or Path("runs") / f"train-{name}")
 
 
 def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, Any]:
-    """The settings in force: those given, over those that a resumed training was started with.
+    """Options and run folder -> effective settings; options override those of a resumed run.
 
     Raises:
-        MolvaeError: the folder holds a run already, or none to resume, or another one.
+        MolvaeError: the folder already holds a run, holds none to resume, or one whose settings
+            conflict with the options.
     """
     keys = {"data", "tokenizer", "limit", "start", "properties", "random_smiles", "recombine"}
     keys |= {"blur"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
     given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
     if args.start and "tokenizer" in given:
-        raise MolvaeError("--tokenizer is that of the model in --start")
+        raise MolvaeError("--tokenizer conflicts with --start: the model keeps its tokenizer")
     if args.resume:
         return folder.resume(given, may_change=ON_RESUME, required=["data"])
     if not is_worker():
@@ -166,10 +167,10 @@ def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, A
 
 
 def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
-    """Settings by the names of the options -> a training that is ready to run.
+    """Settings (keyed by option name) and run folder -> a training that is ready to run.
 
     Raises:
-        MolvaeError: as `MolVAE.fit` and `molvae.chem.datasets.load`.
+        MolvaeError: see `MolVAE.fit` and `molvae.chem.datasets.load`.
     """
     import pandas as pd
 
@@ -189,8 +190,8 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
         data = replace(data, smiles=[*parts[0], *parts[1]], key=f"{data.key}-first{limit}")
     if progress:
         print(
-            f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows left out), "
-            f"{len(parts[0]):,} to train on, {len(parts[1]):,} to validate on; "
+            f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows skipped), "
+            f"{len(parts[0]):,} for training, {len(parts[1]):,} for validation; "
             f"writing to {folder.path}"
         )
     names = settings.get("properties", PROPERTIES)
@@ -201,9 +202,9 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
         more = recombine(data, number, settings.get("seed", 0), progress=progress)
         parts[0] = [*parts[0], *more.smiles]
         if progress:
-            print(f"{len(more.smiles):,} recombined molecules to train on")
+            print(f"{len(more.smiles):,} recombined molecules added to the training data")
         if known is not None:
-            computed = list(functions)  # measured values are not known for them
+            computed = list(functions)  # measured values are unknown for new molecules
             known = pd.concat([known, load_properties(more, computed, functions, progress)])
     fit_names, shape_names = _names(FIT_OPTIONS), _names(SHAPE_OPTIONS)
     start = settings.get("start")
