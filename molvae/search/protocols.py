@@ -1,8 +1,9 @@
-"""What a strategy is: what has been observed -> where in the latent space to look next.
+"""What a strategy is: observations -> where in the latent space to look next.
 
-A strategy is made anew in every round from the observations and a seed, so that its state is a
-function of the history and a resumed run goes on like the unbroken one. It proposes latent points;
-once these are decoded, screened and encoded again, it chooses among the molecules that are left.
+A strategy is created anew in each round from the observations and a seed. Its state is therefore a
+function of the history, and a resumed run matches an uninterrupted one. The strategy proposes
+latent points; these are decoded, filtered and re-encoded, and the strategy chooses among the
+remaining molecules.
 """
 
 from __future__ import annotations
@@ -21,17 +22,23 @@ Floats: TypeAlias = NDArray[np.float64]
 Features: TypeAlias = NDArray[Any]
 Kind: TypeAlias = Literal["latents", "molecules"]
 Seed: TypeAlias = int | Sequence[int]
-# z (n, D) -> properties (n, P) that the latent model predicts there, and their slopes (n, P, D)
+# z (n, D) -> properties (n, P) predicted by the latent model, and their gradients (n, P, D)
 Predict: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What a strategy may know: z (n, D), y (n, M), NaN where it failed, and bounds (2, D).
+    """The observations that a strategy is given.
 
-    `features` are what a surrogate sees of the molecules: the latents again (n, D), or (n,) with
-    the fields `parts` (n, F / 8), sets as of `numpy.packbits`, and `numbers` (n, K). `rounds` (n,)
-    says in which round each was evaluated.
+    Attributes:
+        z: latent points (n, D).
+        y: objective values (n, M), NaN where an evaluation failed.
+        bounds: lower and upper bounds of the latent space (2, D).
+        features: the surrogate's inputs: either the latents (n, D), or a structured array (n,)
+            with the fields `parts` (n, F / 8), bits packed by `numpy.packbits`, and `numbers`
+            (n, K).
+        rounds: the round in which each molecule was evaluated (n,).
+        predict: the latent model's property predictions and their gradients at z.
     """
 
     z: Floats
@@ -42,7 +49,7 @@ class Observations:
     predict: Predict
 
     def known(self) -> tuple[Floats, Floats]:
-        """Return z (m, D) and y (m,) of the m evaluations that succeeded, best first, if M = 1."""
+        """Return z (m, D) and y (m,) of the m successful evaluations, best first (for M = 1)."""
         order = np.argsort(-self.y[:, 0], kind="stable")  # NaN last
         order = order[~np.isnan(self.y[order, 0])]
         return self.z[order], self.y[order, 0]
@@ -51,34 +58,34 @@ class Observations:
 class Strategy(Protocol):
     """One round of a search."""
 
-    sees: ClassVar[Kind]  # the features that it is given
-    several: ClassVar[bool]  # whether it takes M > 1 objectives; otherwise they come as one
+    sees: ClassVar[Kind]  # the kind of features it is given
+    several: ClassVar[bool]  # whether it handles M > 1 objectives; if not, they are scalarised
 
     def __init__(self, seen: Observations, seed: Seed) -> None: ...
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) inside the bounds; a further call returns others."""
+        """Return p latent points (p, D) within the bounds; each call returns new ones."""
         ...
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Features of a pool of m -> at most q distinct rows, the most wanted first."""
+        """Features of a pool of m molecules -> at most q distinct rows, the best first."""
         ...
 
 
 @runtime_checkable
 class Refining(Strategy, Protocol):
-    """One that is shown what a pool of its proposals decoded to before it is asked for the next."""
+    """A strategy that is updated with each decoded pool before it proposes the next one."""
 
     def consider(self, z: Floats, features: Features) -> None:
-        """Take note of m new molecules: the points (m, D) that they decode from, and features."""
+        """Update with m new molecules: the points z (m, D) they decode from, and their features."""
         ...
 
 
 def check_strategy(name: str, entry: type[Strategy]) -> None:
-    """Refuse what is not a strategy.
+    """Check that a registered class implements `Strategy`.
 
     Raises:
-        MolvaeError: naming what it lacks.
+        MolvaeError: it does not; the message names what is missing.
     """
     if not isinstance(entry, type):
         raise MolvaeError(f"the strategy {name!r} is not a class, but {entry!r}")

@@ -1,4 +1,4 @@
-"""Points around and between the best molecules, and a surrogate that sees the molecules."""
+"""Points around and between the best molecules, ranked by a surrogate on molecular features."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from molvae.search.proposals import propose_nearby
 from molvae.search.protocols import Features, Floats, Kind, Observations, Seed, strategies
 from molvae.search.surrogate import MixedProcess, normal_scores
 
-PROMISING = 50  # molecules of this round's pools that further proposals are made of
+PROMISING = 50  # number of top molecules from this round's pools to start further proposals from
 
 
 @strategies.register("neighbourhood")
 class Neighbourhood:
-    """Points around and between the best molecules, ranked by a surrogate of the molecules.
+    """Points around and between the best molecules, ranked by a surrogate on molecular features.
 
-    Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
-    their parts and on numbers that describe them; beta is drawn anew for each, so that a batch both
-    exploits and explores. The process sees how the values rank, so that a search takes the same way
-    for an objective and for any increasing function of it. From the second pool of a round on half
-    of the proposals lie around and between the most promising molecules of the pools before, by
-    mean + one standard deviation, so that a round may go several steps without the oracle. With a
-    genetic algorithm for proposals and parts alone such a process is a strong baseline (Tripp, Simm
-    & Hernández-Lobato 2021, "A fresh look at de novo molecular design benchmarks").
+    The surrogate is a Gaussian process on fingerprints and numeric descriptors. Each candidate
+    maximises the upper confidence bound, mean + beta standard deviations; beta is drawn anew for
+    each candidate, so a batch both exploits and explores. The process is fitted to the ranks of the
+    values, so the search is invariant to monotone increasing transforms of the objective. From the
+    second pool of a round on, half of the proposals are made from the most promising molecules of
+    the earlier pools, ranked by mean + one standard deviation. A round can thus take several steps
+    without calling the oracle. A similar process, on fingerprints alone and with proposals from a
+    genetic algorithm, is a strong baseline (Tripp, Simm & Hernández-Lobato 2021, "A fresh look at
+    de novo molecular design benchmarks").
     """
 
     sees: ClassVar[Kind] = "molecules"
@@ -37,12 +38,12 @@ class Neighbourhood:
         self.rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
         self._z = seen.known()[0]
-        self._found, self._bound = self._z[:0], np.empty(0)  # of the pools of this round
+        self._found, self._bound = self._z[:0], np.empty(0)  # from the pools of this round
         self._predictions: dict[bytes, tuple[float, float]] = {}
         self.surrogate = MixedProcess(seen.features, normal_scores(seen.y[:, 0]), self.rng)
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) as `nearby` does, half of them from promising ones."""
+        """Return p latent points (p, D) from `propose_nearby`, half of them from promising ones."""
         promising = self._found[np.argsort(-self._bound, kind="stable")[:PROMISING]]
         half = p // 2 if len(promising) else 0
         near = propose_nearby(self._z, self._bounds, p - half, self.rng)
@@ -51,17 +52,17 @@ class Neighbourhood:
         return np.concatenate([near, propose_nearby(promising, self._bounds, half, self.rng)])
 
     def consider(self, z: Floats, features: Features) -> None:
-        """Take note of how high the surrogate thinks that these may be."""
+        """Update the promising molecules: store z (m, D) with the surrogate's upper bounds."""
         mean, deviation = self._predicted(features)
         self._found = np.concatenate([self._found, z])
         self._bound = np.concatenate([self._bound, mean + deviation])
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Return up to q rows with the greatest mean + beta standard deviations."""
+        """Return up to q rows with the greatest upper confidence bounds."""
         return choose_highest(*self._predicted(features), q, self.rng)
 
     def _predicted(self, features: Features) -> tuple[Floats, Floats]:
-        """Mean and deviation (m,), computed once for those that are considered and chosen from."""
+        """Features (m,) -> predicted mean and deviation (m,), cached per molecule."""
         keys = [row.tobytes() for row in features]
         new = [row for row, key in enumerate(keys) if key not in self._predictions]
         if new:

@@ -14,7 +14,7 @@ from molvae.search.strategies.neighbourhood import Neighbourhood
 
 @strategies.register("thompson")
 class Thompson:
-    """The proposals of `neighbourhood`; each candidate is the best of one draw of the surrogate."""
+    """Thompson sampling: proposals of `neighbourhood`, each candidate the best of one draw."""
 
     sees: ClassVar[Kind] = "molecules"
     several: ClassVar[bool] = False
@@ -27,7 +27,7 @@ class Thompson:
         return self._near.propose(p)
 
     def consider(self, z: Floats, features: Features) -> None:
-        """Take note as `neighbourhood` does."""
+        """Update with the decoded pool, as `neighbourhood` does."""
         self._near.consider(z, features)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
