@@ -74,7 +74,9 @@ def test_a_process_that_dies_is_one_line_and_what_was_known_is_kept(lab: Path) -
     history = History()
     oracle = Oracle("odd_lab:odd", 10, history, effort=Effort(jobs=2))
     oracle(["CCO", "CCN"])
-    with pytest.raises(MolvaeError, match="a process died while it evaluated; all that was known"):
+    with pytest.raises(
+        MolvaeError, match="a worker process died during an evaluation; all results"
+    ):
         oracle(["c1ccccc1", "C1CCCCC1"])
     assert len(history) == 2
 
@@ -144,10 +146,10 @@ def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cmd:echo 1", r"has no \{smiles\}"),
-        ("cmd:no-such-program {smiles}", "there is no program 'no-such-program'"),
-        ("cmd:echo '{smiles}", "cannot be read: No closing quotation"),
-        ("cmd:", r"has no \{smiles\}"),
+        ("cmd:echo 1", r"has no placeholder \{smiles\}"),
+        ("cmd:no-such-program {smiles}", "there is no executable 'no-such-program'"),
+        ("cmd:echo '{smiles}", "cannot be parsed: No closing quotation"),
+        ("cmd:", r"has no placeholder \{smiles\}"),
     ],
 )
 def test_a_command_that_cannot_work_is_told_at_once(text: str, message: str) -> None:

@@ -189,7 +189,7 @@ def find_column(names: list[str], column: str, path: Path) -> str:
         found = next((name for name in names if name.lower() == "smiles"), None)
     if found is None:
         wanted = f"column {column!r}" if column else "column called smiles"
-        raise MolvaeError(f"{path}: no {wanted}: it has {', '.join(names)} (use FILE:COLUMN)")
+        raise MolvaeError(f"{path}: no {wanted}; columns: {', '.join(names)} (use FILE:COLUMN)")
     return found
 
 

@@ -102,12 +102,12 @@ def _read_columns(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
         if name not in table:
             known = dict.fromkeys([*REPORTED, *map(str, table.columns)])
             raise MolvaeError(
-                f"{source.name} has no property {name!r}; known: {', '.join(known)}, and the "
-                "names of objectives and of RDKit's descriptors"
+                f"{source.name} has no property {name!r}; known: {', '.join(known)}, and any "
+                "objective or RDKit descriptor"
             )
         values = pd.to_numeric(table[name], errors="coerce").replace([np.inf, -np.inf], np.nan)
         if values.isna().all():
-            raise MolvaeError(f"{source.name}: the column {name!r} holds no number")
+            raise MolvaeError(f"{source.name}: the column {name!r} contains no numbers")
         numbers[name] = values.astype("float64")
     return numbers
 

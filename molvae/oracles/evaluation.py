@@ -1,4 +1,4 @@
-"""Carrying out evaluations: here or in other processes, with a time limit, and again if need be."""
+"""Running evaluations: in this process or in workers, with a time limit and retries."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ KNOWN_METHODS = multiprocessing.get_all_start_methods()
 
 @dataclass(frozen=True)
 class Effort:
-    """How evaluations are carried out.
+    """How evaluations are run.
 
     Attributes:
-        jobs: how many at once, by joblib and the backend that it is set to, each in a process; 1 is
-            one after the other, in this process.
-        seconds: time limit of one, None for none. With a limit each has a process of its own, which
-            is killed with all that it has started; so a crash, too, is one failed evaluation.
-        retries: how often a failed one is tried again.
+        jobs: number of parallel worker processes, started by joblib's current backend; 1 runs
+            evaluations one after another in this process.
+        seconds: time limit per evaluation; None for no limit. With a limit, each evaluation runs in
+            its own process, which is killed with all its child processes. A crash then also
+            counts as one failed evaluation.
+        retries: how many times a failed evaluation is repeated.
     """
 
     jobs: int = 1
@@ -55,7 +56,7 @@ class Effort:
 
 
 class Outcome(NamedTuple):
-    """What an evaluation gave: the M properties, not yet turned, or NaN and the reason."""
+    """The result of an evaluation: M values with their own signs, or NaN and the error."""
 
     smiles: str
     values: tuple[float, ...]
@@ -66,7 +67,11 @@ class Outcome(NamedTuple):
 def evaluate_molecules(
     objectives: Sequence[Objective], smiles: Sequence[str], effort: Effort
 ) -> Iterator[Outcome]:
-    """M objectives, canonical SMILES -> their outcomes, in the order in which they are known."""
+    """M objectives and canonical SMILES -> outcomes, in order of completion.
+
+    Raises:
+        MolvaeError: a worker process died.
+    """
     if effort.jobs == 1:
         yield from (_evaluated(objectives, name, effort) for name in smiles)
     else:
@@ -77,7 +82,7 @@ def evaluate_molecules(
         except BrokenExecutor as error:
             raise _died() from error
         finally:
-            with warnings.catch_warnings():  # of what was under way when nobody wanted it any more
+            with warnings.catch_warnings():  # about cancelled evaluations
                 warnings.simplefilter("ignore")
                 if isinstance(outcomes, Generator):
                     outcomes.close()
@@ -87,12 +92,12 @@ def evaluate_molecules(
 def start_workers(
     objectives: Sequence[Objective], effort: Effort
 ) -> Iterator[Callable[[str], Future[Outcome]]]:
-    """Local processes: a function that has a canonical SMILES evaluated and does not wait for it.
+    """Objectives and effort -> a function that submits a canonical SMILES to worker processes.
 
-    What is under way when the context ends is killed.
+    Evaluations that are still running when the context ends are killed.
 
     Raises:
-        MolvaeError: a process died.
+        MolvaeError: a worker process died.
     """
     executor = get_reusable_executor(max_workers=effort.jobs)
     try:
@@ -105,8 +110,8 @@ def start_workers(
 
 def _died() -> MolvaeError:
     return MolvaeError(
-        "a process died while it evaluated; all that was known is kept. With a time limit such an "
-        "evaluation fails alone"
+        "a worker process died during an evaluation; all results so far are saved. With a time "
+        "limit, such a crash counts as one failed evaluation"
     )
 
 
@@ -127,7 +132,7 @@ def _attempt(objectives: Sequence[Objective], name: str) -> Attempt:
         with silence_rdkit():
             mol = _molecule(name)
             return tuple(_number(objective.function(mol)) for objective in objectives), None
-    except Exception as failure:  # whatever a user's function raises is a failed evaluation
+    except Exception as failure:  # any exception in a user's function is a failed evaluation
         return _failed(objectives), f"{type(failure).__name__}: {failure}"
 
 
@@ -136,17 +141,19 @@ def _failed(objectives: Sequence[Objective]) -> tuple[float, ...]:
 
 
 def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Attempt:
-    """An attempt in a process of its own, killed when the time is over."""
+    """Objectives and SMILES -> the attempt, run in its own process and killed at the time limit."""
     method = "forkserver" if "forkserver" in KNOWN_METHODS else "spawn"
     if multiprocessing.get_start_method(allow_none=True) not in (None, *KNOWN_METHODS):
-        multiprocessing.set_start_method(method, force=True)  # joblib's, which no child would know
+        multiprocessing.set_start_method(
+            method, force=True
+        )  # joblib's method, unknown in a child process
     context: Any = multiprocessing.get_context(method)
-    context.set_forkserver_preload([__name__])  # imported once, not for each evaluation
+    context.set_forkserver_preload([__name__])  # import once, not per evaluation
     answer, ask = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(ask, objectives, name))
     try:
         process.start()
-    except Exception as error:  # there are many ways of not being picklable
+    except Exception as error:  # pickling can fail with many exception types
         raise MolvaeError(
             f"with a time limit the objective must be importable from other processes: {error}"
         ) from error
@@ -165,14 +172,14 @@ def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Atte
 
 def _answer(ask: Connection, objectives: Sequence[Objective], name: str) -> None:
     if hasattr(os, "setsid"):
-        os.setsid()  # what the objective starts can then be killed with it
+        os.setsid()  # so that the objective's child processes can be killed with it
     ask.send(_attempt(objectives, name))
 
 
 def _kill(process: Any) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except (AttributeError, OSError):  # no such thing here, or it has no group yet, or is gone
+    except (AttributeError, OSError):  # no killpg on this platform, no group yet, or already gone
         process.kill()
     process.join()
 
@@ -180,12 +187,16 @@ def _kill(process: Any) -> None:
 def _molecule(name: str) -> Mol:
     mol = parse(name)
     if mol is None:
-        raise ValueError("RDKit does not read its own canonical form back")
+        raise ValueError("RDKit cannot parse its own canonical SMILES")
     return mol
 
 
 def _number(value: object) -> float:
-    """What an objective returned -> a finite float; ValueError says what was wrong with it."""
+    """Return value of an objective -> a finite float.
+
+    Raises:
+        ValueError: the value is not a finite number.
+    """
     if isinstance(value, (str, bytes)):
         raise ValueError(f"returned the text {value!r}, not a number")
     try:

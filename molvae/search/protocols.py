@@ -88,12 +88,12 @@ def check_strategy(name: str, entry: type[Strategy]) -> None:
         MolvaeError: it does not; the message names what is missing.
     """
     if not isinstance(entry, type):
-        raise MolvaeError(f"the strategy {name!r} is not a class, but {entry!r}")
+        raise MolvaeError(f"the strategy {name!r} must be a class, not {entry!r}")
     if missing := [n for n in ("sees", "several", "propose", "choose") if not hasattr(entry, n)]:
         raise MolvaeError(f"the strategy {name!r} lacks {', '.join(missing)}")
     if entry.sees not in get_args(Kind):
         known = " or ".join(map(repr, get_args(Kind)))
-        raise MolvaeError(f"the strategy {name!r} sees {entry.sees!r}, which is not {known}")
+        raise MolvaeError(f"the strategy {name!r} has sees = {entry.sees!r}; it must be {known}")
 
 
 strategies: Registry[type[Strategy]] = Registry("strategy", check_strategy)
