@@ -1,1 +1,1 @@
-"""Strings and molecules. RDKit, selfies, NumPy, pandas; no torch."""
+"""Strings and molecules. Uses RDKit, selfies, NumPy and pandas, but not torch."""

@@ -1,4 +1,4 @@
-"""Tables that take long to compute, kept on disk under a name and the version of RDKit."""
+"""On-disk cache of tables that are slow to compute, keyed by a name and the RDKit version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import rdkit
 
 
 def load_or_compute(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Return the cached table `name`; compute and store it where it is missing or damaged."""
+    """Return the cached table `name`, computing and storing it if it is missing or damaged."""
     folder = Path(os.environ.get("MOLVAE_CACHE") or platformdirs.user_cache_dir("molvae"))
     path = folder / f"{name}-rdkit{rdkit.__version__}.parquet"
     try:
@@ -25,6 +25,6 @@ def load_or_compute(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFr
         folder.mkdir(parents=True, exist_ok=True)
         table.to_parquet(partial)
         partial.replace(path)
-    except OSError:  # a full or read-only disk costs the cache, not the result
+    except OSError:  # on a full or read-only disk the result is returned uncached
         partial.unlink(missing_ok=True)
     return table

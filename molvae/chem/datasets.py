@@ -1,4 +1,4 @@
-"""Data sets: a name or a file -> canonical SMILES and a fixed split, cached."""
+"""Data sets: a name or a file -> canonical SMILES with a fixed split, cached."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ Part = Literal["train", "validation", "test"]
 T = TypeVar("T")
 
 datasets: Registry[Callable[[], list[str]]] = Registry("data set")
-CHUNK = 2_000  # molecules a worker process gets at a time
+CHUNK = 2_000  # rows read from a file at a time
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Canonical, unique SMILES in the order of their source, and the number of rows left out."""
+    """Unique canonical SMILES in source order, and the number of invalid rows."""
 
     name: str
     smiles: list[str]
     rejected: int
-    key: str  # names the source's content in the cache
+    key: str  # identifies the content of the source in the cache
 
     def split(self, part: Part) -> list[str]:
         """Return the molecules of one part: 90 % train, 5 % validation, 5 % test.
 
-        The part of a molecule follows from a hash of its canonical SMILES alone, so it is the
-        same on every machine, for any order of the file and in any data set.
+        Parts are assigned by a hash of the canonical SMILES, so a molecule belongs to the same
+        part on every machine, in every data set and for any order of the rows.
         """
         return [s for s in self.smiles if assign_part(s) == part]
 
 
 def assign_part(smiles: str) -> Part:
-    """Canonical SMILES -> the part of the split that it belongs to."""
+    """Canonical SMILES -> its part of the split."""
     share = int.from_bytes(hashlib.blake2b(smiles.encode(), digest_size=4).digest(), "big") % 100
     return "train" if share < 90 else "validation" if share < 95 else "test"
 
@@ -65,7 +65,7 @@ def _qm9() -> list[str]:
 
 
 def qm9_table() -> pd.DataFrame:
-    """QM9 as its package has it: SMILES and 25 columns of properties.
+    """Return the QM9 table as packaged: SMILES and 25 property columns.
 
     Raises:
         MolvaeError: the package is not installed.
@@ -79,14 +79,15 @@ def qm9_table() -> pd.DataFrame:
 
 
 def load(source: str, progress: bool = False) -> DataSet:
-    """Load a data set by name, or from a local file FILE or FILE:COLUMN.
+    """Data set name, FILE or FILE:COLUMN -> its unique canonical SMILES.
 
-    Files: .smi, .txt (first word of a line), .csv, all three also as .gz, and .parquet. Every row
-    is brought into RDKit's canonical form; unreadable rows and repeats are left out. The result is
-    cached.
+    Supported files are .smi and .txt (first word of each line), .csv and .parquet; all but .parquet
+    may be gzipped (.gz). Every row is canonicalised by RDKit; invalid rows and duplicates are
+    dropped. The result is cached.
 
     Raises:
-        MolvaeError: unknown name, no such file or column, or no valid molecule in it.
+        MolvaeError: the name is unknown, the file or column does not exist, or the file has no
+            valid molecule.
     """
     raw = datasets[source]() if source in datasets else read_smiles(source)
     digest = hashlib.blake2b("\n".join(raw).encode(), digest_size=8)
@@ -105,22 +106,23 @@ def load(source: str, progress: bool = False) -> DataSet:
 
 
 def read_smiles(source: str) -> list[str]:
-    """Read the SMILES of a local FILE or FILE:COLUMN as they are written, row by row.
+    """Local FILE or FILE:COLUMN -> its SMILES as written, one per row.
 
     Raises:
-        MolvaeError: no such file or column, or a file that cannot be read.
+        MolvaeError: the file or column does not exist, or the file cannot be read.
     """
     return list(iter_smiles(source))
 
 
 def iter_smiles(source: str | TextIO) -> Iterator[str]:
-    """A local FILE, FILE:COLUMN or an open text -> its SMILES, one row at a time.
+    """Local FILE, FILE:COLUMN or open text stream -> its SMILES, one row at a time.
 
-    The file is never held whole. Lines of text yield their first word, blank ones nothing; a
-    missing value of a table is "". Text that is not UTF-8 yields characters that no SMILES has.
+    The file is streamed, never loaded whole. A line of text yields its first word and a blank line
+    is skipped; a missing value in a table yields "". Bytes that are not UTF-8 are replaced by a
+    character that no valid SMILES contains.
 
     Raises:
-        MolvaeError: no such file or column, or a file that cannot be read.
+        MolvaeError: the file or column does not exist, or the file cannot be read.
     """
     if not isinstance(source, str):
         yield from _first_words(source)
@@ -140,7 +142,11 @@ def iter_smiles(source: str | TextIO) -> Iterator[str]:
 
 
 def split_source(source: str) -> tuple[Path, str]:
-    """FILE or FILE:COLUMN -> the file, and the column or ""."""
+    """FILE or FILE:COLUMN -> the path, and the column name or "".
+
+    Raises:
+        MolvaeError: the file does not exist.
+    """
     path, column = Path(source), ""
     if not path.exists() and ":" in source:
         name, _, column = source.rpartition(":")
@@ -179,16 +185,20 @@ def _csv_column(path: Path, column: str) -> Iterator[str]:
 
 
 def find_column(names: list[str], column: str, path: Path) -> str:
-    """The columns of a table and the one asked for, or "" -> the one that holds the SMILES."""
+    """Column names and the requested column ("" for none) -> the column that holds the SMILES.
+
+    Raises:
+        MolvaeError: there is no such column.
+    """
     found = column if column in names else None
     if not column:
         found = next((name for name in names if name.lower() == "smiles"), None)
     if found is None:
         wanted = f"column {column!r}" if column else "column called smiles"
-        raise MolvaeError(f"{path}: no {wanted}: it has {', '.join(names)} (use FILE:COLUMN)")
+        raise MolvaeError(f"{path}: no {wanted}; columns: {', '.join(names)} (use FILE:COLUMN)")
     return found
 
 
 def canonicalize_rows(chunk: list[str]) -> list[str | None]:
-    """SMILES -> their canonical forms, None where there is none."""
+    """SMILES -> their canonical forms, None where a SMILES is invalid."""
     return [canonicalize(smiles) for smiles in chunk]

@@ -1,4 +1,4 @@
-"""Features of a molecule: its circular fragments, and numbers that describe it."""
+"""Molecular features: circular fingerprints and numeric descriptors."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ DESCRIPTORS = (
     "FractionCSP3",
 )
 ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
-FORMULA = re.compile(r"([A-Z][a-z]?)(\d*)")  # as in C10H13ClN2O+, its charge left out
+FORMULA = re.compile(r"([A-Z][a-z]?)(\d*)")  # as in C10H13ClN2O+, ignoring the charge
 NUMBERS = len(DESCRIPTORS) + len(ELEMENTS)
 FEATURES = np.dtype([("parts", np.uint8, BITS // 8), ("numbers", np.float32, NUMBERS)])
 
 
 class MoleculeFeatures:
-    """Circular fingerprints of radius 2, and numbers; each molecule's are computed once.
+    """Morgan fingerprints of radius 2 and numeric descriptors, computed once per molecule.
 
-    A part that occurs 2, 4 or 8 times sets further bits, so that Tanimoto similarity of the bits
-    is close to that of the counts. The numbers are RDKit's descriptors and the atoms of each
-    element: many objectives are functions of such, which a fingerprint tells only roughly.
+    A fragment that occurs 2, 4 or 8 times sets additional bits, so the Tanimoto similarity of the
+    bits approximates that of the counts. The numbers are RDKit descriptors and the atom count of
+    each element. Many objectives are functions of these, and a fingerprint captures them only
+    roughly.
     """
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class MoleculeFeatures:
         """Valid SMILES (n) -> features (n,): packed `parts` (n, BITS / 8), `numbers` (n, K).
 
         Raises:
-            MolvaeError: one of them is not valid.
+            MolvaeError: a SMILES is not valid.
         """
         for name in smiles:
             if name not in self._known:
@@ -78,9 +79,9 @@ class MoleculeFeatures:
 
 
 def tanimoto_similarities(smiles: Sequence[str], reference: str) -> list[float]:
-    """Strings and a valid reference SMILES -> Tanimoto similarity to it, 0 to 1; invalid is NaN.
+    """SMILES and a valid reference SMILES -> Tanimoto similarities, 0 to 1, NaN where invalid.
 
-    Morgan fingerprints of radius 2 with 2048 bits.
+    Uses Morgan fingerprints of radius 2 with 2,048 bits.
     """
     generator = GetMorganGenerator(radius=2, fpSize=2048)
     target = generator.GetFingerprint(parse(reference))

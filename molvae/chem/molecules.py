@@ -9,7 +9,7 @@ from functools import lru_cache
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-MAX_SMILES_LENGTH = 2_000  # longer strings are no drug-like molecule and can stall a parser
+MAX_SMILES_LENGTH = 2_000  # longer strings are not drug-like and can stall the parser
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def silence_rdkit() -> Iterator[None]:
 
 
 def parse(smiles: str) -> Chem.Mol | None:
-    """SMILES -> sanitised molecule, or None where it is not one (empty, too long, invalid)."""
+    """SMILES -> sanitised molecule, or None if the string is empty, too long or invalid."""
     if not smiles.isascii() or not smiles.strip() or len(smiles) > MAX_SMILES_LENGTH:
         return None
     with silence_rdkit():
@@ -31,22 +31,22 @@ def parse(smiles: str) -> Chem.Mol | None:
     return mol if mol is not None and mol.GetNumAtoms() > 0 else None
 
 
-# `parse` for strings that come again soon: what it returns is shared, and not to be changed
+# `parse` for strings that recur soon; the returned molecule is shared, so do not modify it
 parse_cached = lru_cache(1_024)(parse)
 
 
 def count_heavy_atoms(smiles: str) -> int:
-    """Valid SMILES -> its number of heavy atoms, without the cost of a full `parse`."""
+    """Valid SMILES -> its number of heavy atoms, skipping the sanitisation that `parse` does."""
     return int(Chem.MolFromSmiles(smiles, sanitize=False).GetNumHeavyAtoms())
 
 
 def randomize_smiles(smiles: str, n: int) -> list[str]:
-    """Valid SMILES -> n SMILES of the molecule, its atoms in random order, always the same ones."""
+    """Valid SMILES -> n SMILES of the molecule with random atom orders, from a fixed seed."""
     return list(Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(smiles), n, randomSeed=1))
 
 
 def canonicalize(smiles: str) -> str | None:
-    """SMILES -> RDKit's canonical SMILES, or None where it is invalid.
+    """SMILES -> RDKit's canonical SMILES, or None if it is invalid.
 
     >>> canonicalize("OCC"), canonicalize("C1CC")
     ('CCO', None)

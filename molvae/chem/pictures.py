@@ -1,7 +1,4 @@
-"""Pictures of molecules (a grid, PNG or SVG) and of their properties (three distributions).
-
-Pictures are returned as bytes; who asked for one decides where it is stored.
-"""
+"""Drawings of molecules: a grid as a PNG or SVG image, returned as bytes."""
 
 from __future__ import annotations
 
@@ -28,27 +25,27 @@ def draw_molecules(
     picture: PictureFormat = "png",
     highlighted: Collection[int] = (),
 ) -> bytes:
-    """Strings -> a grid of drawn molecules, row by row, as a PNG or SVG file.
+    """SMILES -> a grid of drawn molecules, filled row by row, as PNG or SVG bytes.
 
-    A string that is no molecule becomes a cell that reads "invalid".
+    A string that is not a valid molecule is drawn as the word "invalid".
 
     Args:
-        smiles: what to draw; at least one.
-        legends: a line below each molecule.
-        columns: cells in a row.
+        smiles: the molecules to draw, at least one.
+        legends: a caption below each molecule; None for no captions.
+        columns: number of cells per row.
         picture: "png" or "svg".
-        highlighted: indices of cells whose molecule gets a coloured background.
+        highlighted: indices of the molecules to highlight with a coloured background.
 
     Returns:
-        The content of the picture file.
+        The contents of the image file.
     """
     rows = math.ceil(len(smiles) / columns)
     canvas = rdMolDraw2D.MolDraw2DCairo if picture == "png" else rdMolDraw2D.MolDraw2DSVG
     drawing = canvas(columns * CELL, rows * CELL, CELL, CELL)
-    options: Any = drawing.drawOptions()  # RDKit's own stubs are wrong about its setters
+    options: Any = drawing.drawOptions()  # RDKit's type stubs are wrong about the setters
     options.setHighlightColour(HIGHLIGHT)
     options.legendFontSize = 15
-    options.fixedBondLength = 28  # small molecules are not blown up to fill their cell
+    options.fixedBondLength = 28  # do not scale small molecules up to fill the cell
     options.fixedFontSize = 12
     options.bondLineWidth = 1.5
     options.highlightBondWidthMultiplier = 12
@@ -68,7 +65,7 @@ def draw_molecules(
 
 
 def _drawable(smiles: str) -> Chem.Mol:
-    """String -> molecule with coordinates, or the word "invalid" in place of an atom."""
+    """SMILES -> molecule with 2D coordinates; an invalid SMILES -> one atom labelled "invalid"."""
     mol = parse(smiles)
     if mol is None:
         mol = Chem.MolFromSmiles("*")

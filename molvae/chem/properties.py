@@ -1,8 +1,8 @@
-"""Properties of a molecule: one registered function each, molecule -> float.
+"""Molecular properties: one registered function each, molecule -> float.
 
-One registry serves every question that is asked of a property: it can be reported, learned with
-`molvae train --properties`, and is an objective, a constraint and a goal by its name. To add one,
-write a function here and register it.
+Any registered property can be reported, learned with `molvae train --properties`, and used by name
+as an objective, in a constraint or in a goals file. To add one, write a function here and register
+it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from molvae.base.registry import Registry
 Property: TypeAlias = Callable[[Mol], float]
 
 REPORTED = ("logP", "SAS", "QED", "heavy_atoms")
-"""The properties that every table of molecules shows."""
+"""Properties shown in every table of molecules."""
 
 STATISTICS = ("logP", "SAS", "QED")
-"""Those of the statistics table, in its order."""
+"""Properties in the statistics table, in column order."""
 
 
 @dataclass(frozen=True)
 class MoleculeProperty:
-    """A property with its direction as an objective."""
+    """A property and its direction when used as an objective."""
 
     name: str
     function: Property
@@ -40,7 +40,7 @@ properties: Registry[MoleculeProperty] = Registry("property")
 
 
 def molecule_property(name: str, *, maximise: bool = True) -> Callable[[Property], Property]:
-    """Return a decorator that registers a property function, described by its first line."""
+    """Property name -> a decorator that registers a function, described by its first line."""
 
     def store(function: Property) -> Property:
         description = (function.__doc__ or "").strip().partition("\n")[0]
@@ -75,6 +75,6 @@ def count_heavy_atoms(mol: Mol) -> float:
 
 
 def cycle(mol: Mol) -> float:
-    """Atoms by which the longest ring (RDKit's ring information) exceeds six, at least 0."""
+    """Number of atoms by which the largest ring in RDKit's ring information exceeds six, or 0."""
     longest = max((len(ring) for ring in mol.GetRingInfo().AtomRings()), default=0)
     return float(max(0, longest - 6))

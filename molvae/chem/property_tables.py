@@ -28,10 +28,10 @@ REPORTED_FUNCTIONS = {name: properties[name].function for name in REPORTED}
 
 
 def compute_properties(source: DataSet | Sequence[str], progress: bool = False) -> pd.DataFrame:
-    """Compute the properties that reports show, one row a molecule, in parallel processes.
+    """Data set or SMILES -> table of the properties in `REPORTED`, one row per molecule.
 
-    For a whole data set the table is cached, and computed once. An invalid SMILES is a row of NaN,
-    and so is a value that cannot be computed.
+    Computed in parallel processes. The table of a data set is cached. The row of an invalid SMILES
+    is all NaN; a value that cannot be computed is NaN.
     """
     if not isinstance(source, DataSet):
         return _compute_table(list(source), REPORTED_FUNCTIONS, progress)
@@ -47,25 +47,28 @@ def load_properties(
     functions: Mapping[str, Property] | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """A data set -> numeric properties of its molecules, a row each; SMILES are the index.
+    """Data set -> table of numeric properties, one row per molecule, indexed by SMILES.
+
+    A name that is not in `functions` is read from the column of that name in the data set's file.
+    A column also takes precedence over a function of the same name, except for the properties in
+    `REPORTED`, which are always computed. Values in the file that are missing or not finite numbers
+    are NaN. Duplicates of a molecule are averaged.
 
     Args:
         source: the molecules.
-        names: the properties, in the order of the columns.
-        functions: those that can be computed, by name; None for all of `chem.properties`. Other
-            names are columns of the file that the data came from, and so is a name that the file
-            has too, but for those of `REPORTED`. What is missing or not a finite number there is
-            NaN, and repeats of a molecule are averaged.
-        progress: show progress bars.
+        names: the properties, in column order.
+        functions: properties that can be computed, by name; None for all in
+            `molvae.chem.properties`.
+        progress: whether to show progress bars.
 
     Raises:
-        MolvaeError: no such column, or one without a number in it.
+        MolvaeError: there is no such column, or it contains no numbers.
     """
     if functions is None:
         functions = {name: entry.function for name, entry in properties.items()}
     own = [name for name in names if name not in functions]
     if any(name in functions and name not in REPORTED for name in names):
-        there = set(map(str, _read_table(source)[0].columns))  # the user's own values count
+        there = set(map(str, _read_table(source)[0].columns))  # the user's values come first
         own = [n for n in names if n not in functions or (n in there and n not in REPORTED)]
     table = pd.DataFrame(index=pd.Index(source.smiles, name="smiles"))
     if any(name in REPORTED for name in names if name not in own):
@@ -92,7 +95,7 @@ def load_properties(
 
 
 def _read_columns(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
-    """The rows of the file behind a data set: smiles as written, and columns of numbers."""
+    """Data set and column names -> its file's rows: SMILES as written, and numeric columns."""
     table, column = _read_table(source)
     numbers = pd.DataFrame({"smiles": table[column].fillna("").astype(str)})
     for name in names:
@@ -104,7 +107,7 @@ def _read_columns(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
             )
         values = pd.to_numeric(table[name], errors="coerce").replace([np.inf, -np.inf], np.nan)
         if values.isna().all():
-            raise MolvaeError(f"{source.name}: the column {name!r} holds no number")
+            raise MolvaeError(f"{source.name}: the column {name!r} contains no numbers")
         numbers[name] = values.astype("float64")
     return numbers
 
@@ -142,7 +145,7 @@ def _compute_rows(functions: list[Property], chunk: list[str]) -> list[list[floa
 
 
 def _compute_value(function: Property, mol: Mol) -> float:
-    """A property, or NaN where RDKit cannot compute it, as QED for a few odd molecules."""
+    """Compute a property; NaN if RDKit cannot, as with QED for a few unusual molecules."""
     try:
         return function(mol)
     except MolSanitizeException:

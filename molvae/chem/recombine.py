@@ -23,21 +23,21 @@ from molvae.chem.cache import load_or_compute
 from molvae.chem.datasets import DataSet, assign_part
 from molvae.chem.molecules import canonicalize
 
-CUTS = 3  # of a molecule, at most
-LEAST = 3  # heavy atoms on either side of a cut
-CLOSE = 3  # heavy atoms by which two parts that are exchanged may differ
-TRIES = 4  # for each molecule that is wanted
+CUTS = 3  # bonds cut per molecule, at most
+LEAST = 3  # minimum number of heavy atoms on either side of a cut
+CLOSE = 3  # maximum difference in heavy atoms between two swapped parts
+TRIES = 4  # attempts per requested molecule
 
 _FIRST_ATOM = re.compile(r"\[[^\]]*\]|Br|Cl|.")
 
-Bond = tuple[str, str]  # kinds of the atoms on this side and on the other
+Bond = tuple[str, str]  # atom types on this side and on the other
 
 
 class Part(NamedTuple):
-    """One side of a bond that was cut."""
+    """One side of a cut bond."""
 
     smiles: str
-    """It begins with the atom that the bond was at."""
+    """Starts with the atom at the cut bond."""
     bond: Bond
     atoms: int
 
@@ -45,16 +45,23 @@ class Part(NamedTuple):
 def recombine(data: DataSet, number: int, seed: int = 0, progress: bool = False) -> DataSet:
     """Make about `number` new molecules from the training split of `data`; cached.
 
-    Of a random molecule one part is exchanged for a part of another one that hung on the same kind
-    of bond and has nearly as many atoms; a stereocentre at the bond may be inverted. (The crossover
-    of Jensen 2019 has no such conditions.) None is in the data, nor in the part of the split that
-    is held out; there are fewer of them where few bonds can be cut.
+    One part of a random molecule is swapped for a part of another molecule that was attached by the
+    same type of bond and has a similar number of atoms. The crossover of Jensen 2019 has no such
+    conditions. A stereocentre at the bond may be inverted. No new molecule is in the data set or
+    falls into the validation or test part of the split. Fewer molecules are returned if few bonds
+    can be cut.
+
+    Args:
+        data: the data set; only its training part is recombined.
+        number: how many molecules to make.
+        seed: random seed; the same seed and data give the same molecules.
+        progress: whether to show a progress bar.
 
     Returns:
-        Different canonical SMILES, all to train on; the same seed and data give the same ones.
+        A data set of unique canonical SMILES, all in the training part of the split.
 
     Raises:
-        MolvaeError: a negative number.
+        MolvaeError: the number is negative.
     """
     if number < 0:
         raise MolvaeError(f"the number of recombined molecules must not be negative, got {number}")
@@ -89,7 +96,7 @@ def _exchange(smiles: list[str], each: float, seed: int) -> list[str]:
         kept, left = rng.sample(rng.choice(pairs), 2)
         other = rng.choice(alike[left.bond, left.atoms])
         if not smallest <= kept.atoms + other.atoms <= largest:
-            continue  # the size of what a model was trained on bounds a search
+            continue  # a search takes its size bounds from the sizes of the training molecules
         new = canonicalize(join_parts(kept.smiles, other.smiles))
         if new is not None and new not in known and assign_part(new) == "train":
             found[new] = None
@@ -97,7 +104,7 @@ def _exchange(smiles: list[str], each: float, seed: int) -> list[str]:
 
 
 def cut_bonds(smiles: str, rng: random.Random) -> list[tuple[Part, Part]]:
-    """Valid SMILES -> both sides of some of its acyclic single bonds."""
+    """Valid SMILES -> both sides of each of up to `CUTS` random acyclic single bonds."""
     mol = Chem.MolFromSmiles(smiles)
     single = [b for b in mol.GetBonds() if b.GetBondType() == Chem.BondType.SINGLE]
     bonds = [b for b in single if not b.IsInRing()]
@@ -106,11 +113,11 @@ def cut_bonds(smiles: str, rng: random.Random) -> list[tuple[Part, Part]]:
         ends = bond.GetBeginAtom(), bond.GetEndAtom()
         kinds = [f"{a.GetSymbol()} {a.GetHybridization()} {a.GetFormalCharge()}" for a in ends]
         cut = Chem.FragmentOnBonds(mol, [bond.GetIdx()], dummyLabels=[(0, 0)])
-        where: list[tuple[int, ...]] = []  # the atoms of each half: its own and a dummy
+        where: list[tuple[int, ...]] = []  # the atom indices of each half, with its dummy atom
         mols = Chem.GetMolFrags(cut, asMols=True, sanitizeFrags=False, fragsMolAtomMapping=where)
         halves = [_write_rooted(m) for m in mols]
         if min(map(len, where)) <= LEAST or any(s.startswith(("/", "\\")) for s in halves):
-            continue  # too small, or a double bond would lose its E or Z
+            continue  # too small, or a double bond would lose its E/Z label
         if ends[0].GetIdx() not in where[0]:
             kinds.reverse()
         sides = (kinds[0], kinds[1]), (kinds[1], kinds[0])
@@ -129,5 +136,5 @@ def _write_rooted(part: Chem.Mol) -> str:
 
 
 def join_parts(one: str, other: str) -> str:
-    """Two parts -> SMILES with a bond between their first atoms."""
+    """SMILES of two parts -> SMILES of the molecule that bonds their first atoms."""
     return ".".join(_FIRST_ATOM.sub(lambda m: m[0] + "%99", part, count=1) for part in (one, other))

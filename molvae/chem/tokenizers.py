@@ -1,4 +1,4 @@
-"""Tokenizers: strings <-> token ids. SMILES by character, atom or fragment, and SELFIES."""
+"""Tokenizers: SMILES strings <-> token ids, by character, atom, learned fragment or SELFIES."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from molvae.base.errors import MolvaeError
 from molvae.base.parallel import map_parallel
 from molvae.base.registry import Registry
 
-PAD, BOS, EOS = 0, 1, 2  # ids of padding, begin and end; the symbols follow
+PAD, BOS, EOS = 0, 1, 2  # ids of padding, begin and end; vocabulary ids follow
 SPECIAL = 3
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How one kind of tokenizer cuts a SMILES string and puts it together again."""
+    """How a tokenizer splits a SMILES string into symbols and joins them again."""
 
     split: Callable[[str], list[str]]
     join: Callable[[Sequence[str]], str]
     description: str
     merges: int = 0
-    """How many tokens of several symbols the vocabulary learns."""
+    """Number of multi-symbol tokens to learn for the vocabulary."""
 
 
 tokenizers: Registry[Scheme] = Registry("tokenizer")
@@ -50,9 +50,13 @@ def _join_selfies(symbols: Sequence[str]) -> str:
     return str(selfies.decoder("".join(symbols)))
 
 
-tokenizers.register("char")(Scheme(list, "".join, "one SMILES character a token"))
+tokenizers.register("char")(Scheme(list, "".join, "one token per SMILES character"))
 tokenizers.register("atom")(
-    Scheme(_ATOMS.findall, "".join, "Cl, Br, bracket atoms and ring bonds %nn as one SMILES token")
+    Scheme(
+        _ATOMS.findall,
+        "".join,
+        "SMILES, with Cl, Br, bracket atoms and %nn ring bonds as one token",
+    )
 )
 tokenizers.register("pairs")(
     Scheme(list, "".join, "frequent runs of SMILES characters, such as C(=O)N", merges=200)
@@ -64,14 +68,14 @@ tokenizers.register("selfies-pairs")(
     Scheme(_split_selfies, _join_selfies, "frequent runs of SELFIES symbols", merges=150)
 )
 
-FIRST_LETTER = 0xF0000  # of a private range of Unicode
-LEARN_FROM = 10_000  # strings that the runs of symbols are counted in
+FIRST_LETTER = 0xF0000  # start of a Unicode private-use area
+LEARN_FROM = 10_000  # number of strings that runs of symbols are learned from
 
 
 class Tokenizer:
-    """A vocabulary and the two directions between SMILES strings and token ids.
+    """A vocabulary, and the conversion between SMILES strings and token ids.
 
-    Ids are 0 for padding, 1 for begin, 2 for end, then the vocabulary in order.
+    Id 0 is padding, 1 is begin and 2 is end; the vocabulary follows in order.
 
     >>> t = Tokenizer.fit("atom", ["CCl", "c1ccccc1"])
     >>> t.decode(t.encode(["ClCC"]))
@@ -88,9 +92,10 @@ class Tokenizer:
 
     @classmethod
     def fit(cls, name: str, smiles: Iterable[str], progress: bool = False) -> Tokenizer:
-        """Build the vocabulary of tokenizer `name`: all symbols in `smiles`, then learned runs.
+        """Tokenizer name and SMILES -> a tokenizer whose vocabulary covers them.
 
-        What cannot be split (a few molecules, for SELFIES) is passed over.
+        The vocabulary holds all symbols in `smiles`, then the learned runs of symbols. SMILES that
+        cannot be split (a few molecules, for SELFIES) are skipped.
         """
         scheme, all_of_them = tokenizers.look_up(name), list(smiles)
         symbols = map_parallel(partial(_symbols, scheme), all_of_them, "vocabulary", progress)
@@ -99,22 +104,22 @@ class Tokenizer:
         return cls(name, sorted(set(symbols)) + runs)
 
     def __len__(self) -> int:
-        """Return the number of ids, the three special ones included."""
+        """Return the number of ids, including the three special ones."""
         return len(self.vocabulary) + SPECIAL
 
     def split(self, smiles: str) -> list[str]:
-        """Cut a SMILES string into tokens, known to the vocabulary or not.
+        """SMILES string -> its tokens, whether or not they are in the vocabulary.
 
-        Where tokens are runs of symbols, the longest known run comes first, from left to right.
+        Runs of symbols are matched from left to right, longest first.
         """
         symbols = self._scheme.split(smiles)
         return self._runs.findall("".join(symbols)) if self._scheme.merges else symbols
 
     def ids(self, smiles: str) -> list[int]:
-        """SMILES string -> ids of its symbols, without begin and end.
+        """SMILES string -> ids of its tokens, without begin and end.
 
         Raises:
-            MolvaeError: the string has a symbol that the vocabulary lacks.
+            MolvaeError: a token is not in the vocabulary.
         """
         try:
             return [self._ids[symbol] for symbol in self.split(smiles)]
@@ -125,17 +130,17 @@ class Tokenizer:
             ) from None
 
     def encode(self, smiles: Sequence[str]) -> NDArray[np.integer]:
-        """SMILES strings -> ids (B, L): begin, symbols, end, padding; L fits the longest.
+        """SMILES strings -> ids (B, L): begin, tokens, end, padding; L fits the longest string.
 
-        The type is the smallest that holds every id, so a whole data set stays small.
+        The dtype is uint8 if it can hold every id, else int32, to keep whole data sets small.
 
         Raises:
-            MolvaeError: a string has a symbol that the vocabulary lacks.
+            MolvaeError: a token is not in the vocabulary.
         """
         return self.pad([self.ids(s) for s in smiles])
 
     def pad(self, rows: Sequence[Sequence[int]]) -> NDArray[np.integer]:
-        """Ids of symbols, a row a string -> the table that `encode` gives."""
+        """Token ids, one list per string -> padded ids (B, L), as from `encode`."""
         table = np.full(
             (len(rows), max(map(len, rows), default=0) + 2),
             PAD,
@@ -146,7 +151,7 @@ class Tokenizer:
         return table
 
     def decode(self, ids: NDArray[np.integer]) -> list[str]:
-        """Ids (B, L) -> SMILES strings, each up to its end token; they need not be valid."""
+        """Ids (B, L) -> SMILES strings, each up to its end token, not necessarily valid."""
         return [self._scheme.join(self._symbols(row)) for row in ids.tolist()]
 
     def _symbols(self, row: list[int]) -> list[str]:
@@ -155,7 +160,7 @@ class Tokenizer:
 
 
 def _splits(scheme: Scheme, smiles: list[str]) -> list[list[str]]:
-    """SMILES -> their symbols, a row for each that can be split."""
+    """SMILES -> their symbols, one list for each SMILES that can be split."""
     rows = []
     for s in smiles:
         with contextlib.suppress(MolvaeError):
@@ -164,17 +169,17 @@ def _splits(scheme: Scheme, smiles: list[str]) -> list[list[str]]:
 
 
 def _symbols(scheme: Scheme, smiles: list[str]) -> list[str]:
-    """The different symbols of some SMILES."""
+    """SMILES -> the set of symbols that occur in them."""
     return list(set(chain.from_iterable(_splits(scheme, smiles))))
 
 
 def learn_runs(rows: Sequence[Sequence[str]], merges: int) -> list[str]:
-    """Rows of symbols -> runs of them, made by joining the most frequent pair `merges` times.
+    """Lists of symbols -> up to `merges` runs of symbols, learned by byte-pair encoding.
 
-    Byte-pair encoding (Sennrich et al. 2016), which Li & Fourches 2021 learned from SMILES.
-    Fewer runs come back where the rows hold fewer pairs.
+    Merges the most frequent adjacent pair, again and again (Sennrich et al. 2016; applied to SMILES
+    by Li & Fourches 2021). Returns fewer runs if there are not enough pairs.
     """
-    names: dict[str, str] = {}  # a private character for each symbol and each run
+    names: dict[str, str] = {}  # each symbol and run, by its private-use character
     letters: dict[str, str] = {}
     for symbol in chain.from_iterable(rows):
         if symbol not in letters:
@@ -191,6 +196,6 @@ def learn_runs(rows: Sequence[Sequence[str]], merges: int) -> list[str]:
         letter = chr(FIRST_LETTER + len(names))
         names[letter] = names[a] + names[b]
         text = text.replace(a + b, letter)
-        if names[letter] not in runs:  # the same run may be joined from other parts
+        if names[letter] not in runs:  # different pairs can merge into the same run
             runs.append(names[letter])
     return runs

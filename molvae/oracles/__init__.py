@@ -1,1 +1,1 @@
-"""What is maximised, and what it costs: objectives, goals, constraints, budget, history. RDKit."""
+"""What is maximised and what it costs: objectives, goals, constraints, budget, history."""

@@ -1,7 +1,7 @@
-"""The three classifiers of bioactivity that PMO uses, from plain arrays: molecule -> probability.
+"""The three bioactivity classifiers of the PMO benchmark: molecule -> probability.
 
-Trained by others on published assays, as Therapeutics Data Commons distributes them (Huang et al.
-2021); see data/README.md. They are loaded when one is first asked.
+The models were trained on published assays and are distributed by Therapeutics Data Commons (Huang
+et al. 2021); see data/README.md. Each is stored as plain arrays and loaded on first use.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from numpy.typing import NDArray
 from rdkit.Chem import Mol
 from rdkit.Chem import rdFingerprintGenerator as fingerprints
 
-BITS = 2_048  # of both fingerprints
-TOLERANCE = 0.0025  # where the coupling of probabilities stops, as in libsvm for two classes
+BITS = 2_048  # length of both fingerprints
+TOLERANCE = 0.0025  # stopping tolerance of libsvm's pairwise coupling for two classes
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def gsk3b(mol: Mol) -> float:
-    """Probability that a molecule inhibits glycogen synthase kinase 3 beta."""
+    """Molecule -> predicted probability that it inhibits glycogen synthase kinase 3 beta."""
     return _forest(mol, "gsk3b")
 
 
 def jnk3(mol: Mol) -> float:
-    """Probability that a molecule inhibits c-Jun N-terminal kinase 3."""
+    """Molecule -> predicted probability that it inhibits c-Jun N-terminal kinase 3."""
     return _forest(mol, "jnk3")
 
 
 def drd2(mol: Mol) -> float:
-    """Probability that a molecule is active at the dopamine receptor D2: a support-vector machine.
+    """Molecule -> predicted probability that it is active at the dopamine receptor D2.
 
-    On counts of circular features of radius 3 with pharmacophoric atom types, and with the
-    probabilities of libsvm (Platt scaling, then the coupling of Wu, Lin & Weng 2004, section 4.3,
-    which for two classes would change nothing if it did not stop early).
+    A support vector machine on counts of Morgan features of radius 3 with pharmacophoric atom
+    types. Probabilities are computed as in libsvm: Platt scaling, then the pairwise coupling of Wu,
+    Lin & Weng 2004, section 4.3. With two classes, the coupling changes the result only because it
+    stops early.
     """
     model = _load("drd2")
     counts = _pharmacophores().GetSparseCountFingerprint(mol).GetNonzeroElements()
@@ -62,7 +63,7 @@ def _couple(r: float) -> float:
 
 
 def _forest(mol: Mol, name: str) -> float:
-    """A random forest on a Morgan fingerprint: the mean of what its trees say."""
+    """Molecule -> mean prediction of the trees of a random forest on its Morgan fingerprint."""
     model = _load(name)
     x = _morgan().GetFingerprintAsNumPy(mol)
     node = model["roots"]

@@ -31,30 +31,30 @@ CATALOGUES = FilterCatalog.FilterCatalogParams.FilterCatalogs.names
 
 @dataclass(frozen=True)
 class Constraint:
-    """A condition as it was written, and whether a molecule meets it."""
+    """A condition: its text, and a function that checks whether a molecule meets it."""
 
     text: str
     met: Callable[[Mol], bool]
 
 
 def parse_constraint(text: str) -> Constraint:
-    """A condition as above -> the constraint.
+    """Text of a condition, in the syntax above -> the constraint.
 
     Raises:
-        MolvaeError: it cannot be understood.
+        MolvaeError: the text is not a valid constraint.
     """
     kind, colon, rest = text.strip().partition(":")
     if colon and kind in ("has", "lacks"):
         with silence_rdkit():
             pattern = Chem.MolFromSmarts(rest)
         if pattern is None or not rest:
-            raise MolvaeError(f"constraint {text!r}: {rest!r} is no SMARTS pattern")
+            raise MolvaeError(f"constraint {text!r}: {rest!r} is not a valid SMARTS pattern")
         wanted = kind == "has"
         return Constraint(text, lambda mol: mol.HasSubstructMatch(pattern) == wanted)
     if colon and kind == "alerts":
         if rest not in CATALOGUES:
             known = ", ".join(CATALOGUES)
-            raise MolvaeError(f"constraint {text!r}: no catalogue {rest!r}: there are {known}")
+            raise MolvaeError(f"constraint {text!r}: unknown catalogue {rest!r}; known: {known}")
         catalogue = FilterCatalog.FilterCatalog(CATALOGUES[rest])
         return Constraint(text, lambda mol: not catalogue.HasMatch(mol))
     parts = re.fullmatch(r"(.+?)\s*(<=|>=|<|>)\s*([^<>=]+)", text.strip())
@@ -63,7 +63,7 @@ def parse_constraint(text: str) -> Constraint:
         limit = float(number)
     except ValueError:
         raise MolvaeError(
-            f"constraint {text!r} is not understood: write, for instance, 'SAS<4', "
+            f"constraint {text!r} is not valid; examples: 'SAS<4', "
             "'similarity(CCO)>=0.4', 'has:c1ccncc1', 'lacks:[N+](=O)[O-]' or 'alerts:PAINS'"
         ) from None
     try:

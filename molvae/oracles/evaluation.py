@@ -31,7 +31,7 @@ KNOWN_METHODS = multiprocessing.get_all_start_methods()
 
 @dataclass(frozen=True)
 class Effort:
-    """How evaluations are carried out.
+    """How evaluations are run.
 
     Attributes:
         jobs: evaluations at once, each in a process, with joblib's current backend; 1 runs them one
@@ -66,7 +66,11 @@ class Outcome(NamedTuple):
 def evaluate_molecules(
     objectives: Sequence[Objective], smiles: Sequence[str], effort: Effort
 ) -> Iterator[Outcome]:
-    """M objectives, canonical SMILES -> their outcomes, in the order in which they are known."""
+    """M objectives and canonical SMILES -> outcomes, in order of completion.
+
+    Raises:
+        MolvaeError: a worker process died.
+    """
     if effort.jobs == 1:
         yield from (_evaluated(objectives, name, effort) for name in smiles)
     else:
@@ -92,7 +96,7 @@ def start_workers(
     Evaluations that are still running when the context ends are killed.
 
     Raises:
-        MolvaeError: a process died.
+        MolvaeError: a worker process died.
     """
     executor = get_reusable_executor(max_workers=effort.jobs)
     try:
@@ -127,7 +131,7 @@ def _attempt(objectives: Sequence[Objective], name: str) -> Attempt:
         with silence_rdkit():
             mol = _molecule(name)
             return tuple(_number(objective.function(mol)) for objective in objectives), None
-    except Exception as failure:  # whatever a user's function raises is a failed evaluation
+    except Exception as failure:  # any exception in a user's function is a failed evaluation
         return _failed(objectives), f"{type(failure).__name__}: {failure}"
 
 
@@ -139,14 +143,16 @@ def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Atte
     """An attempt in its own process, which is killed at the time limit."""
     method = "forkserver" if "forkserver" in KNOWN_METHODS else "spawn"
     if multiprocessing.get_start_method(allow_none=True) not in (None, *KNOWN_METHODS):
-        multiprocessing.set_start_method(method, force=True)  # joblib's, which no child would know
+        multiprocessing.set_start_method(
+            method, force=True
+        )  # joblib's method, unknown in a child process
     context: Any = multiprocessing.get_context(method)
-    context.set_forkserver_preload([__name__])  # imported once, not for each evaluation
+    context.set_forkserver_preload([__name__])  # import once, not per evaluation
     answer, ask = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(ask, objectives, name))
     try:
         process.start()
-    except Exception as error:  # there are many ways of not being picklable
+    except Exception as error:  # pickling can fail with many exception types
         raise MolvaeError(
             f"with a time limit the objective must be importable from other processes: {error}"
         ) from error
@@ -165,14 +171,14 @@ def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Atte
 
 def _answer(ask: Connection, objectives: Sequence[Objective], name: str) -> None:
     if hasattr(os, "setsid"):
-        os.setsid()  # what the objective starts can then be killed with it
+        os.setsid()  # so that the objective's child processes can be killed with it
     ask.send(_attempt(objectives, name))
 
 
 def _kill(process: Any) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except (AttributeError, OSError):  # no such thing here, or it has no group yet, or is gone
+    except (AttributeError, OSError):  # no killpg on this platform, no group yet, or already gone
         process.kill()
     process.join()
 
@@ -180,12 +186,16 @@ def _kill(process: Any) -> None:
 def _molecule(name: str) -> Mol:
     mol = parse(name)
     if mol is None:
-        raise ValueError("RDKit does not read its own canonical form back")
+        raise ValueError("RDKit cannot parse its own canonical SMILES")
     return mol
 
 
 def _number(value: object) -> float:
-    """What an objective returned -> a finite float; ValueError says what was wrong with it."""
+    """Return value of an objective -> a finite float.
+
+    Raises:
+        ValueError: the value is not a finite number.
+    """
     if isinstance(value, (str, bytes)):
         raise ValueError(f"returned the text {value!r}, not a number")
     try:

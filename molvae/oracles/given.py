@@ -1,4 +1,4 @@
-"""What a user gives as an objective: a name, a program, a file of goals, a function."""
+"""Resolving what a user passes as an objective: a name, program, goals file or function."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ Given: TypeAlias = str | Property | Objective
 
 
 def as_objective(given: Given) -> Objective:
-    """What a user may name as an objective, or a function of a molecule -> `Objective`.
+    """Name of an objective, or function of a molecule -> `Objective`.
 
-    A name is one of `molvae.oracles.objectives.find_objective`, `package.module:function`,
-    `cmd:program {smiles}`, or a JSON file of `molvae.oracles.goals`.
+    A name is one that `molvae.oracles.objectives.find_objective` accepts,
+    `package.module:function`, `cmd:program {smiles}`, or a JSON file as described in
+    `molvae.oracles.goals`.
 
     Raises:
-        MolvaeError: the name is unknown, its module fails to import, the file is not understood, or
-            it cannot be called.
+        MolvaeError: the name is unknown, its module fails to import, the file is not valid, or the
+            object is not callable.
     """
     if isinstance(given, Objective):
         return given
@@ -53,6 +54,6 @@ def _look_up(name: str) -> Objective | Property:
         return objectives.look_up(name)
     except MolvaeError:
         raise
-    except Exception as error:  # a user's module may fail in any way while it is imported
+    except Exception as error:  # importing a user's module may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise MolvaeError(f"importing the objective {name!r} failed: {reason}") from error

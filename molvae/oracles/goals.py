@@ -2,8 +2,9 @@
 
 {"sum": {"QED": 5, "SAS": -1}}
 
-is a weighted sum. Desirabilities are between 0 and 1, and their weighted geometric mean is
-maximised (Derringer & Suich 1980, "Simultaneous optimization of several response variables"):
+is a weighted sum. Alternatively, each quantity is mapped to a desirability between 0 and 1, and
+their weighted geometric mean is maximised (Derringer & Suich 1980, "Simultaneous optimization of
+several response variables"):
 
 {"desirability": {
     "QED": {"worst": 0.3, "best": 0.9},
@@ -11,9 +12,10 @@ maximised (Derringer & Suich 1980, "Simultaneous optimization of several respons
     "logP": {"between": [1, 3], "margin": 1},
     "similarity(c1ccccc1O)": {"worst": 0.2, "best": 0.6}}}
 
-`worst` and what is beyond it has desirability 0, `best` and beyond it 1, and it is linear from one
-to the other; `between` two values it is 1, and it falls to 0 within the `margin`. The names are
-those of the left side of a constraint (`molvae.oracles.constraints`).
+The desirability is 0 at `worst` and beyond, 1 at `best` and beyond, and linear in between. With
+`between`, it is 1 between the two values and falls linearly to 0 over the `margin` on either side.
+Quantities have the same names as on the left side of a constraint
+(`molvae.oracles.constraints`).
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Goals:
         """Read and parse a file.
 
         Raises:
-            MolvaeError: no such file, or not as above.
+            MolvaeError: the file does not exist or is not in the format above.
         """
         try:
             goals = cls(Path(path).read_text(encoding="utf-8"))
@@ -65,11 +67,11 @@ class Goals:
         return hashlib.sha256(self.text.encode()).hexdigest()[:6]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process reads the text again."""
+        """Pickle only the text; the functions are rebuilt from it."""
         return Goals, (self.text,)
 
     def __call__(self, mol: Mol) -> float:
-        """A molecule -> the weighted sum, or the weighted geometric mean."""
+        """Molecule -> the weighted sum, or the weighted geometric mean of the desirabilities."""
         kind, parts = self.parts
         if kind == "sum":
             return sum(weight * value(mol) for value, weight in parts)
@@ -81,18 +83,18 @@ class Goals:
 
     @cached_property
     def parts(self) -> tuple[str, list[tuple[Property, float]]]:
-        """Whether it is a sum or desirabilities, and each function with its weight.
+        """The kind ("sum" or "desirability"), and each function with its weight.
 
         Raises:
-            MolvaeError: it is not understood.
+            MolvaeError: the text is not in the format above.
         """
         goals = json.loads(self.text)
         if not isinstance(goals, dict) or len(goals) != 1:
-            raise MolvaeError('goals are {"sum": {...}} or {"desirability": {...}}')
+            raise MolvaeError('goals must be {"sum": {...}} or {"desirability": {...}}')
         ((kind, entries),) = goals.items()
         makers = {"sum": _term, "desirability": _desirability}
         if kind not in makers or not isinstance(entries, dict) or not entries:
-            raise MolvaeError(f'{kind!r} is not "sum" or "desirability" with some quantities')
+            raise MolvaeError(f'{kind!r} is not "sum" or "desirability", or has no quantities')
         return kind, [makers[kind](name, entry) for name, entry in entries.items()]
 
 
@@ -104,7 +106,7 @@ def _desirability(name: str, entry: object) -> tuple[Property, float]:
     if not isinstance(entry, Mapping) or frozenset(entry) - {"weight"} not in KEYS:
         raise MolvaeError(
             f'{name!r} needs {{"worst": ..., "best": ...}} or {{"between": [..., ...], '
-            '"margin": ...}, and perhaps a "weight"'
+            '"margin": ...}, and optionally a "weight"'
         )
     weight = _number(entry.get("weight", 1), name)
     if not weight > 0:
@@ -113,13 +115,15 @@ def _desirability(name: str, entry: object) -> tuple[Property, float]:
         low, high = _pair(entry["between"], name)
         margin = _number(entry["margin"], name)
         if low > high or margin <= 0:
-            raise MolvaeError(f"{name!r} needs two values in order, and a margin above 0")
+            raise MolvaeError(
+                f"{name!r} needs two values in increasing order, and a margin above 0"
+            )
         points = [low - margin, low, high, high + margin], [0.0, 1.0, 1.0, 0.0]
     else:
         ends = sorted((_number(entry[end], name), y) for end, y in (("worst", 0.0), ("best", 1.0)))
         points = [x for x, _ in ends], [y for _, y in ends]
         if points[0][0] == points[0][1]:
-            raise MolvaeError(f"{name!r} needs two values that differ")
+            raise MolvaeError(f'{name!r} needs a "worst" and a "best" that differ')
     value = look_up_quantity(name)
     return lambda mol: float(np.interp(value(mol), *points)), weight
 

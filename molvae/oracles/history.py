@@ -32,7 +32,7 @@ CREATE TABLE iterations (
 """
 _RECORD = "number, iteration, smiles, y, several, error, seconds, z"
 _ITERATION = "iteration, decoded, valid, candidates, seconds"
-_PATIENCE = 60.0  # seconds to wait while another process writes
+_PATIENCE = 60.0  # seconds to wait for another process to finish writing
 
 
 _DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", "Expecting")
@@ -42,7 +42,8 @@ _DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", 
 class Record:
     """One evaluated molecule.
 
-    `values` are the M maximised objectives, all NaN where one failed; `error` then says why.
+    `values` are the M maximised objectives. If the evaluation failed, all are NaN and `error` holds
+    the reason.
     """
 
     number: int
@@ -51,7 +52,7 @@ class Record:
     values: tuple[float, ...]
     error: str | None
     seconds: float
-    z: NDArray[np.float32] | None  # (D,), the molecule's own re-encoded posterior mean
+    z: NDArray[np.float32] | None  # (D,), posterior mean of the re-encoded molecule
 
     @property
     def y(self) -> float:
@@ -61,10 +62,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Iteration:
-    """What one round of the search did before its candidates were evaluated.
+    """Statistics of one search round, excluding the evaluation of its candidates.
 
-    `decoded` latent points gave `valid` admissible molecules, of which `candidates` were chosen
-    for the oracle, in `seconds` (all but the oracle).
+    `decoded` latent points yielded `valid` admissible molecules, of which `candidates` were chosen
+    for the oracle. `seconds` excludes oracle calls.
     """
 
     iteration: int
@@ -75,9 +76,10 @@ class Iteration:
 
 
 class History:
-    """The evaluations of one run, in the order they were made, in a file or (None) in memory.
+    """The evaluations of one run in order, stored in a file, or in memory if the path is None.
 
-    A file may hold several runs, of several processes at once; each sees its own, but for scores.
+    A file can hold several runs, written by several processes at once. Each run sees only its own
+    evaluations, except that `score` looks in all of them.
 
     >>> history = History()
     >>> history.add("CCO", -0.0014, seconds=0.1).number
@@ -87,10 +89,10 @@ class History:
     """
 
     def __init__(self, path: str | Path | None = None, run: str = "run") -> None:
-        """Open or create the file, and the run in it of that name.
+        """Open or create the file, and the run of that name in it.
 
         Raises:
-            MolvaeError: the file is damaged, no history, in use, or cannot be written.
+            MolvaeError: the file is damaged, locked, not writable or not a history.
         """
         self.path = None if path is None else Path(path)
         self._where = "in memory" if path is None else str(path)
@@ -106,8 +108,8 @@ class History:
         self._by_smiles = {record.smiles: record for record in self._records}
 
     def _open(self) -> None:
-        self._db.execute("PRAGMA synchronous = FULL")  # a record outlives a power cut
-        self._db.execute("BEGIN IMMEDIATE")  # another process may open it too
+        self._db.execute("PRAGMA synchronous = FULL")  # records survive a power cut
+        self._db.execute("BEGIN IMMEDIATE")  # another process may open the file too
         if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
@@ -115,11 +117,11 @@ class History:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION_ID:
             raise MolvaeError(
-                f"{self._where} is a database, but not a history of molvae, or of an older one"
+                f"{self._where} is a database, but not a history written by this version of molvae"
             )
 
     def _rows(self, table: str, columns: str) -> list[Any]:
-        """What a table holds of this run, ordered by the first of the columns."""
+        """Table and columns -> this run's rows, ordered by the first column."""
         query = f"SELECT {columns} FROM {table} WHERE run = ? ORDER BY {columns.partition(',')[0]}"
         return self._db.execute(query, (self._run,)).fetchall()
 
@@ -137,13 +139,14 @@ class History:
         return smiles in self._by_smiles
 
     def __getitem__(self, smiles: str) -> Record:
-        """Return the record of a canonical SMILES; KeyError where it was never evaluated."""
+        """Canonical SMILES -> its record; KeyError if it was never evaluated."""
         return self._by_smiles[smiles]
 
     def records(self, before: int | None = None) -> list[Record]:
-        """All records in order, or those of the iterations below `before`.
+        """Return all records in order, or those of the iterations below `before`.
 
-        The latter come in an order that does not depend on which evaluation ended first.
+        The latter are sorted by iteration and SMILES, so that their order does not depend on which
+        evaluation finished first.
         """
         if before is None:
             return list(self._records)
@@ -161,7 +164,7 @@ class History:
         z: NDArray[Any] | None = None,
         objective: str | None = None,
     ) -> Record:
-        """Store one evaluation, committed to disk before this returns.
+        """Store one evaluation and return its record; it is on disk when this returns.
 
         Args:
             smiles: canonical SMILES, not stored before.
@@ -174,10 +177,10 @@ class History:
                 run can reuse the value.
 
         Raises:
-            MolvaeError: the molecule is stored already, or the disk refuses.
+            MolvaeError: the molecule is already stored, or the file cannot be written.
         """
         if smiles in self:
-            raise MolvaeError(f"history {self._where}: {smiles} is stored already")
+            raise MolvaeError(f"history {self._where}: {smiles} is already stored")
         if error is not None:
             error = error.encode(errors="replace").decode()  # lone surrogates cannot be stored
         latent = None if z is None else np.asarray(z, dtype="<f4").ravel()
@@ -198,9 +201,9 @@ class History:
         return record
 
     def score(self, smiles: str, objective: str) -> tuple[float, ...] | None:
-        """Return the values that any run of this file found for a molecule, None if there are none.
+        """Canonical SMILES and objective key -> the values from any run in the file, or None.
 
-        Failures do not count.
+        Failed evaluations are ignored.
         """
         with self._explained():
             row = self._db.execute(
@@ -219,13 +222,13 @@ class History:
             )
 
     def iterations(self) -> list[Iteration]:
-        """All rounds in order."""
+        """Return the statistics of all rounds in order."""
         with self._explained():
             return [Iteration(*row) for row in self._rows("iterations", _ITERATION)]
 
     @property
     def next_iteration(self) -> int:
-        """The first round whose candidates are not all evaluated yet."""
+        """The first round whose candidates have not all been evaluated."""
         rounds = self.iterations()
         if not rounds:
             return 0
@@ -234,13 +237,13 @@ class History:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of the run, empty before they are first saved."""
+        """The settings of the run; empty until they are first saved."""
         with self._explained():
             rows = self._rows("settings", "name, value")
             return {name: json.loads(value) for name, value in rows}
 
     def save_settings(self, settings: Mapping[str, Any]) -> None:
-        """Store settings (JSON values), each replacing an earlier one of its name."""
+        """Store settings (JSON values), replacing earlier values of the same names."""
         rows = [(self._run, name, json.dumps(value)) for name, value in settings.items()]
         with self._explained():
             self._db.execute("BEGIN")
@@ -248,7 +251,7 @@ class History:
             self._db.execute("COMMIT")
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._db.close()
 
     def __enter__(self) -> History:
@@ -273,7 +276,7 @@ def _values(y: float | None, several: str | None) -> tuple[float, ...]:
 def _reason(error: Exception) -> str:
     text = str(error)
     if any(sign in text for sign in _DAMAGE):
-        return f"the file is damaged or no history of molvae ({text})"
+        return f"the file is damaged or not a molvae history ({text})"
     if "full" in text:
         return "the disk is full; all evaluations before this one are saved"
     if "UNIQUE" in text:

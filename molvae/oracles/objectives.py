@@ -1,4 +1,4 @@
-"""Objectives: one pure function per property, molecule -> float. Everything is maximised.
+"""Objectives: one pure function each, molecule -> float. Everything is maximised.
 
 A property that is to be minimised says so where it is registered; the oracle turns its sign, and
 nothing else does. Besides what is registered here, each property of a molecule
@@ -34,7 +34,7 @@ from molvae.oracles.suites import SUITES
 
 @dataclass(frozen=True)
 class Objective:
-    """A property with its direction: `label` is what is maximised, "logP" or "-SAS"."""
+    """A function of a molecule with a name and a direction."""
 
     name: str
     function: Property
@@ -43,28 +43,30 @@ class Objective:
 
     @property
     def label(self) -> str:
-        """The name of the maximised quantity."""
+        """The name of the maximised quantity, such as "logP" or "-SAS"."""
         return self.name if self.maximise else f"-{self.name}"
 
     @property
     def version(self) -> str | None:
-        """Fingerprint of the code that computes the values, None where it cannot be told.
+        """Fingerprint of the code that computes the values; None if it cannot be determined.
 
-        The versions of RDKit and molvae, or a hash of the user's own file.
+        Either the versions of molvae and RDKit, or a hash of the user's file.
         """
         if self.function is _fail_uncomputed:
             return None
-        # the package as a whole, so that moving a file changes no stored score's identity
+        # the package version, not a file hash, so that moving code keeps stored scores valid
         if str(getattr(self.function, "__module__", "")).partition(".")[0] in ("molvae", "rdkit"):
             file = self.function.file if isinstance(self.function, Command) else None
             own = f"molvae {metadata.version('molvae')}, RDKit {rdkit.__version__}"
             return own if file is None else _hash_file(file)
         named = inspect.isfunction(self.function) and self.function.__qualname__.isidentifier()
         file = inspect.getsourcefile(self.function) if named else None
-        return None if file is None else _hash_file(file)  # others may differ under one name
+        return (
+            None if file is None else _hash_file(file)
+        )  # lambdas and closures: same name, different code
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process looks a registered one up by its name."""
+        """Pickle a registered objective by name."""
         known = {**DESCRIPTORS, **{name: entry.function for name, entry in objectives.items()}}
         if known.get(self.name) is self.function:
             return find_objective, (self.name,)
@@ -75,7 +77,7 @@ objectives: Registry[Objective] = Registry("objective")
 
 
 def objective(name: str, *, maximise: bool = True) -> Callable[[Property], Property]:
-    """Return a decorator that registers a property function, described by its first line."""
+    """Objective name -> a decorator that registers a function, described by its first line."""
 
     def store(function: Property) -> Property:
         description = (function.__doc__ or "").strip().partition("\n")[0]
@@ -86,14 +88,14 @@ def objective(name: str, *, maximise: bool = True) -> Callable[[Property], Prope
 
 
 def find_objective(name: str) -> Objective | None:
-    """The name of a quantity -> the objective, None where there is none of that name.
+    """Name of a quantity -> the objective, or None if there is none of that name.
 
     That is, in this order: a registered objective, a property of a molecule, an RDKit
     descriptor, or similarity(SMILES), the Tanimoto similarity of Morgan fingerprints (radius 2,
     2,048 bits).
 
     Raises:
-        MolvaeError: similarity to something that is not a molecule.
+        MolvaeError: the SMILES in similarity(SMILES) is not valid.
     """
     if name in objectives:
         return objectives[name]
@@ -107,10 +109,10 @@ def find_objective(name: str) -> Objective | None:
 
 
 def look_up_quantity(name: str) -> Property:
-    """The name of a quantity, as in `find_objective` -> its function.
+    """Name of a quantity, as for `find_objective` -> its function.
 
     Raises:
-        MolvaeError: there is none.
+        MolvaeError: there is no quantity of that name.
     """
     found = find_objective(name)
     if found is None:
@@ -123,7 +125,7 @@ DESCRIPTORS: dict[str, Property] = dict(Descriptors.descList)
 
 @dataclass(frozen=True)
 class Similarity:
-    """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits) to a molecule, 0 to 1."""
+    """Tanimoto similarity to a molecule, 0 to 1, of Morgan fingerprints (radius 2, 2,048 bits)."""
 
     smiles: str
 
@@ -132,7 +134,7 @@ class Similarity:
             raise MolvaeError(f"{self.smiles!r} is not a valid SMILES")
 
     def __call__(self, mol: Mol) -> float:
-        """A molecule -> its similarity to the target."""
+        """Molecule -> its similarity to the target."""
         generator, reference = self._target
         return float(TanimotoSimilarity(generator.GetFingerprint(mol), reference))
 
@@ -142,17 +144,17 @@ class Similarity:
         return generator, generator.GetFingerprint(parse(self.smiles))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process makes the fingerprint again."""
+        """Pickle only the SMILES; the fingerprint is recomputed."""
         return Similarity, (self.smiles,)
 
 
 def measured_objective(name: str, *, maximise: bool = True) -> Objective:
-    """A quantity that no function computes: its values are told (`molvae.Search`)."""
+    """Name and direction -> an objective whose values are passed to `molvae.Search.tell`."""
     return Objective(name, _fail_uncomputed, maximise, "measured elsewhere")
 
 
 def _fail_uncomputed(mol: Mol) -> float:
-    raise RuntimeError("this quantity is measured elsewhere, and has to be told")
+    raise RuntimeError("this quantity is measured elsewhere: report its values with `tell`")
 
 
 def _hash_file(file: str) -> str:
@@ -182,7 +184,7 @@ def plogp_zinc(mol: Mol) -> float:
 
 @objective("drug")
 def drug(mol: Mol) -> float:
-    """5 * QED - SAS: drug-like and easy to make; the ceiling is near 3.7."""
+    """5 * QED - SAS: drug-like and easy to synthesise; at most about 3.7."""
     return 5 * qed(mol) - sas(mol)
 
 

@@ -1,4 +1,4 @@
-"""The oracle: objectives with a budget; repeats come from the history, a failure is NaN."""
+"""The oracle: objectives with a budget; known molecules are looked up, failures are NaN."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from molvae.oracles.evaluation import Effort, Outcome, evaluate_molecules
 from molvae.oracles.given import Given, as_objective
 from molvae.oracles.history import History, Record
 
-GIVE_UP_AFTER = 20  # failures with no success at all: the objective is broken, not the molecules
+GIVE_UP_AFTER = 20  # failures without a single success: the objective is broken, not the molecules
 
 
 class BudgetError(MolvaeError):
-    """More new molecules were asked for than the budget has left; nothing was evaluated."""
+    """The new molecules exceed the remaining budget; none was evaluated."""
 
 
 class Oracle:
-    """Evaluates molecules, each unique canonical one once, until the budget is spent.
+    """Evaluates each unique canonical molecule once, until the budget is spent.
 
     The budget counts the molecules of this run, including those whose score is reused from another
     run in the same file, so that a run does not depend on the others. Invalid strings, molecules
@@ -46,24 +46,24 @@ class Oracle:
         effort: Effort | None = None,
         constraints: Sequence[str] = (),
     ) -> None:
-        """Join an objective, a budget and a history.
+        """Combine an objective, a budget and a history.
 
         Args:
             objective: a registered name, `package.module:function`, `cmd:program {smiles}`, a JSON
-                file of `molvae.oracles.goals`, or a function of a molecule; or M of them, which are
-                searched for at once.
-            budget: how many molecules may be evaluated, at least 1.
-            history: where evaluations are kept; None keeps them in memory.
-            heavy_atoms: least and greatest size of an admissible molecule; "any" for no bound; None
-                leaves it to the search, which takes the sizes of its model's training data.
-            on_evaluation: called after each new evaluation is stored.
-            effort: in how many processes, with which time limit, and how often again; None is
-                in this one, without a limit, once.
-            constraints: what an admissible molecule must be like: `molvae.oracles.constraints`.
+                file as described in `molvae.oracles.goals`, or a function of a molecule; or a list
+                of M of them for multi-objective search.
+            budget: maximum number of molecules to evaluate, at least 1.
+            history: where evaluations are stored; None stores them in memory.
+            heavy_atoms: minimum and maximum number of heavy atoms of an admissible molecule; "any"
+                for no bounds; None lets the search take the bounds from its model's training data.
+            on_evaluation: called with the record of each new evaluation after it is stored.
+            effort: number of processes, time limit and retries; None runs each evaluation once in
+                this process, without a limit.
+            constraints: conditions on an admissible molecule; see `molvae.oracles.constraints`.
 
         Raises:
-            MolvaeError: an unknown objective, a budget below 1, an empty size range, or a
-                constraint that is not understood.
+            MolvaeError: the objective is unknown, the budget is below 1, the size range is empty,
+                or a constraint is not valid.
         """
         if budget < 1:
             raise MolvaeError(f"the budget must be at least 1 evaluation, not {budget}")
@@ -81,10 +81,12 @@ class Oracle:
         self.constraints = [parse_constraint(text) for text in constraints]
 
     def limit_size(self, heavy_atoms: Sequence[int] | None) -> None:
-        """Set the least and greatest number of heavy atoms of an admissible molecule, None for any.
+        """Set the minimum and maximum number of heavy atoms of an admissible molecule.
+
+        None removes the bounds.
 
         Raises:
-            MolvaeError: no molecule has such a size.
+            MolvaeError: the range is empty or starts below 1.
         """
         if heavy_atoms is None:
             self.heavy_atoms = None
@@ -96,11 +98,11 @@ class Oracle:
 
     @property
     def remaining(self) -> int:
-        """How many evaluations the budget has left."""
+        """The number of evaluations left in the budget."""
         return max(0, self.budget - len(self.history))
 
     def admissible(self, smiles: str) -> str | None:
-        """SMILES -> its canonical form, or None where it is invalid or must not be evaluated."""
+        """SMILES -> its canonical form, or None if it is invalid or inadmissible."""
         mol = parse_cached(smiles)
         low, high = self.heavy_atoms or (0, math.inf)
         if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
@@ -108,7 +110,9 @@ class Oracle:
         if not all(c.met(mol) for c in self.constraints):
             return None
         name = MolToSmiles(mol)
-        return name if parse_cached(name) is not None else None  # of some odd rings it is no SMILES
+        return (
+            name if parse_cached(name) is not None else None
+        )  # a few unusual rings do not parse back
 
     def __call__(
         self,
@@ -118,7 +122,7 @@ class Oracle:
     ) -> NDArray[np.float64]:
         """SMILES (B) -> the maximised objective (B,), NaN where invalid, inadmissible or failed.
 
-        Of M > 1 objectives (B, M).
+        With M > 1 objectives, the shape is (B, M).
 
         Args:
             smiles: any strings.
@@ -126,8 +130,8 @@ class Oracle:
             iteration: the round of the search, stored with them.
 
         Raises:
-            BudgetError: more new molecules than the budget has left; none was evaluated.
-            MolvaeError: every evaluation so far failed; all are in the history.
+            BudgetError: the new molecules exceed the remaining budget; none was evaluated.
+            MolvaeError: every evaluation so far has failed; all are in the history.
         """
         names = [self.admissible(text) for text in smiles]
         new: dict[str, int] = {}
@@ -136,7 +140,8 @@ class Oracle:
                 new.setdefault(name, row)
         if len(new) > self.remaining:
             raise BudgetError(
-                f"{len(new)} new molecules, but {self.remaining} of {self.budget} evaluations left"
+                f"{len(new)} new molecules, but only {self.remaining} of {self.budget} evaluations "
+                "are left"
             )
         places = {name: None if z is None else z[row] for name, row in new.items()}
         unknown = []
@@ -157,13 +162,17 @@ class Oracle:
         iteration: int = -1,
         z: NDArray[np.floating] | None = None,
     ) -> None:
-        """Store the property of a canonical SMILES that was evaluated elsewhere, NaN for a failure.
+        """Store the value of a molecule that was evaluated elsewhere.
 
-        Of M > 1 objectives M values.
+        Args:
+            name: canonical SMILES.
+            value: the value with its own sign, NaN for a failure; M values for M > 1 objectives.
+            iteration: the round of the search.
+            z: the latent point of the molecule (D,).
 
         Raises:
-            BudgetError: none of the budget is left.
-            MolvaeError: it has a value already, or these are not M values.
+            BudgetError: the budget is spent.
+            MolvaeError: the molecule already has a value, or the number of values is not M.
         """
         if not self.remaining:
             raise BudgetError(f"all {self.budget} evaluations are spent")
@@ -177,11 +186,11 @@ class Oracle:
         """The values told for one molecule -> its M values.
 
         Raises:
-            MolvaeError: these are not M values.
+            MolvaeError: the number of values is not M.
         """
         values = tuple(value) if isinstance(value, Sequence) else (value,)
         if len(values) != len(self.objectives):
-            raise MolvaeError(f"{value} is not a value for each of {', '.join(self.labels)}")
+            raise MolvaeError(f"got {value}, expected a value for each of {', '.join(self.labels)}")
         return values
 
     @property
@@ -190,7 +199,13 @@ class Oracle:
         return [objective.label for objective in self.objectives]
 
     def reuse(self, name: str, iteration: int, z: NDArray[np.floating] | None) -> bool:
-        """Store the score that another run in the file has found, if one has; return whether."""
+        """Store the score of the molecule from another run in the file; return whether one exists.
+
+        Args:
+            name: canonical SMILES.
+            iteration: the round of the search.
+            z: the latent point of the molecule (D,).
+        """
         found = self.history.score(name, self.version) if self.version else None
         if found is not None:
             self._keep(Outcome(name, found, None, 0.0), iteration, z)
@@ -200,10 +215,12 @@ class Oracle:
         """Store the outcome of evaluating a canonical SMILES.
 
         Raises:
-            MolvaeError: it is stored already, or every evaluation so far failed.
+            MolvaeError: the molecule is already stored, or every evaluation so far has failed.
         """
         pairs = zip(self.objectives, outcome.values, strict=True)
-        turned = tuple(v if o.maximise else -v for o, v in pairs)  # signs are turned here only
+        turned = tuple(
+            v if o.maximise else -v for o, v in pairs
+        )  # the only place where signs are flipped
         self._keep(outcome._replace(values=turned), iteration, z)
 
     def _keep(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
@@ -230,5 +247,5 @@ class Oracle:
         if all(math.isnan(record.y) for record in records):
             raise MolvaeError(
                 f"the objective {', '.join(self.labels)} failed for all {len(records)} molecules "
-                f"so far, last for {records[-1].smiles} with: {records[-1].error}"
+                f"so far; the last error, for {records[-1].smiles}: {records[-1].error}"
             )

@@ -1,4 +1,4 @@
-"""Objectives that are programs: a command line with {smiles} in it -> the number it prints."""
+"""Programs as objectives: a command line that contains {smiles} -> the number it prints."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ class Command:
 
     @classmethod
     def parse(cls, text: str) -> Command:
-        """A command line as one would type it -> the command.
+        """Command line, as typed in a shell -> the command.
 
         Raises:
-            MolvaeError: quotes that do not close, no {smiles}, or no such program.
+            MolvaeError: a quote is not closed, {smiles} is missing, or the program does not exist.
         """
         try:
             words = shlex.split(text)
         except ValueError as error:
-            raise MolvaeError(f"the command {text!r} cannot be read: {error}") from error
+            raise MolvaeError(f"the command {text!r} cannot be parsed: {error}") from error
         if not any(PLACE in word for word in words[1:]):
-            raise MolvaeError(f"the command {text!r} has no {PLACE}, where the molecule goes")
+            raise MolvaeError(f"the command {text!r} has no placeholder {PLACE} for the molecule")
         if shutil.which(words[0]) is None:
-            raise MolvaeError(f"there is no program {words[0]!r} that could be run")
+            raise MolvaeError(f"there is no executable {words[0]!r}; check the name and the PATH")
         return cls(tuple(words))
 
     @property
     def file(self) -> str | None:
-        """Where the program is."""
+        """The path of the program."""
         return shutil.which(self.words[0])
 
     def __call__(self, mol: Mol) -> float:
-        """A molecule -> the number that is printed.
+        """Molecule -> the number that the program prints on its last line.
 
         Raises:
-            RuntimeError: an exit code other than 0.
-            ValueError: no number in the last line.
+            RuntimeError: the exit code is not 0.
+            ValueError: the last line is not a number.
         """
         smiles = MolToSmiles(mol)
         words = [word.replace(PLACE, smiles) for word in self.words]

@@ -1,9 +1,9 @@
-"""The goal-directed tasks of GuacaMol and of PMO: each a function molecule -> score, 0 to 1.
+"""The goal-directed tasks of GuacaMol and PMO, each a function molecule -> score, 0 to 1.
 
-GuacaMol: Brown et al. 2019, "GuacaMol: Benchmarking Models for de Novo Molecular Design", tables of
-the supporting information; values are those of its package, version 0.5.5. PMO: Gao et al. 2022,
-"Sample Efficiency Matters", whose tasks are GuacaMol's, QED and three classifiers of bioactivity.
-A task is put together when it is first used.
+GuacaMol: Brown et al. 2019, "GuacaMol: Benchmarking Models for de Novo Molecular Design", tables in
+the supporting information; scores match version 0.5.5 of its package. PMO: Gao et al. 2022, "Sample
+Efficiency Matters"; its tasks are tasks from GuacaMol, QED and three bioactivity classifiers. A
+task is built when it is first used.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ class Task:
 
     @cached_property
     def score(self) -> Score:
-        """The function itself."""
+        """The scoring function."""
         return self.make()
 
     def __call__(self, mol: Mol) -> float:
-        """A molecule -> its score."""
+        """Molecule -> its score."""
         return float(self.score(mol))
 
 
 def log_p(mol: Mol) -> float:
-    """Crippen's logP."""
+    """Molecule -> Crippen's logP."""
     return float(CalcCrippenDescriptors(mol)[0])
 
 
 def bertz(mol: Mol) -> float:
-    """Complexity of the graph (Bertz 1981)."""
+    """Molecule -> topological complexity (Bertz 1981)."""
     return float(GraphDescriptors.BertzCT(mol))  # type: ignore[no-untyped-call]
 
 
 def similarity(target: str, kind: str) -> Score:
-    """The SMILES of a target -> Tanimoto similarity to it by counts of a kind of features.
+    """SMILES of a target and kind of fingerprint -> the Tanimoto similarity to the target.
 
-    ECFP4, ECFP6: circular ones of radius 2 and 3 (Rogers & Hahn 2010); FCFP4: with pharmacophoric
-    atom types; AP: pairs of atoms up to 10 bonds apart (Carhart et al. 1985); PHCO: pharmacophores
-    in two dimensions (Gobbi & Poppinger 1998).
+    Kinds: ECFP4 and ECFP6, circular fingerprints of radius 2 and 3 (Rogers & Hahn 2010); FCFP4,
+    circular with pharmacophoric atom types; AP, atom pairs up to 10 bonds apart (Carhart et al.
+    1985); PHCO, 2D pharmacophores (Gobbi & Poppinger 1998). All but PHCO are count fingerprints.
     """
     fingerprint = _FINGERPRINTS[kind]()
     reference = fingerprint(Chem.MolFromSmiles(target))
@@ -91,19 +91,19 @@ _FINGERPRINTS: dict[str, Callable[[], Callable[[Mol], Any]]] = {
 
 
 def has(smarts: str) -> Score:
-    """A SMARTS pattern -> 1 where it matches, else 0."""
+    """SMARTS pattern -> a score of 1 if it matches, else 0."""
     pattern = Chem.MolFromSmarts(smarts)
     return lambda mol: float(mol.HasSubstructMatch(pattern))
 
 
 def lacks(smarts: str) -> Score:
-    """A SMARTS pattern -> 0 where it matches, else 1."""
+    """SMARTS pattern -> a score of 0 if it matches, else 1."""
     found = has(smarts)
     return lambda mol: 1 - found(mol)
 
 
 def count(element: str) -> Score:
-    """The symbol of an element other than hydrogen -> number of its atoms."""
+    """Symbol of an element other than hydrogen -> the number of its atoms."""
     return lambda mol: sum(atom.GetSymbol() == element for atom in mol.GetAtoms())
 
 
@@ -121,42 +121,42 @@ def formula(text: str) -> Score:
 
 
 def bell(distance: float, sigma: float) -> float:
-    """A distance -> 1 at 0, and falling as a Gaussian does."""
+    """Distance and width -> an unnormalised Gaussian, 1 at distance 0."""
     return math.exp(-0.5 * (distance / sigma) ** 2)
 
 
 def near(value: Score, mu: float, sigma: float) -> Score:
-    """1 where `value` is mu."""
+    """Quantity and target -> a score of 1 at mu, falling as a Gaussian on both sides."""
     return lambda mol: bell(value(mol) - mu, sigma)
 
 
 def alike(value: Score, target: str, sigma: float) -> Score:
-    """1 where `value` is that of the target."""
+    """Quantity and target SMILES -> a score of 1 where the quantity equals the target's."""
     return near(value, value(Chem.MolFromSmiles(target)), sigma)
 
 
 def below(value: Score, mu: float, sigma: float) -> Score:
-    """1 where `value` is at most mu."""
+    """Quantity and limit -> a score of 1 up to mu, falling as a Gaussian above."""
     return lambda mol: bell(max(value(mol) - mu, 0), sigma)
 
 
 def above(value: Score, mu: float, sigma: float) -> Score:
-    """1 where `value` is at least mu."""
+    """Quantity and limit -> a score of 1 from mu on, falling as a Gaussian below."""
     return lambda mol: bell(min(value(mol) - mu, 0), sigma)
 
 
 def up_to(value: Score, top: float) -> Score:
-    """Proportional to `value`, 1 from `top` on."""
+    """Quantity and limit -> a score proportional to the quantity, 1 from `top` on."""
     return lambda mol: min(value(mol) / top, 1)
 
 
 def geometric(*scores: Score) -> Score:
-    """The geometric mean: 0 where one score is."""
+    """Scores -> their geometric mean, 0 if any score is 0."""
     return lambda mol: math.prod(score(mol) for score in scores) ** (1 / len(scores))
 
 
 def arithmetic(*scores: Score) -> Score:
-    """The arithmetic mean."""
+    """Scores -> their arithmetic mean."""
     return lambda mol: sum(score(mol) for score in scores) / len(scores)
 
 
@@ -181,13 +181,14 @@ SCAFFOLD = "[#7]-c1n[c;h1]nc2[c;h1]c(-[#8])[c;h0][c;h1]c12"
 
 _BOTH = {
     "albuterol_similarity": Task(
-        lambda: up_to(similarity(ALBUTEROL, "FCFP4"), 0.75), "Like albuterol, by pharmacophores."
+        lambda: up_to(similarity(ALBUTEROL, "FCFP4"), 0.75),
+        "Similar to albuterol, by pharmacophoric features.",
     ),
     "amlodipine_mpo": Task(
         lambda: geometric(similarity(AMLODIPINE, "ECFP4"), near(CalcNumRings, 3, 0.5)),
-        "Like amlodipine, with three rings.",
+        "Similar to amlodipine, with three rings.",
     ),
-    "celecoxib_rediscovery": Task(lambda: similarity(CELECOXIB, "ECFP4"), "Find celecoxib."),
+    "celecoxib_rediscovery": Task(lambda: similarity(CELECOXIB, "ECFP4"), "Rediscover celecoxib."),
     "deco_hop": Task(
         lambda: arithmetic(
             up_to(similarity(HOPPED, "PHCO"), 0.85),
@@ -195,27 +196,27 @@ _BOTH = {
             lacks("[#7]-c1ccc2ncsc2c1"),
             has(SCAFFOLD),
         ),
-        "Keep a scaffold, and change what decorates it.",
+        "Keep a scaffold and change its substituents.",
     ),
     "fexofenadine_mpo": Task(
         lambda: geometric(
             up_to(similarity(FEXOFENADINE, "AP"), 0.8), above(CalcTPSA, 90, 10), below(log_p, 4, 1)
         ),
-        "Like fexofenadine, less greasy.",
+        "Similar to fexofenadine, but less lipophilic.",
     ),
     "isomers_c9h10n2o2pf2cl": Task(
         lambda: formula("C9H10N2O2PF2Cl"), "An isomer of C9H10N2O2PF2Cl."
     ),
     "median1": Task(
         lambda: geometric(similarity(CAMPHOR, "ECFP4"), similarity(MENTHOL, "ECFP4")),
-        "Between camphor and menthol.",
+        "Similar to both camphor and menthol.",
     ),
     "median2": Task(
         lambda: geometric(similarity(TADALAFIL, "ECFP6"), similarity(SILDENAFIL, "ECFP6")),
-        "Between tadalafil and sildenafil.",
+        "Similar to both tadalafil and sildenafil.",
     ),
     "mestranol_similarity": Task(
-        lambda: up_to(similarity(MESTRANOL, "AP"), 0.75), "Like mestranol, by pairs of atoms."
+        lambda: up_to(similarity(MESTRANOL, "AP"), 0.75), "Similar to mestranol, by atom pairs."
     ),
     "osimertinib_mpo": Task(
         lambda: geometric(
@@ -224,11 +225,11 @@ _BOTH = {
             above(CalcTPSA, 100, 10),
             below(log_p, 1, 1),
         ),
-        "Like osimertinib, more polar.",
+        "Similar to osimertinib, but more polar.",
     ),
     "perindopril_mpo": Task(
         lambda: geometric(similarity(PERINDOPRIL, "ECFP4"), near(CalcNumAromaticRings, 2, 0.5)),
-        "Like perindopril, with two aromatic rings.",
+        "Similar to perindopril, with two aromatic rings.",
     ),
     "ranolazine_mpo": Task(
         lambda: geometric(
@@ -237,7 +238,7 @@ _BOTH = {
             near(count("F"), 1, 1),
             above(CalcTPSA, 95, 20),
         ),
-        "Like ranolazine, greasier and with a fluorine.",
+        "Similar to ranolazine, but more lipophilic and with a fluorine.",
     ),
     "scaffold_hop": Task(
         lambda: arithmetic(
@@ -245,7 +246,7 @@ _BOTH = {
             has("[#6]-[#6]-[#6]-[#8]-[#6]~[#6]~[#6]~[#6]~[#6]-[#7]-c1ccc2ncsc2c1"),
             lacks(SCAFFOLD),
         ),
-        "Keep what decorates a scaffold, and change it.",
+        "Keep the substituents and change the scaffold.",
     ),
     "sitagliptin_mpo": Task(
         lambda: geometric(
@@ -254,11 +255,13 @@ _BOTH = {
             alike(CalcTPSA, SITAGLIPTIN, 5),
             formula("C16H15F6N5O"),
         ),
-        "Unlike sitagliptin, with its properties and formula.",
+        "Dissimilar to sitagliptin, with its properties and formula.",
     ),
-    "thiothixene_rediscovery": Task(lambda: similarity(THIOTHIXENE, "ECFP4"), "Find thiothixene."),
+    "thiothixene_rediscovery": Task(
+        lambda: similarity(THIOTHIXENE, "ECFP4"), "Rediscover thiothixene."
+    ),
     "troglitazone_rediscovery": Task(
-        lambda: similarity(TROGLITAZONE, "ECFP4"), "Find troglitazone."
+        lambda: similarity(TROGLITAZONE, "ECFP4"), "Rediscover troglitazone."
     ),
     "valsartan_smarts": Task(
         lambda: geometric(
@@ -267,24 +270,26 @@ _BOTH = {
             alike(CalcTPSA, SITAGLIPTIN, 5),
             alike(bertz, SITAGLIPTIN, 30),
         ),
-        "A part of valsartan, with the properties of sitagliptin.",
+        "A substructure of valsartan, with the properties of sitagliptin.",
     ),
     "zaleplon_mpo": Task(
         lambda: geometric(similarity(ZALEPLON, "ECFP4"), formula("C19H17N3O2")),
-        "Like zaleplon, with another formula.",
+        "Similar to zaleplon, with another formula.",
     ),
 }
 _GUACAMOL = _BOTH | {
     "aripiprazole_similarity": Task(
-        lambda: up_to(similarity(ARIPIPRAZOLE, "ECFP4"), 0.75), "Like aripiprazole."
+        lambda: up_to(similarity(ARIPIPRAZOLE, "ECFP4"), 0.75), "Similar to aripiprazole."
     ),
     "isomers_c11h24": Task(lambda: formula("C11H24"), "An isomer of C11H24."),
 }
 _PMO = _BOTH | {
-    "drd2": Task(lambda: drd2, "Active at the dopamine receptor D2, by a classifier."),
-    "gsk3b": Task(lambda: gsk3b, "Inhibits glycogen synthase kinase 3 beta, by a classifier."),
+    "drd2": Task(lambda: drd2, "Active at the dopamine receptor D2, predicted by a classifier."),
+    "gsk3b": Task(
+        lambda: gsk3b, "Inhibits glycogen synthase kinase 3 beta, predicted by a classifier."
+    ),
     "isomers_c7h8n2o2": Task(lambda: formula("C7H8N2O2"), "An isomer of C7H8N2O2."),
-    "jnk3": Task(lambda: jnk3, "Inhibits c-Jun N-terminal kinase 3, by a classifier."),
+    "jnk3": Task(lambda: jnk3, "Inhibits c-Jun N-terminal kinase 3, predicted by a classifier."),
     "qed": Task(lambda: qed, "Drug-like."),
 }
 SUITES: dict[str, dict[str, Task]] = {

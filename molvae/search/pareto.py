@@ -1,4 +1,4 @@
-"""Several objectives at once: the front, its hypervolume, and how to enlarge it."""
+"""Multi-objective search: the Pareto front, its hypervolume and expected improvement."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from scipy.stats import norm
 
 from molvae.search.protocols import Floats
 
-BELOW = 0.1  # of its range on the front: how far below the front the reference point lies
+BELOW = 0.1  # offset of the reference point below the front, as a share of each objective's range
 
 
 def pareto_front(y: Floats) -> NDArray[np.intp]:
-    """Values (n, M), NaN where unknown -> the rows that no other row dominates, in order.
+    """Values (n, M), NaN where unknown -> rows of the Pareto front, in increasing order.
 
-    A row dominates another that is nowhere greater and somewhere smaller; of equal rows the first
-    counts.
+    A row dominates another if it is at least as great in every objective and greater in at least
+    one. Of equal rows, only the first is kept. Rows with a NaN are ignored.
     """
     rows = np.flatnonzero(~np.isnan(y).any(axis=1))
-    rows = rows[np.lexsort((rows, -y[rows].sum(axis=1)))]  # none is dominated by a later one
+    rows = rows[np.lexsort((rows, -y[rows].sum(axis=1)))]  # no row is dominated by a later one
     found: list[int] = []
     for row in rows:
         if not (y[found] >= y[row]).all(axis=1).any():
@@ -30,9 +30,10 @@ def pareto_front(y: Floats) -> NDArray[np.intp]:
 
 
 def reference_point(y: Floats) -> Floats:
-    """Values (n, M) -> the point (M,) below the front that hypervolumes are measured from.
+    """Values (n, M) -> the reference point (M,) for hypervolumes, just below the front.
 
-    An objective that is the same all along the front takes its range from all values.
+    The offset is a share of each objective's range on the front. If an objective is constant on the
+    front, its range over all values is used instead.
     """
     best, known = y[pareto_front(y)], y[~np.isnan(y).any(axis=1)]
     low, spread = best.min(axis=0), np.ptp(best, axis=0)
@@ -42,9 +43,9 @@ def reference_point(y: Floats) -> Floats:
 
 
 def free_boxes(y: Floats, below: Floats) -> tuple[Floats, Floats]:
-    """A front (n, M) and the reference point (M,) -> corners (c, M) of the boxes it leaves free.
+    """Front (n, M) and reference point (M,) -> lower and upper corners (c, M) of boxes.
 
-    The boxes fill what is above the reference point and not dominated.
+    The boxes partition the non-dominated region above the reference point.
     """
 
     if y.shape[1] == 1:
@@ -55,7 +56,7 @@ def free_boxes(y: Floats, below: Floats) -> tuple[Floats, Floats]:
 
 
 def hypervolume(y: Floats, below: Floats) -> float:
-    """Values (n, M) -> volume of what they dominate above the reference point (M,)."""
+    """Values (n, M) and reference point (M,) -> hypervolume that the values dominate."""
 
     return float(Hypervolume(torch.from_numpy(below)).compute(torch.from_numpy(y[pareto_front(y)])))
 
@@ -63,11 +64,17 @@ def hypervolume(y: Floats, below: Floats) -> float:
 def expected_hypervolume_improvement(
     mean: Floats, deviation: Floats, low: Floats, high: Floats
 ) -> NDArray[np.float64]:
-    """Independent Gaussians (m, M) and free boxes (c, M) -> expected hypervolume improvement (m,).
+    """Independent Gaussians (m, M) and boxes (c, M) -> expected hypervolume improvement (m,).
 
-    A point at y adds the product over the objectives of (min(y, high) - low)+ in each box; the
-    expectation of each factor is a difference of expected improvements (Emmerich, Deutz &
+    In each box, a point at y adds the product over objectives of (min(y, high) - low)+. The
+    expectation of each factor is a difference of two expected improvements (Emmerich, Deutz &
     Klinkenberg 2011, "Hypervolume-based expected improvement").
+
+    Args:
+        mean: predicted mean of each objective.
+        deviation: predicted standard deviation of each objective, above 0.
+        low: lower corners of the boxes from `free_boxes`.
+        high: upper corners of the boxes; may be infinite.
     """
     growth = np.zeros(len(mean))
     for lower, upper in zip(low, high, strict=True):
@@ -77,7 +84,7 @@ def expected_hypervolume_improvement(
 
 
 def _improvement(mean: Floats, deviation: Floats, above: Floats) -> Floats:
-    """E[(y - above)+] (m, M), 0 above infinity."""
+    """Gaussians (m, M) and thresholds (M,) -> E[(y - above)+] (m, M); 0 where above is infinite."""
     finite = np.where(np.isinf(above), 0.0, above)
     u = (mean - finite) / deviation
     found: Floats = deviation * (norm.pdf(u) + u * norm.cdf(u))
@@ -85,9 +92,10 @@ def _improvement(mean: Floats, deviation: Floats, above: Floats) -> Floats:
 
 
 def scalarise(y: Floats, rng: np.random.Generator) -> Floats:
-    """Values (n, M) -> one value (n, 1): closeness to the best of each, in a random direction.
+    """Values (n, M) -> scalarised values (n, 1), to be maximised.
 
-    The augmented Chebyshev scalarisation with random weights (Knowles 2006, "ParEGO").
+    The augmented Chebyshev scalarisation with random weights (Knowles 2006, "ParEGO"). With M = 1
+    the values are returned unchanged.
     """
     if y.shape[1] == 1:
         return y

@@ -22,13 +22,13 @@ Floats: TypeAlias = NDArray[np.float64]
 Features: TypeAlias = NDArray[Any]
 Kind: TypeAlias = Literal["latents", "molecules"]
 Seed: TypeAlias = int | Sequence[int]
-# z (n, D) -> properties (n, P) that the latent model predicts there, and their slopes (n, P, D)
+# z (n, D) -> properties (n, P) predicted by the latent model, and their gradients (n, P, D)
 Predict: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What a strategy may know: z (n, D), y (n, M), NaN where it failed, and bounds (2, D).
+    """The observations that a strategy is given.
 
     `features` are what a surrogate sees of the molecules: the latents again (n, D), or (n,) with
     the fields `parts` (n, F / 8), sets packed by `numpy.packbits`, and `numbers` (n, K). `rounds`
@@ -43,7 +43,7 @@ class Observations:
     predict: Predict
 
     def known(self) -> tuple[Floats, Floats]:
-        """Return z (m, D) and y (m,) of the m evaluations that succeeded, best first, if M = 1."""
+        """Return z (m, D) and y (m,) of the m successful evaluations, best first (for M = 1)."""
         order = np.argsort(-self.y[:, 0], kind="stable")  # NaN last
         order = order[~np.isnan(self.y[order, 0])]
         return self.z[order], self.y[order, 0]
@@ -52,17 +52,17 @@ class Observations:
 class Strategy(Protocol):
     """Proposes and chooses in one round of a search."""
 
-    sees: ClassVar[Kind]  # the features that it is given
-    several: ClassVar[bool]  # whether it takes M > 1 objectives; otherwise they come as one
+    sees: ClassVar[Kind]  # the kind of features it is given
+    several: ClassVar[bool]  # whether it handles M > 1 objectives; if not, they are scalarised
 
     def __init__(self, seen: Observations, seed: Seed) -> None: ...
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) inside the bounds; a further call returns others."""
+        """Return p latent points (p, D) within the bounds; each call returns new ones."""
         ...
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Features of a pool of m -> at most q distinct rows, the most wanted first."""
+        """Features of a pool of m molecules -> at most q distinct rows, the best first."""
         ...
 
 
@@ -76,18 +76,18 @@ class Refining(Strategy, Protocol):
 
 
 def check_strategy(name: str, entry: type[Strategy]) -> None:
-    """Refuse what is not a strategy.
+    """Check that a registered class implements `Strategy`.
 
     Raises:
-        MolvaeError: naming what it lacks.
+        MolvaeError: it does not; the message names what is missing.
     """
     if not isinstance(entry, type):
-        raise MolvaeError(f"the strategy {name!r} is not a class, but {entry!r}")
+        raise MolvaeError(f"the strategy {name!r} must be a class, not {entry!r}")
     if missing := [n for n in ("sees", "several", "propose", "choose") if not hasattr(entry, n)]:
         raise MolvaeError(f"the strategy {name!r} lacks {', '.join(missing)}")
     if entry.sees not in get_args(Kind):
         known = " or ".join(map(repr, get_args(Kind)))
-        raise MolvaeError(f"the strategy {name!r} sees {entry.sees!r}, which is not {known}")
+        raise MolvaeError(f"the strategy {name!r} has sees = {entry.sees!r}; it must be {known}")
 
 
 strategies: Registry[type[Strategy]] = Registry("strategy", check_strategy)

@@ -1,4 +1,4 @@
-"""The surrogates: (features, y) -> a fitted Gaussian process, standardised, float64."""
+"""Surrogates: (features, y) -> a Gaussian process fitted to standardised values, in float64."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from molvae.base.errors import MolvaeError
 
 Split: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]  # sets (n, F), numbers (n, K)
 
-BEST, OTHERS = 1_000, 500  # observations that a surrogate is made of
-NOISE, LEAST_NOISE = 0.02, 1e-4  # variances, the amplitude being 1
-WEIGHT = 2.0  # of the numbers against the sets to begin with, a logit
-LIMIT = 4.0  # of logarithms and of that logit
+BEST, OTHERS = 1_000, 500  # maximum number of top and of other random observations to condition on
+NOISE, LEAST_NOISE = 0.02, 1e-4  # initial and minimum noise variance, relative to the amplitude
+WEIGHT = 2.0  # initial weight of the numbers against the sets, a logit
+LIMIT = 4.0  # bound on the log hyperparameters and on that logit
 
 
 def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> SingleTaskGP:
     """Features (n, F) and y (n, 1) -> a Gaussian process fitted by type-II maximum a posteriori.
 
-    Features are normalised to the unit cube, y is standardised; the kernel is BoTorch's default,
-    an RBF with one lengthscale per feature whose prior grows with sqrt(F) (Hvarfner, Hellsten &
+    Features are normalised to the unit cube and y is standardised. The kernel is BoTorch's default,
+    an RBF with one lengthscale per feature, whose prior grows with sqrt(F) (Hvarfner, Hellsten &
     Nardi 2024, "Vanilla Bayesian optimization performs great in high dimensions"). Rows whose y is
-    NaN are failed evaluations and are ignored. The fit draws no random number. `max_steps` bounds
-    the L-BFGS steps: further ones fit many lengthscales to noise (on 64 latents of QM9 and up to
-    500 observations held-out R2 of logP and of drug is highest near 10 steps, and falls after).
+    NaN are failed evaluations and are ignored. The fit is deterministic. `max_steps` limits the
+    L-BFGS steps, because more steps overfit the lengthscales: with 64 QM9 latents and up to 500
+    observations, the held-out R2 of logP and drug peaks near 10 steps and then falls.
 
     Raises:
         MolvaeError: fewer than two values of y are known.
     """
-    x_all = torch.as_tensor(features, dtype=torch.float64)  # the one cast, law 9
+    x_all = torch.as_tensor(features, dtype=torch.float64)  # latents arrive as float32
     y_all = torch.as_tensor(y, dtype=torch.float64)
     known = ~y_all.isnan().squeeze(-1)
     if int(known.sum()) < 2:
         raise MolvaeError("a surrogate needs at least two molecules whose objective is known")
     with warnings.catch_warnings(), torch.enable_grad():
-        warnings.simplefilter("ignore", InputDataWarning)  # all y equal: nothing to standardise
+        warnings.simplefilter("ignore", InputDataWarning)  # constant y
         warnings.simplefilter("ignore", OptimizationWarning)  # max_steps reached, as intended
         surrogate = SingleTaskGP(
             x_all[known],
@@ -65,7 +65,7 @@ def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> Sin
 def select_observations(y: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
     """Values (n,) -> the rows that an exact surrogate is fitted to: the best and random others.
 
-    So its cost stops growing with n. Rows whose y is NaN are left out.
+    This bounds the surrogate's cost as n grows. Rows whose y is NaN are left out.
 
     Raises:
         MolvaeError: fewer than two values are known.
@@ -79,7 +79,7 @@ def select_observations(y: NDArray[np.float64], rng: np.random.Generator) -> NDA
 
 
 def normal_scores(y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (n,) -> the normal quantiles of their ranks (van der Waerden 1952); NaN stays.
+    """Values (n,) -> normal scores of their ranks (van der Waerden 1952); NaN stays NaN.
 
     Rank-transforming the values to normal scores keeps many values at 0, or a single bad one, from
     hiding the differences among the best.
@@ -92,20 +92,22 @@ def normal_scores(y: NDArray[np.float64]) -> NDArray[np.float64]:
 class MixedProcess:
     """A Gaussian process on inputs that consist of a set and some numbers.
 
-    k(a, b) = amplitude ((1 - w) |a and b| / |a or b| + w exp(-|u - v|^2 / 2)), and noise: the share
-    of members that two sets have in common (Jaccard; Ralaivola et al. 2005), and an RBF of the
-    numbers u and v, each divided by sqrt(K) lengthscales of its own. Lengthscales, w, noise and
-    amplitude maximise the marginal likelihood of `FITTED` rows, the amplitude in closed form, and
-    broad priors. It is made of the rows that `kept` chooses.
+    The kernel is k(a, b) = amplitude ((1 - w) |a and b| / |a or b| + w exp(-|u - v|^2 / 2)) plus
+    noise: the Jaccard similarity of the two sets (Ralaivola et al. 2005), and an RBF of the numbers
+    u and v, each standardised and divided by sqrt(K) times its own lengthscale. Lengthscales, w and
+    noise are fitted by type-II maximum a posteriori on at most `FITTED` rows, with broad priors;
+    the amplitude has a closed form. The process is conditioned on the rows that
+    `select_observations` returns.
     """
 
     FITTED = 300
-    STEPS = 10  # of L-BFGS: further ones cost time and predict no better
+    STEPS = 10  # L-BFGS steps; more take longer without predicting better
 
     def __init__(self, features: ArrayLike, y: ArrayLike, rng: np.random.Generator) -> None:
         """Features (n,) with packed `parts` (n, F / 8) and `numbers` (n, K); and y (n,).
 
-        Rows whose y is NaN are failed evaluations and are ignored.
+        The features have the fields `parts` (n, F / 8), bits packed by `numpy.packbits`, and
+        `numbers` (n, K). Rows whose y is NaN are failed evaluations and are ignored.
 
         Raises:
             MolvaeError: fewer than two values of y are known.
@@ -131,29 +133,29 @@ class MixedProcess:
 
     @property
     def lengthscales(self) -> NDArray[np.float64]:
-        """The lengthscales (K,), in units of the numbers."""
+        """The lengthscales (K,), in the units of the numbers."""
         lengthscales: NDArray[np.float64] = self._unit * self._lengths
         return lengthscales
 
     @property
     def noise_variance(self) -> float:
-        """The variance of y about the function that `predict` gives the deviation of."""
+        """The variance of the noise on y; the deviation from `predict` does not include it."""
         return float(self._scale**2 * self.amplitude * self.noise)
 
     def predict(self, features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Features (m,) -> mean (m,) and standard deviation (m,) of the objective."""
+        """Features (m,) -> posterior mean (m,) and standard deviation (m,) of the objective."""
         mean, half = self._explained(self._split(features))
         variance = self.amplitude * (1 - (half**2).sum(axis=0)).clip(0)
         return mean, self._scale * np.sqrt(variance)
 
     def joint(self, features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Features (m,) -> mean (m,) and covariance (m, m) of the objective."""
+        """Features (m,) -> posterior mean (m,) and covariance (m, m) of the objective."""
         x = self._split(features)
         mean, half = self._explained(x)
         return mean, self._scale**2 * self.amplitude * (self._kernel(x, x) - half.T @ half)
 
     def _split(self, features: ArrayLike) -> Split:
-        """Features (n,) -> sets (n, F), exact in sums, and numbers (n, K) in lengthscales of 1."""
+        """Features (n,) -> sets (n, F) as 0 and 1, and standardised numbers (n, K) / sqrt(K)."""
         found = np.asarray(features)
         numbers = (found["numbers"] - self._center) / self._unit
         parts = np.unpackbits(found["parts"], axis=1).astype(np.float32)
@@ -165,7 +167,7 @@ class MixedProcess:
         return (1 - self.weight) * _common_share(a[0], b[0]) + self.weight * near
 
     def _explained(self, x: Split) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Features (m,) -> mean (m,), and h (n, m): h'h is the covariance that is explained."""
+        """Features (m,) -> posterior mean (m,), and h (n, m); h'h reduces the prior covariance."""
         kernel = self._kernel(x, self._x)
         half: NDArray[np.float64] = solve_triangular(self._root, kernel.T, lower=True)
         return self._mean + self._scale * (kernel @ self._weights), half
@@ -176,13 +178,14 @@ def _likeliest(
 ) -> tuple[NDArray[np.float64], float, float, float]:
     """Similarities (n, n), numbers (n, K), y (n,) -> K lengthscales, weight, noise, amplitude.
 
-    Marginal likelihood and its gradient: Rasmussen & Williams 2006, 5.8 and 5.9. Priors:
-    lengthscales are log-normal around 1 with a deviation of sqrt(2), the noise around NOISE with 3.
+    Type-II maximum a posteriori. The marginal likelihood and its gradient are equations 5.8 and 5.9
+    of Rasmussen & Williams 2006. The priors are log-normal: lengthscales around 1 with a log
+    standard deviation of sqrt(2), noise around NOISE with 3.
     """
     n, size = numbers.shape
     identity = np.eye(n)
     begin = np.array([*np.zeros(size), WEIGHT, math.log(NOISE)])
-    precisions = np.array([*np.full(size, 1 / 2), 0, 1 / 9])  # of the priors
+    precisions = np.array([*np.full(size, 1 / 2), 0, 1 / 9])  # precisions of the priors
 
     def unpacked(p: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float]:
         return np.exp(p[:size]), float(expit(p[size])), math.exp(p[size + 1]) + LEAST_NOISE
@@ -217,10 +220,10 @@ def _likeliest(
 
 
 def _common_share(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sets (n, F) and (m, F) as 0 and 1 -> Jaccard similarities (n, m); of two empty sets 1."""
-    shared = a.any(axis=0) & b.any(axis=0)  # a product of the others would be zeros
+    """Sets (n, F) and (m, F) as 0 and 1 -> Jaccard similarities (n, m); 1 for two empty sets."""
+    shared = a.any(axis=0) & b.any(axis=0)  # the other columns add nothing to the product
     left = a.compress(shared, axis=1)
-    right = left if a is b else b.compress(shared, axis=1)  # of itself it takes half the time
+    right = left if a is b else b.compress(shared, axis=1)  # a @ a.T is twice as fast
     common = (left @ right.T).astype(np.float64)
     union = a.sum(axis=1)[:, None] + b.sum(axis=1) - common
     common[union == 0] = 1

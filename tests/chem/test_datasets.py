@@ -62,7 +62,7 @@ def test_unreadable_sources_say_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "d.smi.gz").write_bytes(b"no gzip")
     for name, message in [
         ("zink", "no such file, and not a known data set"),
-        ("a.csv", "no column called smiles: it has id, name"),
+        ("a.csv", "no column called smiles; columns: id, name"),
         ("a.csv:structure", "no column 'structure'"),
         ("b.smi", "none of its 2 rows is a valid SMILES"),
         ("c.parquet", "cannot be read"),

@@ -54,7 +54,7 @@ def test_measured_properties_of_qm9() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("affinty", "no property 'affinty'"), ("name", "no number")]
+    ("name", "message"), [("affinty", "no property 'affinty'"), ("name", "no numbers")]
 )
 def test_a_column_that_is_not_there_or_holds_no_number(
     source: str, name: str, message: str

@@ -144,10 +144,10 @@ def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cmd:echo 1", r"has no \{smiles\}"),
-        ("cmd:no-such-program {smiles}", "there is no program 'no-such-program'"),
-        ("cmd:echo '{smiles}", "cannot be read: No closing quotation"),
-        ("cmd:", r"has no \{smiles\}"),
+        ("cmd:echo 1", r"has no placeholder \{smiles\}"),
+        ("cmd:no-such-program {smiles}", "there is no executable 'no-such-program'"),
+        ("cmd:echo '{smiles}", "cannot be parsed: No closing quotation"),
+        ("cmd:", r"has no placeholder \{smiles\}"),
     ],
 )
 def test_a_command_that_cannot_work_is_told_at_once(text: str, message: str) -> None:

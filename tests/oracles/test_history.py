@@ -82,7 +82,7 @@ def test_two_writers_are_noticed(tmp_path) -> None:
 def test_a_molecule_is_stored_once() -> None:
     with History() as history:
         history.add("CCO", 1.0, seconds=0.0)
-        with pytest.raises(MolvaeError, match="stored already"):
+        with pytest.raises(MolvaeError, match="already stored"):
             history.add("CCO", 2.0, seconds=0.0)
         assert len(history) == 1
         history.add("CCN", 2.0, seconds=0.0)

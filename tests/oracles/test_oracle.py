@@ -47,7 +47,7 @@ def test_repeats_and_other_spellings_are_paid_once() -> None:
 def test_budget_is_checked_before_anything_is_evaluated() -> None:
     count = Counting()
     oracle = Oracle(count, budget=2)
-    with pytest.raises(BudgetError, match="3 new molecules, but 2 of 2"):
+    with pytest.raises(BudgetError, match="3 new molecules, but only 2 of 2"):
         oracle(["C", "CC", "CCC"])
     assert count.calls == 0
     oracle(["C", "CC", "C", "garbage"])

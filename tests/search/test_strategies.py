@@ -183,7 +183,7 @@ def test_a_new_strategy_is_one_file_anywhere(
     assert strategies.look_up("my_strategy:Whole") is strategies["prior"]
     for name, message in (
         ("my_strategy:Half", "lacks choose"),
-        ("my_strategy:Blind", "sees 'nothing', which is not 'latents' or 'molecules'"),
+        ("my_strategy:Blind", "has sees = 'nothing'; it must be 'latents' or 'molecules'"),
     ):
         with pytest.raises(MolvaeError, match=message):
             strategies.look_up(name)

@@ -1,4 +1,4 @@
-"""The strategies, one a file. A new one is a new file here: no list has to name it."""
+"""Search strategies, one per file. Every file in this folder is imported and registers itself."""
 
 from molvae.base.registry import import_modules
 from molvae.search.protocols import strategies

@@ -1,4 +1,4 @@
-"""Several objectives: proposals around the Pareto front, chosen by expected hypervolume."""
+"""Multi-objective search by expected hypervolume improvement around the Pareto front."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from molvae.search.surrogate import MixedProcess
 
 @strategies.register("ehvi")
 class ExpectedHypervolume:
-    """Expected hypervolume improvement over points around and between the best front.
+    """Expected hypervolume improvement over points around and between the Pareto front.
 
     Proposals are those of `neighbourhood` around the Pareto front, then the next front, and so on.
     Each objective has its own Gaussian process. A chosen candidate is assumed to have its mean
@@ -41,11 +41,11 @@ class ExpectedHypervolume:
         self._below = reference_point(seen.y)
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) as `nearby` does."""
+        """Return p latent points (p, D) from `propose_nearby`."""
         return propose_nearby(self._z, self._bounds, p, self._rng)
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Return up to q rows that together promise to enlarge the hypervolume most, greedily."""
+        """Return up to q rows, chosen greedily by expected hypervolume improvement."""
         found = [surrogate.predict(features) for surrogate in self._surrogates]
         mean, deviation = (np.stack(part, axis=1) for part in zip(*found, strict=True))
         deviation = deviation.clip(1e-9)
@@ -61,7 +61,7 @@ class ExpectedHypervolume:
         return np.array(rows, dtype=np.intp)
 
     def _best_first(self, y: Floats) -> NDArray[np.intp]:
-        """Rows of the front, of the front without it, and so on, until there are enough."""
+        """Rows of the successive non-dominated fronts, until there are at least `BEST`."""
         left, rows = y.copy(), list[int]()
         while len(rows) < min(BEST, int((~np.isnan(y).any(axis=1)).sum())):
             next_front = self._rng.permutation(pareto_front(left))

@@ -1,4 +1,4 @@
-"""The lecture's loop: a Gaussian process on the latent space, and expected improvement."""
+"""Bayesian optimisation: a Gaussian process on the latent space, and expected improvement."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from molvae.search.surrogate import fit_surrogate, select_observations
 
 @strategies.register("ei")
 class ExpectedImprovement:
-    """Log expected improvement over a pool grown around the best molecules.
+    """Log expected improvement over a pool of points around the best molecules.
 
-    A decoder is reliable near molecules only, so the pool is made of steps of several lengths from
-    good observations (drawn by rank, Tripp, Daxberger & Hernández-Lobato 2020), of points on the
-    lines between them, of points on the way up the acquisition from the best, and of some prior
-    samples. The candidates maximise the joint log expected improvement of the batch over the
-    pool's molecules that promise most alone (Ament et al. 2023, "Unexpected improvements to
-    expected improvement"), greedily.
+    A decoder is reliable only near encoded molecules. The pool therefore consists of steps of
+    several lengths from good observations (sampled by rank, Tripp, Daxberger & Hernández-Lobato
+    2020), points on the lines between them, points along gradient ascents of the acquisition from
+    the best observations, and some prior samples. The molecules with the highest individual log
+    expected improvement are shortlisted, and the batch is chosen from them greedily by joint log
+    expected improvement (Ament et al. 2023, "Unexpected improvements to expected improvement").
     """
 
     sees: ClassVar[Kind] = "latents"
     several: ClassVar[bool] = False
-    steps = (0.15, 0.3, 0.5, 0.8)  # lengths of a step, in standard deviations of the observed z
-    rank_weight = 0.02  # share of the observations that carry most of the weight
-    ascents = 8  # how many of the best observations are moved up the acquisition
+    steps = (0.15, 0.3, 0.5, 0.8)  # step lengths, in standard deviations of the observed z
+    rank_weight = 0.02  # share of the observations that carries most of the sampling weight
+    ascents = 8  # number of top observations to start ascents of the acquisition from
     ascent_steps = 20
-    finalists = 5  # molecules per candidate that the joint acquisition is computed for
+    finalists = 5  # shortlisted molecules per candidate
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
 
@@ -51,7 +51,7 @@ class ExpectedImprovement:
         self._summits: Floats | None = None
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D): half steps, a quarter on lines, the rest see above."""
+        """Return p latent points (p, D): 1/2 steps, 1/4 on lines, 1/8 ascents, 1/8 from prior."""
         lines, uphill, prior = p // 4, p // 8, p // 8
         points = [
             self._steps(p - lines - uphill - prior),
@@ -62,7 +62,7 @@ class ExpectedImprovement:
         return clip_to_bounds(np.concatenate(points), self._bounds)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
-        """Return up to q rows with the greatest joint log expected improvement, greedily."""
+        """Return up to q rows, chosen greedily by joint log expected improvement."""
 
         choices = torch.as_tensor(features, dtype=torch.float64)
         if len(choices) <= q:
@@ -72,7 +72,7 @@ class ExpectedImprovement:
         alone = LogExpectedImprovement(self._surrogate, best)
         together = qLogExpectedImprovement(self._surrogate, best, sampler)
         with torch.no_grad(), warnings.catch_warnings():
-            # molecules that share a latent point make a covariance singular, up to the jitter
+            # molecules that share a latent point make the covariance singular without jitter
             warnings.simplefilter("ignore", NumericalWarning)
             finalists = choices[
                 alone(choices[:, None]).argsort(descending=True)[: self.finalists * q]
@@ -102,7 +102,7 @@ class ExpectedImprovement:
         return start + way * (self._summits[row] - start)
 
     def _climb(self, starts: Floats) -> Floats:
-        """Starts (s, D) -> where some gradient steps on log expected improvement lead, (s, D)."""
+        """Start points (s, D) -> end points (s, D) of ascents of log expected improvement."""
 
         bounds = torch.as_tensor(self._bounds, dtype=torch.float64)
         first = torch.as_tensor(clip_to_bounds(starts, self._bounds), dtype=torch.float64)
@@ -125,7 +125,7 @@ def _array(points: Tensor) -> Floats:
 
 
 def _rows_of(chosen: Floats, choices: Floats) -> NDArray[np.intp]:
-    """Rows of `choices` that equal those of `chosen`, each row once even where two are alike."""
+    """Points (q, D) and choices (m, D) -> the distinct rows of `choices` that equal the points."""
     rows: list[int] = []
     for point in chosen:
         alike = np.flatnonzero((choices == point).all(axis=1))

@@ -1,4 +1,4 @@
-"""Ascent along the properties that the latent model predicts."""
+"""Gradient ascent on the properties that the latent model predicts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from molvae.search.surrogate import select_observations
 
 @strategies.register("gradient")
 class Gradient:
-    """Ascent from the best molecules along the properties that the latent model itself predicts.
+    """Gradient ascent from the best molecules on the latent model's predicted properties.
 
-    The objective is taken for a linear function of these properties, fitted to what was observed;
-    its slope at z is that of the property head (Gómez-Bombarelli et al. 2018, the lecture's local
-    optimisation). An objective that has nothing to do with them is not found this way.
+    The objective is approximated by a linear function of these properties, fitted to the
+    observations; its gradient at z comes from the property head (Gómez-Bombarelli et al. 2018).
+    This does not work for an objective that is unrelated to the predicted properties.
     """
 
     sees: ClassVar[Kind] = "latents"
     several: ClassVar[bool] = False
     rank_weight = 0.02  # share of the observations that most ascents start from
-    steps, stride = 10, 0.15  # at most, and the length of each in standard deviations of z
-    noise = 0.1  # of where they start, in the same unit
-    ridge = 1e-3  # penalty on the weights of the standardised properties
+    steps, stride = 10, 0.15  # maximum number of steps; their length in standard deviations of z
+    noise = 0.1  # noise on the start points, in the same unit
+    ridge = 1e-3  # ridge penalty on the weights of the standardised properties
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
 
@@ -43,7 +43,7 @@ class Gradient:
         self._weights = np.linalg.solve(gram, x.T @ y / len(x)) / np.where(spread > 0, spread, 1.0)
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D): where ascents of random lengths end."""
+        """Return p latent points (p, D): the end points of ascents of random length."""
         z = draw_by_rank(self._z, p, self.rank_weight, self._rng)
         z = z + self.noise * self._scale * self._rng.standard_normal(z.shape)
         length = self._rng.uniform(0, self.steps, (p, 1))
@@ -55,7 +55,7 @@ class Gradient:
         return clip_to_bounds(z, self._bounds)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
-        """Return up to q rows for which the properties promise most."""
+        """Return up to q rows with the highest objective predicted from the properties."""
         order: NDArray[np.intp] = np.argsort(
             -(self._predict(features)[0] @ self._weights), kind="stable"
         )

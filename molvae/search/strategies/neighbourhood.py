@@ -1,4 +1,4 @@
-"""Points around and between the best molecules, and a surrogate that sees the molecules."""
+"""Points around and between the best molecules, ranked by a surrogate on molecular features."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from molvae.search.proposals import propose_nearby
 from molvae.search.protocols import Features, Floats, Kind, Observations, Seed, strategies
 from molvae.search.surrogate import MixedProcess, normal_scores
 
-PROMISING = 50  # molecules of this round's pools that further proposals are made of
+PROMISING = 50  # number of top molecules from this round's pools to start further proposals from
 
 
 @strategies.register("neighbourhood")
 class Neighbourhood:
-    """Points around and between the best molecules, ranked by a surrogate of the molecules.
+    """Points around and between the best molecules, ranked by a surrogate on molecular features.
 
     Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
     their parts and on numbers that describe them; beta is drawn anew for each, so that a batch both
@@ -38,12 +38,12 @@ class Neighbourhood:
         self.rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
         self._z = seen.known()[0]
-        self._found, self._bound = self._z[:0], np.empty(0)  # of the pools of this round
+        self._found, self._bound = self._z[:0], np.empty(0)  # from the pools of this round
         self._predictions: dict[bytes, tuple[float, float]] = {}
         self.surrogate = MixedProcess(seen.features, normal_scores(seen.y[:, 0]), self.rng)
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D) as `nearby` does, half of them from promising ones."""
+        """Return p latent points (p, D) from `propose_nearby`, half of them from promising ones."""
         promising = self._found[np.argsort(-self._bound, kind="stable")[:PROMISING]]
         half = p // 2 if len(promising) else 0
         near = propose_nearby(self._z, self._bounds, p - half, self.rng)
@@ -58,11 +58,11 @@ class Neighbourhood:
         self._bound = np.concatenate([self._bound, mean + deviation])
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
-        """Return up to q rows with the greatest mean + beta standard deviations."""
+        """Return up to q rows with the greatest upper confidence bounds."""
         return choose_highest(*self._predicted(features), q, self.rng)
 
     def _predicted(self, features: Features) -> tuple[Floats, Floats]:
-        """Mean and deviation (m,), computed once for those that are considered and chosen from."""
+        """Features (m,) -> predicted mean and deviation (m,), cached per molecule."""
         keys = [row.tobytes() for row in features]
         new = [row for row, key in enumerate(keys) if key not in self._predictions]
         if new:

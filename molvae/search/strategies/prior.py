@@ -1,4 +1,4 @@
-"""Samples of the prior: the baseline that ignores all observations."""
+"""Prior sampling: the baseline that ignores all observations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from molvae.search.protocols import Floats, Kind, Observations, Seed, strategies
 
 @strategies.register("prior")
 class PriorSampling:
-    """Samples of the standard normal prior, in the order they come: the baseline of any search."""
+    """The prior-sampling baseline: samples of the standard normal prior, ignoring observations."""
 
     sees: ClassVar[Kind] = "latents"
     several: ClassVar[bool] = False
@@ -23,7 +23,7 @@ class PriorSampling:
         self._rng = np.random.default_rng(seed)
 
     def propose(self, p: int) -> Floats:
-        """Return p samples (p, D) of the prior, clipped to the bounds."""
+        """Return p prior samples (p, D), clipped to the bounds."""
         return sample_prior(self._bounds, p, self._rng)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:

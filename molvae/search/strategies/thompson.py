@@ -14,7 +14,7 @@ from molvae.search.strategies.neighbourhood import Neighbourhood
 
 @strategies.register("thompson")
 class Thompson:
-    """The proposals of `neighbourhood`; each candidate is the best of one draw of the surrogate."""
+    """Thompson sampling: proposals of `neighbourhood`, each candidate the best of one draw."""
 
     sees: ClassVar[Kind] = "molecules"
     several: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""A search inside a region around the best that grows and shrinks."""
+"""Trust-region search around the best observation (TuRBO)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from molvae.search.surrogate import fit_surrogate, select_observations
 
 @strategies.register("trust-region")
 class TrustRegion:
-    """TuRBO: a Gaussian process on the latents of one region, which grows, shrinks and restarts.
+    """TuRBO: a Gaussian process in one trust region that grows, shrinks and restarts.
 
-    The region is a box around its best observation whose sides follow the lengthscales; proposals
-    change some coordinates of the centre, and candidates are Thompson samples of the decoded
-    molecules (Eriksson et al. 2019, "Scalable global optimization via local Bayesian
-    optimization"; in latent spaces Maus et al. 2022). Some rounds in a row that improve on the
-    best double the region, some that do not halve it, and one that has become tiny is left for
-    samples of the prior. All this is found again from the rounds before.
+    The trust region is a box around its best observation, with sides proportional to the
+    lengthscales. Proposals perturb some coordinates of the centre, and candidates are chosen among
+    the decoded molecules by Thompson sampling (Eriksson et al. 2019, "Scalable global optimization
+    via local Bayesian optimization"; in latent spaces, Maus et al. 2022). Several successful rounds
+    in a row double the region and several failures in a row halve it; a region that has become too
+    small is restarted from prior samples. The state is reconstructed from the previous rounds.
     """
 
     sees: ClassVar[Kind] = "latents"
     several: ClassVar[bool] = False
-    sides = (0.05, 0.4, 0.8)  # least, first and greatest, as shares of the bounds
-    successes = 3  # rounds in a row that double it
-    better = 1e-3  # of |best|: what counts as an improvement
-    initial = 20  # observations that a region begins with
-    changed = 20  # coordinates that a proposal changes on average
-    wider = 1.5  # each further pool of a round, where one held too few new molecules
+    sides = (0.05, 0.4, 0.8)  # minimum, initial and maximum side, as shares of the bounds' width
+    successes = 3  # successful rounds in a row before the region is doubled
+    better = 1e-3  # minimum improvement that counts as a success, relative to |best|
+    initial = 20  # observations to collect before a new region is modelled
+    changed = 20  # average number of coordinates that a proposal perturbs
+    wider = 1.5  # growth of the region for each further pool of a round with too few new molecules
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
 
@@ -53,7 +53,7 @@ class TrustRegion:
             self._reach = side / 2 * relative * (seen.bounds[1] - seen.bounds[0])
 
     def propose(self, p: int) -> Floats:
-        """Return p latent points (p, D): of the region, or of the prior where it is new."""
+        """Return p latent points (p, D) from the region, or from the prior if it is new."""
         if self._surrogate is None:
             return sample_prior(self._bounds, p, self._rng)
         shape = (p, len(self._centre))
@@ -64,7 +64,7 @@ class TrustRegion:
         return clip_to_bounds(self._centre + np.where(kept, 0.0, step), self._bounds)
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
-        """Return up to q rows by Thompson sampling, or the first ones where the region is new."""
+        """Return up to q rows by Thompson sampling, or the first ones if the region is new."""
 
         if self._surrogate is None:
             return np.arange(min(q, len(features)))
@@ -74,7 +74,7 @@ class TrustRegion:
         return draw_best(mean, covariance, q, self._rng)
 
     def _replayed(self, seen: Observations) -> tuple[float, int]:
-        """The side of the region now, and the round since which observations belong to it."""
+        """Observations -> the current side of the region, and the round in which it started."""
         least, first, greatest = self.sides
         side, since, best, members, up, down = first, -1, -np.inf, 0, 0, 0
         for k in np.unique(seen.rounds):
@@ -85,7 +85,7 @@ class TrustRegion:
                 up, down = (up + 1, 0) if improved else (0, down + 1)
             members += int((~np.isnan(y)).sum())
             best = max(best, top)
-            patience = max(1, -(-seen.z.shape[1] // len(y)))  # as many steps as dimensions
+            patience = max(1, -(-seen.z.shape[1] // len(y)))  # as many evaluations as dimensions
             if up == self.successes:
                 side, up = min(2 * side, greatest), 0
             elif down >= patience:
