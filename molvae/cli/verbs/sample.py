@@ -63,7 +63,9 @@ def _stream(args: argparse.Namespace) -> None:
         raise MolvaeError("--valid needs a file as --out; for a folder, filter the column `valid`")
     config, folder = options.stream_config(args), Path(args.out)
     with options.engine(args):
-        tally = sample(args.number, args.model, folder, config, seed=args.seed, **_decode_options(args))
+        tally = sample(
+            args.number, args.model, folder, config, seed=args.seed, **_decode_options(args)
+        )
     options.note(f"{tally.rows} strings drawn: {tally.good} valid")
 
 
