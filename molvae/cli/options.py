@@ -72,7 +72,7 @@ def add_beam(parser: argparse.ArgumentParser) -> None:
         default=8,
         metavar="WIDTH",
         help="beam width: strings generated per latent point, of which the best valid one is kept; "
-        "1 means greedy decoding, which is faster but often gives invalid SMILES "
+        "1 means greedy decoding, which is faster but gives more invalid SMILES "
         "(default: %(default)s)",
     )
 
