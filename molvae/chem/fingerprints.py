@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,15 +80,35 @@ class MoleculeFeatures:
         return np.packbits(self._generator.GetFingerprintAsNumPy(mol)), numbers
 
 
+@dataclass(frozen=True)
+class Similarity:
+    """Tanimoto similarity to a molecule, 0 to 1, of Morgan fingerprints (radius 2, 2,048 bits)."""
+
+    smiles: str
+
+    def __post_init__(self) -> None:
+        if parse(self.smiles) is None:
+            raise MolvaeError(f"{self.smiles!r} is not a valid SMILES")
+
+    def __call__(self, mol: Mol) -> float:
+        """Molecule -> its similarity to the target."""
+        generator, reference = self._target
+        return float(TanimotoSimilarity(generator.GetFingerprint(mol), reference))
+
+    @cached_property
+    def _target(self) -> tuple[Any, Any]:
+        generator = GetMorganGenerator(radius=2, fpSize=2_048)
+        return generator, generator.GetFingerprint(parse(self.smiles))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle only the SMILES; the fingerprint is recomputed."""
+        return Similarity, (self.smiles,)
+
+
 def tanimoto_similarities(smiles: Sequence[str], reference: str) -> list[float]:
     """SMILES and a valid reference SMILES -> Tanimoto similarities, 0 to 1, NaN where invalid.
 
     Uses Morgan fingerprints of radius 2 with 2,048 bits.
     """
-    generator = GetMorganGenerator(radius=2, fpSize=2048)
-    target = generator.GetFingerprint(parse(reference))
-    found = []
-    for mol in map(parse, smiles):
-        fingerprint = None if mol is None else generator.GetFingerprint(mol)
-        found.append(math.nan if fingerprint is None else TanimotoSimilarity(fingerprint, target))
-    return found
+    similarity = Similarity(reference)
+    return [math.nan if mol is None else similarity(mol) for mol in map(parse, smiles)]

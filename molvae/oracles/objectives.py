@@ -14,19 +14,16 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import rdkit
 from rdkit.Chem import Descriptors, Mol
-from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
-from rdkit.DataStructs import TanimotoSimilarity
 
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
-from molvae.chem.molecules import parse
+from molvae.chem.fingerprints import Similarity
 from molvae.chem.properties import Property, cycle, logp, properties, qed, sas
 from molvae.oracles.programs import Command
 from molvae.oracles.suites import SUITES
@@ -121,31 +118,6 @@ def look_up_quantity(name: str) -> Property:
 
 
 DESCRIPTORS: dict[str, Property] = dict(Descriptors.descList)
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """Tanimoto similarity to a molecule, 0 to 1, of Morgan fingerprints (radius 2, 2,048 bits)."""
-
-    smiles: str
-
-    def __post_init__(self) -> None:
-        if parse(self.smiles) is None:
-            raise MolvaeError(f"{self.smiles!r} is not a valid SMILES")
-
-    def __call__(self, mol: Mol) -> float:
-        """Molecule -> its similarity to the target."""
-        generator, reference = self._target
-        return float(TanimotoSimilarity(generator.GetFingerprint(mol), reference))
-
-    @cached_property
-    def _target(self) -> tuple[Any, Any]:
-        generator = GetMorganGenerator(radius=2, fpSize=2_048)
-        return generator, generator.GetFingerprint(parse(self.smiles))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle only the SMILES; the fingerprint is recomputed."""
-        return Similarity, (self.smiles,)
 
 
 def measured_objective(name: str, *, maximise: bool = True) -> Objective:

@@ -69,7 +69,7 @@ def test_a_model_starts_from_another_and_learns_a_column(
     before = model.sample(5)
     words = ["fit-prior", f"{out}/model.safetensors", "--epochs", "1", "--prior", "mixture"]
     assert main(words) == 0
-    assert "nats under the prior 'mixture'" in capsys.readouterr().out
+    assert "nats under the new prior 'mixture'" in capsys.readouterr().out
     fitted = MolVAE.load(f"{out}/model.safetensors")
     assert fitted.vae.config.prior == "mixture"
     assert fitted.sample(5, standard=True) == before

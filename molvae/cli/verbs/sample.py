@@ -16,9 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--valid", action="store_true", help="continue until -n different valid molecules are found"
     )
     parser.add_argument(
-        "--valid", action="store_true", help="sample until -n unique valid molecules are found"
-    )
-    parser.add_argument(
         "--temperature",
         type=float,
         default=0.0,
