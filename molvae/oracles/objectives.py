@@ -113,7 +113,7 @@ def look_up_quantity(name: str) -> Property:
     """
     found = find_objective(name)
     if found is None:
-        raise MolvaeError(f"{name!r} is no property, no objective and no RDKit descriptor")
+        raise MolvaeError(f"{name!r} is not a property, an objective or an RDKit descriptor")
     return found.function
 
 

@@ -80,7 +80,7 @@ def test_a_file_is_an_objective_that_other_processes_understand(tmp_path: Path) 
         ({"desirability": {"QED": {"worst": 1, "best": 1}}}, "differ"),
         ({"desirability": {"QED": {"worst": 0, "best": 1, "weight": 0}}}, "weight above 0"),
         ({"desirability": {"QED": {"between": [1], "margin": 1}}}, "[low, high]"),
-        ({"desirability": {"QED": {"between": [2, 1], "margin": 1}}}, "in order"),
+        ({"desirability": {"QED": {"between": [2, 1], "margin": 1}}}, "in increasing order"),
         ({"desirability": {"QED": {"between": [1, 2], "margin": 0}}}, "margin above 0"),
     ],
 )

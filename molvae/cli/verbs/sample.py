@@ -13,6 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae sample`."""
     options.add_model(parser)
     parser.add_argument(
+        "-n", "--number", type=options.whole_number, default=100, help="number of strings"
+    )
+    parser.add_argument(
         "--valid", action="store_true", help="continue until -n different valid molecules are found"
     )
     parser.add_argument(
