@@ -183,10 +183,9 @@ def measure_surroundings(
         progress: show progress bars.
 
     Returns:
-        local_validity: fraction of valid strings at z + 0.5 N(0, I); latent points of a data set
-            have a standard deviation of about 1.
-        midpoint_validity: fraction of valid strings at the midpoints of random pairs.
-        local_validity_greedy, midpoint_validity_greedy: the same with greedy decoding.
+        `local_validity`, the fraction of valid strings at z + 0.5 N(0, I), where latent points of a
+        data set have a standard deviation of about 1; `midpoint_validity`, the fraction at the
+        midpoints of random pairs; and both with the suffix `_greedy` for greedy decoding.
     """
     generator = torch.Generator().manual_seed(seed)
     near = z + 0.5 * torch.randn(z.shape, generator=generator)
