@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -91,7 +92,7 @@ def iter_latents(source: str | Path | IO[str], size: int) -> Iterator[Latents]:
                 held = held[size:]
     except FileNotFoundError as error:
         raise MolvaeError(f"{name}: no such file") from error
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise MolvaeError(f"{name}: not a table of latents: {error}") from error
     if held is None:
         raise MolvaeError(f"{name}: contains no latents")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,9 @@ from molvae.latent.training import FitConfig, Observer, State
 from molvae.latent.vae import VAE, VAEConfig
 
 Arrays = tuple[Array, ...]
+
+# what numpy, zipfile and json raise for a file that is not a job, or a damaged one
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, BadZipFile, EOFError, zlib.error)
 
 
 def make_vae(config: VAEConfig, blur: float) -> VAE:
@@ -93,7 +97,7 @@ class TrainingJob:
             vae = make_vae(VAEConfig(**plain["vae"]), plain["blur"])
             config = FitConfig(**plain["fit"])
             weights = {k: torch.from_numpy(v) for k, v in _select(arrays, "weights.").items()}
-        except (ValueError, KeyError, TypeError, AttributeError, BadZipFile, EOFError) as error:
+        except DAMAGE as error:
             raise MolvaeError(f"{path}: damaged, or not a training job: {error!r}") from error
         load_weights(vae, weights, path)
         train, held_out = (

@@ -34,7 +34,8 @@ class TrainingSummary:
         training: final state of the training.
         torch: version of PyTorch.
         data: name of the data set, if given.
-        blur: fraction of the molecules that were decoded from a blurred z (`latent.elbo`).
+        blur: fraction of the molecules that were decoded from a blurred z (`latent.elbo`), if
+            known; the first versions did not store it for `start`.
         start: summary of the model that was fine-tuned, if any.
         prior: the prior fitted after training, if any.
     """
@@ -46,7 +47,7 @@ class TrainingSummary:
     training: State
     torch: str
     data: str | None = None
-    blur: float = 0.0
+    blur: float | None = None
     start: TrainingSummary | None = None
     prior: FittedPrior | None = None
 

@@ -266,15 +266,16 @@ def prepare_training(
         MolvaeError: as in `MolVAE.fit`.
     """
     config, parts = config or FitConfig(), (train, validation)
+    if blur is None and start is not None:
+        blur = start.summary.blur
+    blur = BLUR if blur is None else blur
     if start is None:
-        blur = BLUR if blur is None else blur
         words = Tokenizer.fit(tokenizer, [*train, *validation], progress)
         table = TrainingSet.make(
             parts, words, properties=properties, forms=random_smiles, progress=progress
         )
         vae = build_vae(table, len(words), shape or {}, blur, config.seed)
     else:
-        blur = start.summary.blur if blur is None else blur
         words, longest = start.tokenizer, start.vae.config.max_length
         table = TrainingSet.make(
             parts,

@@ -9,6 +9,7 @@ import pytest
 from molvae.base.errors import MolvaeError
 from molvae.base.files import RunFolder, write_file
 from molvae.cli import main
+from molvae.latent.fit import CHECKPOINT
 
 TINY = ["--epochs", "1", "--limit", "60", "--latent", "8"]
 TINY += ["--encoder-hidden", "16", "--decoder-hidden", "16", "--tokenizer", "char"]
@@ -92,6 +93,22 @@ def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
         assert not (tmp_path / "run").exists()
 
 
+def test_a_training_that_cannot_resume_loses_nothing(
+    finished: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished["train"], folder)
+    whole = (folder / CHECKPOINT).read_bytes()
+    for damaged in (b"", whole[:100], whole[: len(whole) // 2]):
+        (folder / CHECKPOINT).write_bytes(damaged)
+        before = {p: p.read_bytes() for p in folder.iterdir()}
+        assert main(["train", "--resume", "--out", str(folder)]) == 1
+        assert "damaged, or not a molvae file" in capsys.readouterr().err
+        assert {p: p.read_bytes() for p in folder.iterdir()} == before
+    (folder / CHECKPOINT).write_bytes(whole)
+    assert main(["train", "--resume", "--out", str(folder)]) == 0
+
+
 def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,3 +159,5 @@ def test_a_model_without_a_data_set_is_told_to_name_one(
     assert main(words) == 1
     assert "does not name its training data: add --data" in capsys.readouterr().err
     assert main([*words, "--data", "zinc"]) == 0
+    words = ["optimize", *words[1:3], "--out", str(tmp_path / "search"), "--budget", "12"]
+    assert main([*words, "--objective", "QED", "--strategy", "prior"]) == 0  # starts from zinc

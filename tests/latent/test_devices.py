@@ -1,5 +1,6 @@
 """CUDA graphs: the same training, only faster. Where there is no GPU there is nothing to test."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.devices import Graphed
+from molvae.latent.elbo import blurred_elbo, elbo
 from molvae.latent.fit import fit
 from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
@@ -28,8 +30,9 @@ def sequences(n: int) -> np.ndarray:
 
 def vae(**parts: str) -> VAE:
     torch.manual_seed(0)
-    shape = {"encoder_hidden": 32, "decoder_hidden": 32, "latent": 4, "blur": 0.3}
-    return VAE(VAEConfig(vocabulary=12, max_length=12, **{**shape, **parts}))  # type: ignore[arg-type]
+    shape = {"encoder_hidden": 32, "decoder_hidden": 32, "latent": 4}
+    config = VAEConfig(vocabulary=12, max_length=12, **{**shape, **parts})  # type: ignore[arg-type]
+    return VAE(config, partial(blurred_elbo, share=0.3), validation_bound=elbo)
 
 
 def trained(folder: Path, stop: int = -1, **parts: str) -> tuple[float, torch.Tensor]:

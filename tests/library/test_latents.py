@@ -1,5 +1,6 @@
 import io
 import os
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,19 @@ def test_npz_holds_plain_arrays_and_reads_back(tmp_path):
     with np.load(tmp_path / "z.npz", allow_pickle=False) as arrays:
         assert arrays["smiles"].tolist() == ["C", "CC", "CCO"]
     assert np.array_equal(read_latents(tmp_path / "z.npz"), z)
+
+
+def test_a_damaged_npz_is_refused_in_one_line(tmp_path):
+    path, z = tmp_path / "z.npz", np.random.default_rng(0).normal(size=(300, 5))
+    write_file(path, format_latents_npz(["C"] * 300, z.astype(np.float32)))
+    with zipfile.ZipFile(path) as file:
+        offset = file.getinfo("z.npy").header_offset
+    whole = path.read_bytes()
+    name, extra = whole[offset + 26 :][:2], whole[offset + 28 :][:2]
+    begin = offset + 30 + sum(int.from_bytes(n, "little") for n in (name, extra))
+    path.write_bytes(whole[:begin] + b"\x07" + whole[begin + 1 :])  # deflate lacks this type
+    with pytest.raises(MolvaeError, match="not a table"):
+        read_latents(path)
 
 
 def test_columns_are_ordered_by_number_wherever_they_stand():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -108,6 +109,23 @@ def test_a_job_needs_no_rdkit_to_run(zinc: list[str], tmp_path: Path) -> None:
     assert int(done.stdout) == 200 // 32
 
 
+def test_a_job_with_a_wrong_byte_is_one_line(zinc: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "job.npz"
+    prepared(zinc).job.save(path)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as file:
+        member = max(file.infolist(), key=lambda info: info.compress_size)
+    name, extra = whole[member.header_offset + 26 :][:2], whole[member.header_offset + 28 :][:2]
+    begin = member.header_offset + 30 + sum(int.from_bytes(n, "little") for n in (name, extra))
+    for damaged in (
+        whole[:begin] + b"\x07" + whole[begin + 1 :],  # a type of block that deflate lacks
+        whole[: begin + 200] + bytes(20) + whole[begin + 220 :],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(MolvaeError, match="not a training job"):
+            TrainingJob.load(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"not an archive", None])
 def test_a_file_that_is_no_job_is_one_line(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "job.npz"
@@ -131,3 +149,8 @@ def test_what_a_model_remembers_of_its_training(zinc: list[str]) -> None:
     tuned = prepare_training(zinc[:50], zinc[50:60], start=start)
     assert tuned.job.blur == summary.blur
     assert tuned.start == summary
+    before = {k: v for k, v in summary.to_json().items() if k != "blur"}
+    old = type(summary).from_json(summary.to_json() | {"start": before})
+    assert old.start is not None
+    assert old.start.blur is None  # unknown, not 0
+    assert old == type(summary).from_json(old.to_json())

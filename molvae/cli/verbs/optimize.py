@@ -224,7 +224,7 @@ def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], list[str]]:
     from molvae.model.molvae import MolVAE
 
     model = MolVAE.load(chosen["model"])
-    chosen.setdefault("data", model.summary.data)
+    chosen.setdefault("data", model.summary.data or "zinc")
     leads = load(chosen["start"]).smiles if chosen["start"] else []
     return model, load(chosen["data"], progress=True).split("train"), leads
 

@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             state = prepared.job.run(folder.path, watch)
         except MolvaeError:
-            if watch.bar is None:  # no step was taken
+            if watch.bar is None and not args.resume:  # no step was taken, now or earlier
                 _remove_unbegun(folder)
             raise
     if is_worker():
