@@ -16,6 +16,7 @@ from molvae.latent.protocols import LatentModel
 from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
 from molvae.model.job import TrainingJob, make_vae
+from molvae.model.storage import read_model
 from molvae.model.training import prepare_training
 from random_ids import LONGEST, VOCABULARY, sequences
 
@@ -154,3 +155,9 @@ def test_what_a_model_remembers_of_its_training(zinc: list[str]) -> None:
     assert old.start is not None
     assert old.start.blur is None  # unknown, not 0
     assert old == type(summary).from_json(old.to_json())
+
+
+def test_a_shipped_model_is_fine_tuned_with_the_blur_of_its_file(zinc: list[str]) -> None:
+    start = read_model("zinc")
+    assert prepare_training(zinc[:50], zinc[50:60], start=start).job.blur == 0.3
+    assert prepare_training(zinc[:50], zinc[50:60], start=start, blur=0.0).job.blur == 0.0
