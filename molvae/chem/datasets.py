@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import importlib.resources
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO, TypeVar
+from typing import Literal
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from molvae.base.errors import MolvaeError
 from molvae.base.parallel import map_parallel
 from molvae.base.registry import Registry
 from molvae.chem.cache import load_or_compute
-from molvae.chem.molecules import canonicalize
+from molvae.chem.files import names_a_file, open_molecules
+from molvae.chem.molecules import canonicalize, find_fault
 
 Part = Literal["train", "validation", "test"]
-T = TypeVar("T")
 
 datasets: Registry[Callable[[], list[str]]] = Registry("data set")
-CHUNK = 2_000  # rows read from a file at a time
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Unique canonical SMILES in source order, and the number of invalid rows."""
+    """Unique canonical SMILES in source order, and the number of invalid rows.
+
+    Attributes:
+        name: name of the data set, FILE or FILE:COLUMN.
+        smiles: its molecules.
+        rejected: the number of rows that are not molecules.
+        key: identifies the content of the source in the cache.
+        description: for a file, what was read as what, and what was left out.
+    """
 
     name: str
     smiles: list[str]
     rejected: int
-    key: str  # identifies the content of the source in the cache
+    key: str
+    description: str = ""
 
     def split(self, part: Part) -> list[str]:
         """Return the molecules of one part: 90 % train, 5 % validation, 5 % test.
@@ -81,17 +88,22 @@ def qm9_table() -> pd.DataFrame:
 def load(source: str, progress: bool = False) -> DataSet:
     """Data set name, FILE or FILE:COLUMN -> its unique canonical SMILES.
 
-    Supported files are .smi and .txt (first word of each line), .csv and .parquet; all but .parquet
-    may be gzipped (.gz). Every row is canonicalised by RDKit; invalid rows and duplicates are
-    dropped. The result is cached.
+    `molvae.chem.files` says which files can be read. Every row is canonicalised by RDKit; invalid
+    rows and repeats are dropped and counted in the description. The result is cached.
 
     Raises:
-        MolvaeError: the name is unknown, the file or column does not exist, or the file has no
-            valid molecule.
+        MolvaeError: there is no such data set or file, it cannot be read, or it has no valid
+            molecule.
     """
-    raw = datasets[source]() if source in datasets else read_smiles(source)
+    if source in datasets:
+        raw, how = datasets[source](), ""
+    elif not Path(source).exists() and not names_a_file(source):
+        raise MolvaeError(f"{source}: neither a file nor a data set ({', '.join(datasets)})")
+    else:
+        file = open_molecules(source)
+        raw, how = [smiles for smiles, *_ in file.iter_rows()], file.description
     digest = hashlib.blake2b("\n".join(raw).encode(), digest_size=8)
-    key = f"{Path(source).name.partition('.')[0].partition(':')[0]}-{digest.hexdigest()}"
+    key = f"{Path(source).name.partition('.')[0].partition(':')[0][:60]}-{digest.hexdigest()}"
 
     def compute() -> pd.DataFrame:
         rows = map_parallel(canonicalize_rows, raw, "canonical SMILES", progress)
@@ -99,104 +111,42 @@ def load(source: str, progress: bool = False) -> DataSet:
 
     column = load_or_compute(f"{key}-smiles", compute)["smiles"]
     valid = column.dropna()
+    faults = _count_faults(raw, column)
     if valid.empty:
-        raise MolvaeError(f"{source}: none of its {len(raw)} rows is a valid SMILES")
+        raise MolvaeError(f"{source}: none of its {len(raw):,} rows is a valid SMILES: {faults}")
     unique = valid.drop_duplicates().tolist()
-    return DataSet(source, unique, len(raw) - len(valid), key)
+    description = ""
+    if how:
+        parts = [f"{source}: read {len(unique):,} molecules, {how}"]
+        if repeats := len(valid) - len(unique):
+            parts.append(f"{repeats:,} {'repeats' if repeats > 1 else 'repeat'} merged")
+        if faults:
+            parts.append(f"{len(raw) - len(valid):,} left out: {faults}")
+        description = "; ".join(parts)
+    return DataSet(source, unique, len(raw) - len(valid), key, description)
 
 
-def read_smiles(source: str) -> list[str]:
-    """Local FILE or FILE:COLUMN -> its SMILES as written, one per row.
-
-    Raises:
-        MolvaeError: the file or column does not exist, or the file cannot be read.
-    """
-    return list(iter_smiles(source))
+EXPLAINED = 1_000  # invalid rows whose faults are looked up
 
 
-def iter_smiles(source: str | TextIO) -> Iterator[str]:
-    """Local FILE, FILE:COLUMN or open text stream -> its SMILES, one row at a time.
-
-    The file is streamed, never loaded whole. A line of text yields its first word and a blank line
-    is skipped; a missing value in a table yields "". Bytes that are not UTF-8 are replaced by a
-    character that no valid SMILES contains.
-
-    Raises:
-        MolvaeError: the file or column does not exist, or the file cannot be read.
-    """
-    if not isinstance(source, str):
-        yield from _first_words(source)
-        return
-    path, column = split_source(source)
-    try:
-        if path.suffix == ".parquet":
-            yield from _parquet_column(path, column)
-        elif path.name.removesuffix(".gz").endswith(".csv"):
-            yield from _csv_column(path, column)
-        else:
-            open_text = gzip.open if path.suffix == ".gz" else open
-            with open_text(path, "rt", encoding="utf-8-sig", errors="replace") as lines:
-                yield from _first_words(lines)
-    except (OSError, EOFError, ValueError) as error:
-        raise MolvaeError(f"{path}: cannot be read: {error}") from error
-
-
-def split_source(source: str) -> tuple[Path, str]:
-    """FILE or FILE:COLUMN -> the path, and the column name or "".
-
-    Raises:
-        MolvaeError: the file does not exist.
-    """
-    path, column = Path(source), ""
-    if not path.exists() and ":" in source:
-        name, _, column = source.rpartition(":")
-        path = Path(name)
-    if not path.is_file():
-        names = ", ".join(datasets)
-        raise MolvaeError(f"{path}: no such file, and not a known data set ({names})")
-    return path, column
-
-
-def _first_words(lines: Iterable[str]) -> Iterator[str]:
-    marked = (line.lstrip("\ufeff") for line in lines)  # standard input keeps its byte-order mark
-    return (line.split(maxsplit=1)[0] for line in marked if line.strip())
-
-
-def _parquet_column(path: Path, column: str) -> Iterator[str]:
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        name = find_column(file.schema_arrow.names, column, path)
-        for batch in file.iter_batches(CHUNK, columns=[name]):
-            yield from ("" if value is None else str(value) for value in batch[0].to_pylist())
-
-
-def _csv_column(path: Path, column: str) -> Iterator[str]:
-    header = pd.read_csv(path, nrows=0, encoding_errors="replace", index_col=False).columns
-    name = find_column([str(name) for name in header], column, path)
-    with pd.read_csv(
-        path,
-        usecols=[name],
-        dtype=str,
-        chunksize=CHUNK,
-        encoding_errors="replace",
-        index_col=False,  # else rows with more fields than the header would shift its names
-    ) as tables:
-        for table in tables:
-            yield from table[name].fillna("").tolist()
-
-
-def find_column(names: list[str], column: str, path: Path) -> str:
-    """Column names and the requested column ("" for none) -> the column that holds the SMILES.
-
-    Raises:
-        MolvaeError: there is no such column.
-    """
-    found = column if column in names else None
-    if not column:
-        found = next((name for name in names if name.lower() == "smiles"), None)
-    if found is None:
-        wanted = f"column {column!r}" if column else "column called smiles"
-        raise MolvaeError(f"{path}: no {wanted}; columns: {', '.join(names)} (use FILE:COLUMN)")
-    return found
+def _count_faults(raw: list[str], forms: pd.Series) -> str:
+    """Rows as written and canonical -> what is wrong with the invalid ones, and where first."""
+    numbers = forms.isna().to_numpy().nonzero()[0]
+    first: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    for number in map(int, numbers[:EXPLAINED]):
+        fault = find_fault(raw[number]) or "is invalid"
+        first.setdefault(fault, number)
+        counts[fault] += 1
+    more = ", ..." if len(numbers) > EXPLAINED else ""
+    return (
+        ", ".join(
+            f"{n:,} {fault} (first: row {first[fault] + 1:,}"
+            + (f", {raw[first[fault]][:40]!r})" if raw[first[fault]] else ")")
+            for fault, n in counts.most_common()
+        )
+        + more
+    )
 
 
 def canonicalize_rows(chunk: list[str]) -> list[str | None]:

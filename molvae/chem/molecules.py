@@ -23,12 +23,25 @@ def silence_rdkit() -> Iterator[None]:
 
 
 def parse(smiles: str) -> Chem.Mol | None:
-    """SMILES -> sanitised molecule, or None if the string is empty, too long or invalid."""
-    if not smiles.isascii() or not smiles.strip() or len(smiles) > MAX_SMILES_LENGTH:
+    """SMILES -> sanitised molecule, or None if `find_fault` would find one in the string itself.
+
+    `canonicalize` decides whether a string is a molecule here: it also needs a canonical form that
+    can be read again.
+    """
+    if not isinstance(smiles, str) or not smiles.isascii() or not smiles.strip():
+        return None
+    if len(smiles) > MAX_SMILES_LENGTH:
         return None
     with silence_rdkit():
         mol = Chem.MolFromSmiles(smiles.strip())
-    return mol if mol is not None and mol.GetNumAtoms() > 0 else None
+    if mol is None or mol.GetNumHeavyAtoms() == 0:
+        return None
+    return None if _has_dummy(mol, smiles) else mol
+
+
+def _has_dummy(mol: Chem.Mol, smiles: str) -> bool:
+    written = "*" in smiles or "#0" in smiles  # spares most molecules the loop over their atoms
+    return written and any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms())
 
 
 # `parse` for strings that recur soon; the returned molecule is shared, so do not modify it
@@ -46,10 +59,39 @@ def randomize_smiles(smiles: str, n: int) -> list[str]:
 
 
 def canonicalize(smiles: str) -> str | None:
-    """SMILES -> RDKit's canonical SMILES, or None if it is invalid.
+    """SMILES -> RDKit's canonical SMILES, or None if it is not a molecule (see `find_fault`).
 
     >>> canonicalize("OCC"), canonicalize("C1CC")
     ('CCO', None)
     """
     mol = parse(smiles)
-    return None if mol is None else Chem.MolToSmiles(mol)
+    if mol is None:
+        return None
+    form = str(Chem.MolToSmiles(mol))
+    # RDKit writes a few aromatic rings in a form that it cannot read
+    return form if form == smiles or parse(form) is not None else None
+
+
+def find_fault(smiles: str) -> str | None:
+    """String -> why it is not a molecule here, as the end of a sentence; None if it is one.
+
+    >>> find_fault("C1CC"), find_fault("[H][H]"), find_fault("OCC")
+    ('is not a valid SMILES', 'has no heavy atom', None)
+    """
+    if canonicalize(smiles) is not None:
+        return None
+    if not isinstance(smiles, str):
+        return f"is not text but {type(smiles).__name__}"
+    if not smiles.strip():
+        return "is empty"
+    if len(smiles) > MAX_SMILES_LENGTH:
+        return f"has more than {MAX_SMILES_LENGTH:,} characters"
+    with silence_rdkit():
+        mol = Chem.MolFromSmiles(smiles.strip()) if smiles.isascii() else None
+    if mol is None:
+        return "is not a valid SMILES"
+    if _has_dummy(mol, smiles):
+        return "has a dummy atom (*)"
+    if mol.GetNumHeavyAtoms() == 0:
+        return "has no heavy atom"
+    return "has a canonical SMILES that RDKit cannot read again"

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from rdkit.Chem import Mol, MolSanitizeException
 
-from molvae.base.errors import MolvaeError
+from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
 from molvae.chem.cache import load_or_compute
-from molvae.chem.datasets import (
-    DataSet,
-    canonicalize_rows,
-    datasets,
-    find_column,
-    qm9_table,
-    split_source,
-)
+from molvae.chem.datasets import DataSet, canonicalize_rows, datasets, qm9_table
+from molvae.chem.files import match_column, open_molecules
 from molvae.chem.molecules import parse
 from molvae.chem.properties import REPORTED, Property, properties
 
+MISSING = ("", "na", "n/a", "#n/a", "nan", "none", "null", "-")  # an empty cell, as programs write
 REPORTED_FUNCTIONS = {name: properties[name].function for name in REPORTED}
 
 
@@ -68,7 +65,7 @@ def load_properties(
         functions = {name: entry.function for name, entry in properties.items()}
     own = [name for name in names if name not in functions]
     if any(name in functions and name not in REPORTED for name in names):
-        there = set(map(str, _read_table(source)[0].columns))  # the user's values come first
+        there = set(_list_columns(source))  # the user's values come first
         own = [n for n in names if n not in functions or (n in there and n not in REPORTED)]
     table = pd.DataFrame(index=pd.Index(source.smiles, name="smiles"))
     if any(name in REPORTED for name in names if name not in own):
@@ -80,7 +77,8 @@ def load_properties(
         table = table.join(computed.set_index(table.index))
     if own:
         raw = _read_columns(source, own)
-        key = hashlib.blake2b(pd.util.hash_pandas_object(raw).to_numpy().tobytes(), digest_size=8)
+        content = "\n".join(own).encode() + pd.util.hash_pandas_object(raw).to_numpy().tobytes()
+        key = hashlib.blake2b(content, digest_size=8)
 
         def compute() -> pd.DataFrame:
             forms = map_parallel(canonicalize_rows, raw["smiles"].tolist(), "columns", progress)
@@ -96,36 +94,65 @@ def load_properties(
 
 def _read_columns(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
     """Data set and column names -> its file's rows: SMILES as written, and numeric columns."""
-    table, column = _read_table(source)
-    numbers = pd.DataFrame({"smiles": table[column].fillna("").astype(str)})
+    columns = _list_columns(source)
     for name in names:
-        if name not in table:
-            known = dict.fromkeys([*REPORTED, *map(str, table.columns)])
+        if len(match_column(columns, name)) != 1:
+            known = dict.fromkeys([*REPORTED, *columns])
             raise MolvaeError(
                 f"{source.name} has no property {name!r}; known: {', '.join(known)}, the "
                 "names of objectives and RDKit descriptors"
             )
-        values = pd.to_numeric(table[name], errors="coerce").replace([np.inf, -np.inf], np.nan)
-        if values.isna().all():
-            raise MolvaeError(f"{source.name}: the column {name!r} contains no numbers")
-        numbers[name] = values.astype("float64")
-    return numbers
+    if source.name == "qm9":
+        table = qm9_table()
+        found = {name: table[match_column(columns, name)[0]] for name in names}
+        return pd.DataFrame({"smiles": table["SMILES"].astype(str), **found})
+    file = open_molecules(source.name)
+    rows = list(file.iter_rows(names))
+    numbers = {"smiles": [smiles for smiles, *_ in rows]}
+    cells = {name: [row[2 + i] for row in rows] for i, name in enumerate(names)}
+    return pd.DataFrame(
+        numbers | {n: parse_numbers(cells[n], n, file.decimal_comma) for n in names}
+    )
 
 
-def _read_table(source: DataSet) -> tuple[pd.DataFrame, str]:
-    """The table behind a data set, and the name of its column of SMILES."""
+def parse_numbers(cells: Sequence[str], name: str, decimal_comma: bool) -> NDArray[np.float64]:
+    """Cells of a column -> their values; NaN where a cell is empty or not a finite number.
+
+    Args:
+        cells: text.
+        name: of the column, for messages.
+        decimal_comma: whether "7,5" is a number.
+
+    Raises:
+        MolvaeError: the column contains no numbers.
+
+    Warns:
+        MolvaeWarning: some cells are neither empty nor finite numbers.
+    """
+    text = pd.Series(cells, dtype=object).str.strip()
+    if decimal_comma:
+        text = text.str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
+    values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, copy=True)
+    values[~np.isfinite(values)] = np.nan
+    wrong = np.isnan(values) & ~text.str.lower().isin(MISSING).to_numpy()
+    if np.isnan(values).all():
+        raise MolvaeError(f"the column {name!r} contains no numbers")
+    if wrong.any():
+        examples = ", ".join(repr(cell) for cell in dict.fromkeys(text[wrong].head(100)))[:60]
+        warnings.warn(
+            f"{wrong.sum():,} of {len(text):,} values of {name!r} are not numbers and count as "
+            f"missing: {examples}",
+            MolvaeWarning,
+            stacklevel=2,
+        )
+    return values
+
+
+def _list_columns(source: DataSet) -> list[str]:
+    """The names of the columns behind a data set."""
     if source.name in datasets:
-        if source.name == "qm9":
-            return qm9_table(), "SMILES"
-        return pd.DataFrame({"smiles": source.smiles}), "smiles"
-    path, given = split_source(source.name)
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path).reset_index(drop=True)  # row labels of pandas mean nothing
-    elif path.name.removesuffix(".gz").endswith(".csv"):
-        table = pd.read_csv(path, encoding_errors="replace", index_col=False)
-    else:
-        return pd.DataFrame({"smiles": source.smiles}), "smiles"
-    return table, find_column(list(table.columns), given, path)
+        return list(map(str, qm9_table().columns)) if source.name == "qm9" else []
+    return list(open_molecules(source.name).columns)
 
 
 def _compute_table(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import warnings
 from collections import defaultdict
 from functools import partial
 from typing import NamedTuple
@@ -17,11 +18,11 @@ from typing import NamedTuple
 import pandas as pd
 from rdkit import Chem
 
-from molvae.base.errors import MolvaeError
+from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
 from molvae.chem.cache import load_or_compute
 from molvae.chem.datasets import DataSet, assign_part
-from molvae.chem.molecules import canonicalize
+from molvae.chem.molecules import canonicalize, parse
 
 CUTS = 3  # bonds cut per molecule, at most
 LEAST = 3  # minimum number of heavy atoms on either side of a cut
@@ -49,7 +50,7 @@ def recombine(data: DataSet, number: int, seed: int = 0, progress: bool = False)
     same type of bond and has a similar number of atoms. The crossover of Jensen 2019 has no such
     conditions. A stereocentre at the bond may be inverted. No new molecule is in the data set or
     falls into the validation or test part of the split. Fewer molecules are returned if few bonds
-    can be cut.
+    can be cut. Molecules of several fragments, such as salts, are not recombined.
 
     Args:
         data: the data set; only its training part is recombined.
@@ -62,10 +63,21 @@ def recombine(data: DataSet, number: int, seed: int = 0, progress: bool = False)
 
     Raises:
         MolvaeError: the number is negative.
+
+    Warns:
+        MolvaeWarning: some molecules are not recombined.
     """
     if number < 0:
         raise MolvaeError(f"the number of recombined molecules must not be negative, got {number}")
     train, key = data.split("train"), f"{data.key}-recombined{number}-{seed}"
+
+    if number and (salts := sum("." in s for s in train)):
+        warnings.warn(
+            f"{salts:,} of {len(train):,} molecules are not recombined: they consist of several "
+            "fragments, as salts do",
+            MolvaeWarning,
+            stacklevel=2,
+        )
 
     def compute() -> pd.DataFrame:
         order = random.Random(seed).sample(train, len(train))
@@ -104,8 +116,13 @@ def _exchange(smiles: list[str], each: float, seed: int) -> list[str]:
 
 
 def cut_bonds(smiles: str, rng: random.Random) -> list[tuple[Part, Part]]:
-    """Valid SMILES -> both sides of each of up to `CUTS` random acyclic single bonds."""
-    mol = Chem.MolFromSmiles(smiles)
+    """SMILES -> both sides of each of up to `CUTS` random acyclic single bonds.
+
+    A molecule of several fragments gives none: its parts would not add up to it.
+    """
+    mol = parse(smiles)
+    if mol is None or "." in smiles:
+        return []
     single = [b for b in mol.GetBonds() if b.GetBondType() == Chem.BondType.SINGLE]
     bonds = [b for b in single if not b.IsInRing()]
     found = []

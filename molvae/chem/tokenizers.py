@@ -13,6 +13,7 @@ from itertools import chain, pairwise
 import numpy as np
 import selfies
 from numpy.typing import NDArray
+from rdkit import Chem
 
 from molvae.base.errors import MolvaeError
 from molvae.base.parallel import map_parallel
@@ -31,11 +32,17 @@ class Scheme:
     description: str
     merges: int = 0
     """Number of multi-symbol tokens to learn for the vocabulary."""
+    cuts_atoms: bool = False
+    """Whether a symbol can be part of an atom, such as the B of Br."""
 
 
 tokenizers: Registry[Scheme] = Registry("tokenizer")
 
 _ATOMS = re.compile(r"\[[^\]]*\]|Br|Cl|%\([0-9]+\)|%[0-9]{2}|.", re.DOTALL)
+_ATOM = re.compile(
+    r"\[(?P<isotope>[0-9]*)(?P<element>[A-Z][a-z]?|[a-z][a-z]?)[^\]]*?(?P<charge>[+-][0-9]*)?\]"
+    r"|(?P<plain>Br|Cl|[BCNOPSFIbcnops])"
+)
 
 
 def _split_selfies(smiles: str) -> list[str]:
@@ -50,7 +57,9 @@ def _join_selfies(symbols: Sequence[str]) -> str:
     return str(selfies.decoder("".join(symbols)))
 
 
-tokenizers.register("char")(Scheme(list, "".join, "one token per SMILES character"))
+tokenizers.register("char")(
+    Scheme(list, "".join, "one token per SMILES character", cuts_atoms=True)
+)
 tokenizers.register("atom")(
     Scheme(
         _ATOMS.findall,
@@ -59,7 +68,16 @@ tokenizers.register("atom")(
     )
 )
 tokenizers.register("pairs")(
-    Scheme(list, "".join, "frequent runs of SMILES characters, such as C(=O)N", merges=200)
+    Scheme(
+        list,
+        "".join,
+        "frequent runs of SMILES characters, as in earlier models",
+        merges=200,
+        cuts_atoms=True,
+    )
+)
+tokenizers.register("atom-pairs")(
+    Scheme(_ATOMS.findall, "".join, "frequent runs of SMILES atoms, such as C(=O)N", merges=200)
 )
 tokenizers.register("selfies")(
     Scheme(_split_selfies, _join_selfies, "SELFIES symbols: every sequence is a molecule")
@@ -68,6 +86,8 @@ tokenizers.register("selfies-pairs")(
     Scheme(_split_selfies, _join_selfies, "frequent runs of SELFIES symbols", merges=150)
 )
 
+_TABLE = Chem.GetPeriodicTable()
+_ELEMENTS = {_TABLE.GetElementSymbol(z): _TABLE.GetElementName(z).lower() for z in range(1, 119)}
 FIRST_LETTER = 0xF0000  # start of a Unicode private-use area
 LEARN_FROM = 10_000  # number of strings that runs of symbols are learned from
 
@@ -75,15 +95,28 @@ LEARN_FROM = 10_000  # number of strings that runs of symbols are learned from
 class Tokenizer:
     """A vocabulary, and the conversion between SMILES strings and token ids.
 
-    Id 0 is padding, 1 is begin and 2 is end; the vocabulary follows in order.
+    Id 0 is padding, 1 is begin and 2 is end; the vocabulary follows in order. A molecule with an
+    atom that the data did not have is refused, even if the symbols can spell it: a tokenizer that
+    knows Br by its characters must not read boron.
 
     >>> t = Tokenizer.fit("atom", ["CCl", "c1ccccc1"])
     >>> t.decode(t.encode(["ClCC"]))
     ['ClCC']
     """
 
-    def __init__(self, name: str, vocabulary: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, vocabulary: Sequence[str], atoms: Iterable[str] | None = None
+    ) -> None:
+        """Make a tokenizer from a stored vocabulary; `fit` learns one.
+
+        Args:
+            name: a name from `molvae list tokenizers`.
+            vocabulary: the tokens, in the order of their ids.
+            atoms: the atoms of the data, as from `list_atoms`, for a tokenizer whose symbols can
+                be part of an atom; None does not check them.
+        """
         self.name = name
+        self.atoms = None if atoms is None else frozenset(atoms)
         self.vocabulary = list(vocabulary)
         self._scheme = tokenizers.look_up(name)
         longest_first = sorted(self.vocabulary, key=len, reverse=True)
@@ -101,7 +134,10 @@ class Tokenizer:
         symbols = map_parallel(partial(_symbols, scheme), all_of_them, "vocabulary", progress)
         some = all_of_them[:: max(1, len(all_of_them) // LEARN_FROM)] if scheme.merges else []
         runs = learn_runs(_splits(scheme, some), scheme.merges)
-        return cls(name, sorted(set(symbols)) + runs)
+        atoms = None
+        if scheme.cuts_atoms:
+            atoms = map_parallel(_list_all_atoms, all_of_them, "atoms", progress)
+        return cls(name, sorted(set(symbols)) + runs, atoms)
 
     def __len__(self) -> int:
         """Return the number of ids, including the three special ones."""
@@ -119,15 +155,15 @@ class Tokenizer:
         """SMILES string -> ids of its tokens, without begin and end.
 
         Raises:
-            MolvaeError: a token is not in the vocabulary.
+            MolvaeError: it has an atom or a token that the data did not have.
         """
+        if self.atoms is not None and (new := list_atoms(smiles) - self.atoms):
+            raise _refuse(smiles, min(new))
         try:
             return [self._ids[symbol] for symbol in self.split(smiles)]
-        except KeyError as error:
-            raise MolvaeError(
-                f"{smiles!r} has the token {error.args[0]!r}, which is not in the vocabulary of "
-                f"this {self.name} tokenizer ({len(self.vocabulary)} tokens)"
-            ) from None
+        except KeyError:
+            unknown = (t for t in self._scheme.split(smiles) if t not in self._ids)
+            raise _refuse(smiles, next(unknown)) from None
 
     def encode(self, smiles: Sequence[str]) -> NDArray[np.integer]:
         """SMILES strings -> ids (B, L): begin, tokens, end, padding; L fits the longest string.
@@ -157,6 +193,41 @@ class Tokenizer:
     def _symbols(self, row: list[int]) -> list[str]:
         row = row[: row.index(EOS)] if EOS in row else row
         return [self.vocabulary[i - SPECIAL] for i in row if i >= SPECIAL]
+
+
+def list_atoms(smiles: str) -> set[str]:
+    """SMILES -> its kinds of atoms: isotope, element (lower case if aromatic) and charge.
+
+    >>> sorted(list_atoms("[18F]c1cc[nH+]cc1"))
+    ['18F', 'c', 'n+']
+    """
+    return {
+        atom["plain"] or f"{atom['isotope']}{atom['element']}{atom['charge'] or ''}"
+        for atom in _ATOM.finditer(smiles)
+    }
+
+
+def _list_all_atoms(smiles: list[str]) -> list[str]:
+    return sorted(set().union(*map(list_atoms, smiles)))
+
+
+def _refuse(smiles: str, unknown: str) -> MolvaeError:
+    """SMILES and what is unknown in it, an atom or a token -> an error that says so."""
+    shown = repr(smiles if len(smiles) <= 80 else f"{smiles[:60]}...")
+    if unknown == ".":
+        return MolvaeError(
+            f"{shown} consists of several fragments, as a salt does, and this model has seen only "
+            "single molecules: give the parent molecule alone"
+        )
+    element = re.fullmatch(r"\[?([0-9]*)([A-Z][a-z]?|[a-z][a-z]?)([^a-z].*|)", unknown)
+    symbol = element[2].capitalize() if element else ""
+    if element and symbol in _ELEMENTS:
+        isotope = f"the isotope {element[1]} of " if element[1] else ""
+        kind = (
+            f"{isotope}{_ELEMENTS[symbol]} as {unknown}" if unknown != symbol else _ELEMENTS[symbol]
+        )
+        return MolvaeError(f"{shown} contains {kind}, which this model has not seen in training")
+    return MolvaeError(f"{shown} has the token {unknown!r}, which this model has not seen")
 
 
 def _splits(scheme: Scheme, smiles: list[str]) -> list[list[str]]:

@@ -12,11 +12,13 @@ import argparse
 import importlib
 import pkgutil
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import molvae.cli.verbs as verbs
-from molvae.base.errors import MolvaeError
+from molvae.base.errors import MolvaeError, MolvaeWarning
 
 FIRST = ("train", "fit-prior", "report", "optimize", "benchmark", "sample", "encode", "decode")
 
@@ -60,14 +62,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verb is None:
         parser.print_help()
         return 2
-    try:
-        return _module(args.verb).run(args) or 0
-    except (MolvaeError, OSError) as error:
-        print(f"molvae {args.verb}: {_one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"molvae {args.verb}: interrupted", file=sys.stderr)
-        return 130
+    with _warnings_in_one_line(args.verb):
+        try:
+            return _module(args.verb).run(args) or 0
+        except (MolvaeError, OSError) as error:
+            print(f"molvae {args.verb}: {_one_line(error)}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"molvae {args.verb}: interrupted", file=sys.stderr)
+            return 130
+
+
+@contextmanager
+def _warnings_in_one_line(verb: str) -> Iterator[None]:
+    """Print each MolvaeWarning as one line inside a `with` block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MolvaeWarning)
+        show = warnings.showwarning
+
+        def show_in_one_line(message: Any, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, MolvaeWarning):
+                print(f"molvae {verb}: {message}", file=sys.stderr)
+            else:
+                show(message, category, *where)
+
+        warnings.showwarning = show_in_one_line  # type: ignore[assignment]
+        yield
 
 
 def _module(verb: str) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from molvae.base.errors import MolvaeError
 
 if TYPE_CHECKING:
+    from molvae.chem.datasets import DataSet
     from molvae.chem.pictures import PictureFormat
     from molvae.library.stream import StreamConfig
     from molvae.model.molvae import MolVAE
@@ -65,6 +66,20 @@ def data_of(args: argparse.Namespace, model: MolVAE) -> str:
     data: str | None = getattr(args, "data", None) or model.summary.data
     if not data:
         raise MolvaeError(f"{args.model} does not name its training data: add --data")
+    return data
+
+
+def load_data(source: str) -> DataSet:
+    """Data set name, FILE or FILE:COLUMN -> its molecules; says what was read and left out.
+
+    Raises:
+        MolvaeError: as in `molvae.chem.datasets.load`.
+    """
+    from molvae.chem.datasets import load
+
+    data = load(source, progress=progress())
+    if data.description:
+        note(data.description)
     return data
 
 

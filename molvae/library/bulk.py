@@ -42,6 +42,7 @@ def encode(
     total: int | None = None,
     properties: bool = False,
     refine: int = STEPS,
+    names: bool = False,
 ) -> Tally:
     """SMILES -> Parquet parts with columns smiles, z0, z1, ... (float32), reason.
 
@@ -49,7 +50,8 @@ def encode(
     others the reason is null.
 
     Args:
-        smiles: any iterable, such as `chem.datasets.iter_smiles(file)`; never held in memory whole.
+        smiles: any iterable of SMILES, each optionally followed by a blank and a name; never held
+            in memory whole.
         model: name of a shipped model, or a .safetensors file.
         folder: output folder; created if missing.
         config: chunk size, shard and processes.
@@ -57,6 +59,7 @@ def encode(
         total: number of input rows, if known, for the progress bar.
         properties: also write the predicted properties, as columns predicted_logP and so on.
         refine: maximum number of refinement steps, as in `MolVAE.encode`.
+        names: also write the names, as a column name.
 
     Returns:
         The number of rows of this shard, and how many of them were encoded.
@@ -68,10 +71,10 @@ def encode(
     config = config or StreamConfig()
     weights, digest = identify_model(model)
     settings = {"verb": "encode", "model": digest, "input": origin, "chunk": config.chunk}
-    settings |= {"properties": properties, "refine": refine}
+    settings |= {"properties": properties, "refine": refine} | ({"names": True} if names else {})
     rows = iter(smiles)
     chunks = iter(lambda: list(islice(rows, config.chunk)), [])
-    work = partial(_encode, weights, digest, properties, refine)
+    work = partial(_encode, weights, digest, properties, refine, names)
     return run(chunks, work, folder, settings, config, total)
 
 
@@ -215,9 +218,17 @@ def _one_thread() -> Iterator[None]:
 
 
 def _encode(
-    weights: Path, digest: str, properties: bool, refine: int, part: int, smiles: list[str]
+    weights: Path,
+    digest: str,
+    properties: bool,
+    refine: int,
+    names: bool,
+    part: int,
+    rows: list[str],
 ) -> tuple[pa.Table, int]:
     model = _model(weights, digest)
+    cells = [row.partition(" ") for row in rows]
+    smiles = [own for own, _, _ in cells]
     found, reasons = zip(*(try_tokenize(model, s) for s in smiles), strict=True)
     usable = [ids for ids in found if ids is not None]
     left_out = np.array([ids is None for ids in found])
@@ -228,7 +239,8 @@ def _encode(
     if properties:
         y = predict_properties(model, np.nan_to_num(z))
         columns = {str(n): pa.array(y[n], mask=left_out) for n in y} | columns
-    table = {"smiles": smiles, **columns, "reason": pa.array(reasons, pa.string())}
+    own = {"name": [name for _, _, name in cells]} if names else {}
+    table = {"smiles": smiles, **own, **columns, "reason": pa.array(reasons, pa.string())}
     return pa.table(table), len(usable)
 
 

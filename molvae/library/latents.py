@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import read_json_object
+from molvae.chem.files import PARQUET_SUFFIXES
 
 Latents = npt.NDArray[np.float32]
 LATENT_ROWS = 2_000  # read at a time
@@ -30,27 +31,43 @@ FINISH = "rerun the command that wrote it to resume; all shards write into one f
 
 
 def format_latents_csv(
-    smiles: list[str], z: Latents, properties: pd.DataFrame | None = None
+    smiles: list[str],
+    z: Latents,
+    properties: pd.DataFrame | None = None,
+    names: list[str] | None = None,
 ) -> str:
     """SMILES and latents (n, D) -> CSV text that round-trips float32 exactly.
 
-    The columns of `properties`, if given, come before the latents.
+    Args:
+        smiles: n strings.
+        z: their latents.
+        properties: columns to put before the latents.
+        names: n names, which become the column `name`.
     """
-    columns = [pd.DataFrame({"smiles": smiles})]
+    columns = [pd.DataFrame({"smiles": smiles} | ({} if names is None else {"name": names}))]
     columns += [] if properties is None else [properties]
     columns += [pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])]
     return pd.concat(columns, axis=1).to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
 def format_latents_npz(
-    smiles: list[str], z: Latents, properties: pd.DataFrame | None = None
+    smiles: list[str],
+    z: Latents,
+    properties: pd.DataFrame | None = None,
+    names: list[str] | None = None,
 ) -> bytes:
     """SMILES and latents (n, D) -> content of an .npz file with arrays `smiles` and `z`.
 
-    Each column of `properties`, if given, becomes another array.
+    Args:
+        smiles: n strings.
+        z: their latents.
+        properties: columns that become further arrays.
+        names: n names, which become the array `name`.
     """
     buffer = io.BytesIO()
     columns: dict[str, Any] = {"smiles": np.array(smiles, dtype=np.str_), "z": z}
+    if names is not None:
+        columns["name"] = np.array(names, dtype=np.str_)
     if properties is not None:
         columns |= {str(name): properties[name].to_numpy() for name in properties}
     np.savez_compressed(buffer, **columns)
@@ -175,7 +192,7 @@ def count_parquet_rows(source: str | Path) -> int | None:
     Raises:
         MolvaeError: as in `list_parquet_files`.
     """
-    if not Path(source).is_dir() and Path(source).suffix != ".parquet":
+    if not Path(source).is_dir() and Path(source).suffix.lower() not in PARQUET_SUFFIXES:
         return None
     return sum(int(pq.read_metadata(path).num_rows) for path in list_parquet_files(source))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonicalize
+from molvae.chem.molecules import canonicalize, count_heavy_atoms, find_fault
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.aggregate import PriorFit, fit_prior
 from molvae.latent.properties import PropertyHead
@@ -25,7 +25,7 @@ from molvae.latent.vae import VAE
 from molvae.model.decoding import BEAM, decode_points
 from molvae.model.storage import read_model, write_model
 from molvae.model.summary import FittedPrior, TrainingSummary
-from molvae.model.training import Trained, TrainingSet, prepare_training
+from molvae.model.training import DEFAULT_TOKENIZER, Trained, TrainingSet, prepare_training
 
 BATCH = 512  # molecules encoded together
 
@@ -63,7 +63,7 @@ class MolVAE:
         train: Sequence[str],
         validation: Sequence[str],
         *,
-        tokenizer: str = "pairs",
+        tokenizer: str = DEFAULT_TOKENIZER,
         shape: Mapping[str, Any] | None = None,
         start: MolVAE | None = None,
         properties: pd.DataFrame | None = None,
@@ -231,8 +231,11 @@ class MolVAE:
         points that do; `refine=0` returns the means.
 
         Raises:
-            MolvaeError: a string is not a valid SMILES, has an unknown token or is too long.
+            MolvaeError: a string is not a valid SMILES, has an unknown token or is too long, or one
+                string is given in place of a list.
         """
+        if isinstance(smiles, str):
+            raise MolvaeError(f"give a list of SMILES, such as [{smiles[:80]!r}], not one string")
         return self.encode_ids([self.tokenize(s) for s in smiles], progress, refine)
 
     def encode_ids(
@@ -343,8 +346,9 @@ class MolVAE:
         """
         form = canonicalize(smiles)
         if form is None:
-            shown = repr(smiles if len(smiles) <= 80 else f"{smiles[:60]}...")
-            raise MolvaeError(f"{shown} is not a valid SMILES")
+            shown = repr(smiles)
+            shown = shown if len(shown) <= 82 else f"{shown[:61]}...'"
+            raise MolvaeError(f"{shown} {find_fault(smiles)}")
         return self.tokenize_canonical(form)
 
     def tokenize_canonical(self, form: str) -> list[int]:
@@ -352,8 +356,9 @@ class MolVAE:
         ids = self.tokenizer.ids(form)
         if len(ids) + 2 > self.vae.config.max_length:
             raise MolvaeError(
-                f"{form[:40]!r}... has {len(ids)} tokens: "
-                f"this model reads at most {self.vae.config.max_length - 2}"
+                f"{form[:40]!r}... is too large: {count_heavy_atoms(form)} heavy atoms, written in "
+                f"{len(ids)} tokens, and this model reads at most "
+                f"{self.vae.config.max_length - 2} tokens"
             )
         return ids
 

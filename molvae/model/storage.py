@@ -45,7 +45,9 @@ def read_model(source: str | Path) -> Trained:
             registry.look_up_loaded(
                 name
             )  # only parts that are already loaded: a file must not trigger imports
-        tokenizer = Tokenizer(metadata["tokenizer"], metadata["vocabulary"])
+        tokenizer = Tokenizer(
+            metadata["tokenizer"], metadata["vocabulary"], metadata.get("atoms")
+        )  # the first versions did not store the atoms
         vae = VAE(config)
         summary = TrainingSummary.from_json({"blur": blur, **metadata["summary"]})
     except MolvaeError:  # unknown names raise one that is also a KeyError
@@ -95,6 +97,7 @@ def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: TrainingSum
             "molvae": version("molvae"),
             "tokenizer": tokenizer.name,
             "vocabulary": tokenizer.vocabulary,
+            "atoms": None if tokenizer.atoms is None else sorted(tokenizer.atoms),
             "config": asdict(vae.config),
             "summary": summary.to_json(),
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from molvae.base.errors import MolvaeError
+from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
 from molvae.chem.molecules import count_heavy_atoms, randomize_smiles
 from molvae.chem.tokenizers import Tokenizer
@@ -28,6 +29,7 @@ SHAPE: dict[str, Any] = {
     "encoder_hidden": 256,
     "decoder_hidden": 256,
 }
+DEFAULT_TOKENIZER = "atom-pairs"
 BLUR = 0.5  # fraction of molecules decoded from a blurred z in training
 EXAMPLES = 2_000  # molecules used to initialise the prior and to standardise the latent space
 
@@ -80,8 +82,12 @@ class TrainingSet(NamedTuple):
             work = partial(_tokenize_forms, tokenizer, longest, wanted)
             found = map_parallel(work, list(part), "tokens", progress)
             rows = {s: ids for s, ids in zip(part, found, strict=True) if ids}
+            if len(rows) < len(part):
+                first = next(s for s, ids in zip(part, found, strict=True) if not ids)
+                _warn_left_out(tokenizer, first, len(part) - len(rows), len(part), not tables)
             if not rows:
-                raise MolvaeError("no molecules left for training or for validation")
+                purpose = "validation" if tables else "training"
+                raise MolvaeError(f"no molecules are left for {purpose}, of {len(part):,}")
             smiles.append(list(rows))
             table: tuple[Array, ...] = (tokenizer.pad([own for own, *_ in rows.values()]),)
             if properties is not None:
@@ -101,6 +107,21 @@ class TrainingSet(NamedTuple):
         ids = self.train[0]
         rows = np.random.default_rng(seed).permutation(len(ids))[:EXAMPLES]
         return torch.from_numpy(ids[rows].astype(np.int64))
+
+
+def _warn_left_out(
+    tokenizer: Tokenizer, first: str, left_out: int, of: int, training: bool
+) -> None:
+    try:
+        reason = f"{first[:60]!r} has {len(tokenizer.ids(first))} tokens, too many for the model"
+    except MolvaeError as error:
+        reason = str(error)
+    kind = "training" if training else "validation"
+    warnings.warn(
+        f"{left_out:,} of {of:,} {kind} molecules are left out, the first because {reason}",
+        MolvaeWarning,
+        stacklevel=3,
+    )
 
 
 def _tokenize(tokenizer: Tokenizer, smiles: str, longest: int | None) -> list[int] | None:
@@ -236,7 +257,7 @@ def prepare_training(
     train: Sequence[str],
     validation: Sequence[str],
     *,
-    tokenizer: str = "pairs",
+    tokenizer: str = DEFAULT_TOKENIZER,
     shape: Mapping[str, Any] | None = None,
     start: Trained | None = None,
     properties: pd.DataFrame | None = None,

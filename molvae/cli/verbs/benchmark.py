@@ -69,7 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run what is missing, print a line per run, then the comparison table."""
     from molvae.base.files import RunFolder
-    from molvae.chem.datasets import load
     from molvae.library.bulk import identify_model
     from molvae.model.adaptation import fine_tune
     from molvae.model.molvae import MolVAE
@@ -91,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {"model": identify_model(args.model)[1], "adapt": args.adapt, "heavy_atoms": sizes}
     RunFolder(args.out, "settings.json").agree(settings)
     data = options.data_of(args, model)
-    start = load(data, progress=options.progress()).split("train")
+    start = options.load_data(data).split("train")
 
     with (
         options.engine(args),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from molvae.cli import options
-
-FILE_SUFFIXES = (".smi", ".txt", ".gz", ".csv", ".parquet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "smiles",
         nargs="+",
         metavar="SMILES",
-        help="SMILES strings; FILE or FILE:COLUMN (.smi, .txt, .csv, optionally .gz; .parquet or a "
-        "folder of Parquet files); - reads stdin",
+        help="SMILES strings; FILE or FILE:COLUMN (.smi, .txt, CSV, TSV, SDF, compressed or not; "
+        "Parquet or a folder of Parquet files); - reads stdin",
     )
     options.add_model(parser)
     parser.add_argument(
@@ -60,24 +58,28 @@ def run(args: argparse.Namespace) -> None:
 
     options.refuse_stream(args)
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".npz", ".csv")
-    rows = [smiles for given in args.smiles for smiles in _read(given)]
+    inputs = [_open(given) for given in args.smiles]
+    rows = [row for given in inputs for row in given.read()]
     model = MolVAE.load(args.model)
-    usable, found = [], []
-    for number, smiles in enumerate(rows, start=1):
+    usable, names, found = [], [], []
+    for number, row in enumerate(rows, start=1):
+        smiles, _, name = row.partition(" ")
         ids, reason = try_tokenize(model, smiles)
         if ids is None:
-            options.note(f"row {number} skipped: {reason}")
+            options.note(f"row {number}{name and f' ({name})'} skipped: {reason}")
         else:
             usable.append(smiles)
+            names.append(name)
             found.append(ids)
     if not usable:
         raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
     z = model.encode_ids(found, options.progress(), args.refine).numpy()
     y = predict_properties(model, z) if args.properties else None
+    own = names if any(given.named for given in inputs) else None
     if kind == ".npz":
-        write_file(args.out, format_latents_npz(usable, z, y))
+        write_file(args.out, format_latents_npz(usable, z, y, own))
     else:
-        options.emit(format_latents_csv(usable, z, y), args.out)
+        options.emit(format_latents_csv(usable, z, y, own), args.out)
     if args.out != "-" or len(usable) < len(rows):
         options.note(f"{len(usable)} of {len(rows)} rows encoded")
 
@@ -87,19 +89,20 @@ def _stream(args: argparse.Namespace) -> None:
     from molvae.library.bulk import encode
 
     config = options.stream_config(args)
-    inputs, totals = zip(*map(_describe, args.smiles), strict=True)
-    total = None if None in totals else sum(totals)
-    rows = chain.from_iterable(map(_read, args.smiles))
+    inputs = [_open(given) for given in args.smiles]
+    totals = [given.rows for given in inputs]
+    known = [rows for rows in totals if rows is not None]
     with options.engine(args):
         tally = encode(
-            rows,
+            chain.from_iterable(given.read() for given in inputs),
             args.model,
             Path(args.out),
             config,
-            origin=list(inputs),
-            total=total,
+            origin=[given.origin for given in inputs],
+            total=sum(known) if len(known) == len(totals) else None,
             properties=args.properties,
             refine=args.refine,
+            names=any(given.named for given in inputs),
         )
     if tally.good == 0 and config.shard == (1, 1):
         raise MolvaeError(f"none of the {tally.rows} rows can be encoded")
@@ -107,40 +110,49 @@ def _stream(args: argparse.Namespace) -> None:
     options.note(f"{tally.good} of {tally.rows} rows encoded{why}")
 
 
-def _describe(given: str) -> tuple[object, int | None]:
-    """Argument -> an identifier of its content, and its number of rows if known."""
-    from molvae.library.latents import count_parquet_rows, identify_input
+class _Input(NamedTuple):
+    """One argument: its rows of "SMILES name", and what identifies it."""
 
-    path = _path(given)
-    if path is None:
-        return given, None if given == "-" else 1
-    return [identify_input(path), given[len(path) :]], count_parquet_rows(path)
-
-
-def _path(given: str) -> str | None:
-    """Argument -> the file or folder it names, or None for SMILES and stdin."""
-    file = given.rpartition(":")[0]
-    for path in (given, file):
-        if os.path.isfile(path) or (os.path.isdir(path) and any(Path(path).glob("*.parquet"))):
-            return path
-    return given if given.endswith(FILE_SUFFIXES) or file.endswith(FILE_SUFFIXES) else None
+    read: Callable[[], Iterator[str]]
+    named: bool
+    origin: object
+    rows: int | None
 
 
-def _read(given: str) -> Iterator[str]:
-    """Argument -> its SMILES, row by row, without molecule names."""
-    from molvae.chem.datasets import iter_smiles
-    from molvae.library.latents import list_parquet_files
+def _open(given: str) -> _Input:
+    """SMILES, FILE, FILE:COLUMN, folder of Parquet files or "-" -> what to read.
 
-    path = _path(given)
+    Raises:
+        MolvaeError: as in `molvae.chem.files.open_molecules`.
+    """
+    from molvae.chem.files import iter_smiles_lines, names_a_file, open_molecules, split_source
+    from molvae.library.latents import count_parquet_rows, identify_input, list_parquet_files
+
     if given == "-":
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-        rows = iter_smiles(sys.stdin)
-    elif path is None:
-        rows = iter([given])
-    elif os.path.isdir(path):
-        parts = list_parquet_files(path)
-        rows = chain.from_iterable(iter_smiles(f"{part}{given[len(path) :]}") for part in parts)
+        return _Input(lambda: map(_join, iter_smiles_lines(sys.stdin)), True, given, None)
+    folder, _, column = (
+        given.rpartition(":") if ":" in given and not Path(given).exists() else (given, "", "")
+    )
+    if Path(folder).is_dir():
+        files = [
+            open_molecules(f"{p}:{column}" if column else str(p))
+            for p in list_parquet_files(folder)
+        ]
+        origin, size = [identify_input(folder), given[len(folder) :]], count_parquet_rows(folder)
+    elif Path(given).is_file() or Path(folder).is_file() or names_a_file(given):
+        path, _ = split_source(given)
+        files = [open_molecules(given)]
+        origin, size = [identify_input(path), given[len(str(path)) :]], count_parquet_rows(path)
     else:
-        rows = iter_smiles(given)
-    for row in rows:
-        yield row.split(maxsplit=1)[0] if row.strip() else ""
+        return _Input(lambda: iter([given]), " " in given, given, 1)
+    options.note(f"{given}: {files[0].description}")
+
+    def read() -> Iterator[str]:
+        return map(_join, chain.from_iterable(file.iter_rows() for file in files))
+
+    return _Input(read, any(file.names is not None for file in files), origin, size)
+
+
+def _join(cells: Sequence[str]) -> str:
+    return " ".join(cells).rstrip()

@@ -36,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit and save the prior, report its held-out likelihood; return the exit code."""
     from molvae.base.errors import MolvaeError
-    from molvae.chem.datasets import load
     from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
     from molvae.model.storage import list_shipped_models
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise MolvaeError(f"{out} is a shipped model: give an output file with --out")
     options.suffix(out, ".safetensors")
     model = MolVAE.load(args.model)
-    data = load(options.data_of(args, model), progress=options.progress())
+    data = options.load_data(options.data_of(args, model))
     train, held_out = data.split("train"), data.split("validation")
     with Watch() as watch:
         fitted = model.fit_prior(

@@ -220,13 +220,12 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
 
 def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], list[str]]:
     """Load the model, starting molecules and leads; fill in the default data set."""
-    from molvae.chem.datasets import load
     from molvae.model.molvae import MolVAE
 
     model = MolVAE.load(chosen["model"])
     chosen.setdefault("data", model.summary.data or "zinc")
-    leads = load(chosen["start"]).smiles if chosen["start"] else []
-    return model, load(chosen["data"], progress=True).split("train"), leads
+    leads = options.load_data(chosen["start"]).smiles if chosen["start"] else []
+    return model, options.load_data(chosen["data"]).split("train"), leads
 
 
 class _Terminable:

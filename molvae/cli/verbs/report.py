@@ -43,7 +43,6 @@ def run(args: argparse.Namespace) -> None:
     import json
 
     from molvae.base.files import write_file
-    from molvae.chem.datasets import load
     from molvae.model.molvae import MolVAE
     from molvae.reports.model_report import ReportConfig, measure_model
     from molvae.reports.plots import plot_property_distributions
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     model = MolVAE.load(args.model)
     source = options.data_of(args, model)
     watched = options.progress()
-    data = load(source, progress=watched)
+    data = options.load_data(source)
     config = ReportConfig(args.molecules, args.samples, args.seed)
     report = measure_model(model, data, config, progress=watched)
     folder = Path(args.out.replace("{model}", Path(args.model).stem))

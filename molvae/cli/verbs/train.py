@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.HelpFormatter
     parser.add_argument("--data", help="data set name, FILE or FILE:COLUMN (default: zinc)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/train-DATA)")
-    parser.add_argument("--tokenizer", help="see 'molvae list tokenizers' (default: pairs)")
+    parser.add_argument("--tokenizer", help="see 'molvae list tokenizers' (default: atom-pairs)")
     parser.add_argument(
         "--start", metavar="MODEL", help="fine-tune this model instead of training a new one"
     )
@@ -154,16 +154,19 @@ def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, A
         MolvaeError: the folder already holds a run, holds none to resume, or one whose settings
             conflict with the options.
     """
+    from molvae.model.training import DEFAULT_TOKENIZER
+
     keys = {"data", "tokenizer", "limit", "start", "properties", "random_smiles", "recombine"}
     keys |= {"blur"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
     given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
     if args.start and "tokenizer" in given:
         raise MolvaeError("--tokenizer conflicts with --start: the model keeps its tokenizer")
     if args.resume:
-        return folder.resume(given, may_change=ON_RESUME, required=["data"])
+        stored = folder.resume(given, may_change=ON_RESUME, required=["data"])
+        return {"tokenizer": "pairs"} | stored  # the default of versions that did not store it
     if not is_worker():
         folder.refuse_begun()
-    return {"data": "zinc", **given}
+    return {"data": "zinc", "tokenizer": DEFAULT_TOKENIZER, **given}
 
 
 def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
@@ -190,9 +193,8 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
         data = replace(data, smiles=[*parts[0], *parts[1]], key=f"{data.key}-first{limit}")
     if progress:
         print(
-            f"{data.name}: {len(data.smiles):,} molecules ({data.rejected:,} rows skipped), "
-            f"{len(parts[0]):,} for training, {len(parts[1]):,} for validation; "
-            f"writing to {folder.path}"
+            f"{data.description or data.name}\n{len(parts[0]):,} molecules for training, "
+            f"{len(parts[1]):,} for validation; writing to {folder.path}"
         )
     names = settings.get("properties", PROPERTIES)
     found = {name: find_objective(name) for name in names}
@@ -211,7 +213,7 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
     return prepare_training(
         parts[0],
         parts[1],
-        tokenizer=settings.get("tokenizer", "pairs"),
+        tokenizer=settings["tokenizer"],
         shape={k: v for k, v in settings.items() if k in shape_names},
         start=None if start is None else MolVAE.load(start).parts,
         properties=known,

@@ -1,0 +1,61 @@
+"""Standard forms of molecules: the parent structure behind a salt, a charge state or a label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rdkit import Chem
+from rdkit.Chem.MolStandardize import rdMolStandardize
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.molecules import canonicalize, find_fault, parse, silence_rdkit
+
+_LARGEST = rdMolStandardize.LargestFragmentChooser(True)  # organic fragments first
+_UNCHARGER = rdMolStandardize.Uncharger(True)
+
+
+class Standard(NamedTuple):
+    """The parent of a molecule as canonical SMILES, and what was done to get it."""
+
+    smiles: str
+    changes: tuple[str, ...]
+
+
+def standardize(smiles: str) -> Standard:
+    """SMILES -> its parent: the largest fragment, neutral, without isotopes and atom maps.
+
+    Charges that no proton can balance stay, such as that of a quaternary nitrogen; so does
+    stereochemistry. Fragments and charges are treated by RDKit's rdMolStandardize.
+
+    >>> standardize("C[NH3+].[Cl-]")
+    Standard(smiles='CN', changes=('largest fragment', 'neutralised'))
+
+    Raises:
+        MolvaeError: the SMILES or its parent is not a molecule.
+    """
+    mol = parse(smiles)
+    if mol is None:
+        raise MolvaeError(f"{smiles[:80]!r} {find_fault(smiles)}")
+    changes = []
+    with silence_rdkit():
+        if len(Chem.GetMolFrags(mol)) > 1:
+            mol = _LARGEST.choose(mol)
+            changes.append("largest fragment")
+        charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
+        if any(charges):
+            mol = _UNCHARGER.uncharge(mol)
+            if [atom.GetFormalCharge() for atom in mol.GetAtoms()] != charges:
+                changes.append("neutralised")
+        for what, read, clear in (
+            ("isotopes dropped", Chem.Atom.GetIsotope, Chem.Atom.SetIsotope),
+            ("atom maps dropped", Chem.Atom.GetAtomMapNum, Chem.Atom.SetAtomMapNum),
+        ):
+            labelled = [atom for atom in mol.GetAtoms() if read(atom)]
+            for atom in labelled:
+                clear(atom, 0)
+            if labelled:
+                changes.append(what)
+        form = canonicalize(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+    if form is None:
+        raise MolvaeError(f"the parent of {smiles[:80]!r} is not a molecule")
+    return Standard(form, tuple(changes))

@@ -1,0 +1,60 @@
+"""Assemble the training file of the model `drugs`: molecules that medicinal chemists have.
+
+python pipelines/drugs/drugs.py drugs_train.csv.gz train.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from molvae.base.errors import MolvaeError
+from molvae.base.parallel import map_parallel
+from molvae.chem.datasets import load
+from molvae.chem.molecules import count_heavy_atoms
+from molvae.chem.standardize import standardize
+
+LEAST, MOST = 3, 60  # heavy atoms
+
+
+def main() -> None:
+    """Standardise the molecules of the sources and write them without repeats."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("drugs", help="FILE or FILE:COLUMN of parent structures")
+    parser.add_argument("out", type=Path, help="CSV file with the columns smiles, source")
+    parser.add_argument("--limit", type=int, help="use only the first molecules of each source")
+    args = parser.parse_args()
+    seen: dict[str, str] = {}
+    for source, smiles in (("drugs", load(args.drugs).smiles), ("zinc", load("zinc").smiles)):
+        own = smiles[: args.limit]
+        parents = map_parallel(find_parents, own, source, True)
+        kept = own if source == "zinc" else []  # ZINC's own charge states stay beside the parents
+        count = len(seen)
+        seen |= {s: source for s in bound_sizes([*kept, *filter(None, parents)]) if s not in seen}
+        print(f"{source}: {len(seen) - count:,} molecules of {len(own):,}")
+    pd.DataFrame(seen.items(), columns=["smiles", "source"]).to_csv(args.out, index=False)
+    print(f"{args.out}: {len(seen):,} molecules")
+
+
+def find_parents(smiles: list[str]) -> list[str | None]:
+    """SMILES -> their parents, None where there is none."""
+    return [_find_parent(s) for s in smiles]
+
+
+def _find_parent(smiles: str) -> str | None:
+    try:
+        return standardize(smiles).smiles
+    except MolvaeError:
+        return None
+
+
+def bound_sizes(smiles: Iterable[str]) -> Iterator[str]:
+    """SMILES -> those with 3 to 60 heavy atoms."""
+    return (s for s in smiles if LEAST <= count_heavy_atoms(s) <= MOST)
+
+
+if __name__ == "__main__":
+    main()
