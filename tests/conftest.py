@@ -33,7 +33,15 @@ def small_model(zinc: list[str]) -> MolVAE:
     validation = [s for s in zinc if assign_part(s) == "validation"]
     config = FitConfig(epochs=2, batch=64, validate_every=20)
     known = compute_properties(zinc)[["logP", "SAS", "QED"]].set_axis(zinc)
-    return MolVAE.fit(train, validation, shape=SMALL, properties=known, config=config, data="zinc")
+    return MolVAE.fit(
+        train,
+        validation,
+        tokenizer="pairs",
+        shape=SMALL,
+        properties=known,
+        config=config,
+        data="zinc",
+    )
 
 
 @pytest.fixture(scope="session")

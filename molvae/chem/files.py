@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, BinaryIO, TextIO
+from typing import IO, Any, BinaryIO, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +39,7 @@ SMILES_SUFFIXES = (".smi", ".smiles", ".ism", ".can", ".cxsmiles")
 SDF_SUFFIXES = (".sdf", ".sd", ".mol")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 KNOWN = "CSV, TSV, Parquet, .smi, .txt and SDF, and these (not Parquet) as .gz, .bz2 or .xz"
-COMPRESSED: dict[bytes, Callable[..., IO[bytes]]] = {
+COMPRESSED: dict[bytes, Any] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
@@ -176,7 +176,7 @@ def find_column(names: Sequence[str], column: str, path: Path) -> str:
 
 def match_column(names: Sequence[str], column: str) -> list[str]:
     """Column names and the requested one ("" for the SMILES) -> the columns that may be meant."""
-    if column in names:
+    if column and column in names:
         return [column]
     wanted = column.strip().lower() or "smiles"
     same = [name for name in names if name.lower() == wanted]

@@ -131,7 +131,7 @@ def parse_numbers(cells: Sequence[str], name: str, decimal_comma: bool) -> NDArr
     """
     text = pd.Series(cells, dtype=object).str.strip()
     if decimal_comma:
-        text = text.str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
+        text = text.str.replace(r"^([+-]?\d*),(\d+(e[+-]?\d+)?)$", r"\1.\2", regex=True)
     values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, copy=True)
     values[~np.isfinite(values)] = np.nan
     wrong = np.isnan(values) & ~text.str.lower().isin(MISSING).to_numpy()

@@ -32,6 +32,8 @@ class Scheme:
     description: str
     merges: int = 0
     """Number of multi-symbol tokens to learn for the vocabulary."""
+    boundary: str = ""
+    """Regular expression for what must follow a token, so that none ends inside a symbol."""
     cuts_atoms: bool = False
     """Whether a symbol can be part of an atom, such as the B of Br."""
 
@@ -77,7 +79,13 @@ tokenizers.register("pairs")(
     )
 )
 tokenizers.register("atom-pairs")(
-    Scheme(_ATOMS.findall, "".join, "frequent runs of SMILES atoms, such as C(=O)N", merges=200)
+    Scheme(
+        _ATOMS.findall,
+        "".join,
+        "frequent runs of SMILES atoms, such as C(=O)N",
+        merges=200,
+        boundary="(?![lr])",  # of Cl and Br
+    )
 )
 tokenizers.register("selfies")(
     Scheme(_split_selfies, _join_selfies, "SELFIES symbols: every sequence is a molecule")
@@ -120,7 +128,8 @@ class Tokenizer:
         self.vocabulary = list(vocabulary)
         self._scheme = tokenizers.look_up(name)
         longest_first = sorted(self.vocabulary, key=len, reverse=True)
-        self._runs = re.compile("|".join([*map(re.escape, longest_first), "."]), re.DOTALL)
+        runs = "|".join(map(re.escape, longest_first)) or "(?!)"
+        self._runs = re.compile(f"(?:{runs}){self._scheme.boundary}|.", re.DOTALL)
         self._ids = {symbol: i + SPECIAL for i, symbol in enumerate(self.vocabulary)}
 
     @classmethod
@@ -157,13 +166,15 @@ class Tokenizer:
         Raises:
             MolvaeError: it has an atom or a token that the data did not have.
         """
+        if "." in smiles and "." not in self._ids:
+            raise _refuse(smiles, ".")
         if self.atoms is not None and (new := list_atoms(smiles) - self.atoms):
             raise _refuse(smiles, min(new))
         try:
             return [self._ids[symbol] for symbol in self.split(smiles)]
         except KeyError:
             unknown = (t for t in self._scheme.split(smiles) if t not in self._ids)
-            raise _refuse(smiles, next(unknown)) from None
+            raise _refuse(smiles, next(unknown, smiles)) from None
 
     def encode(self, smiles: Sequence[str]) -> NDArray[np.integer]:
         """SMILES strings -> ids (B, L): begin, tokens, end, padding; L fits the longest string.

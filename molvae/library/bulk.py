@@ -43,6 +43,7 @@ def encode(
     properties: bool = False,
     refine: int = STEPS,
     names: bool = False,
+    check: bool = False,
 ) -> Tally:
     """SMILES -> Parquet parts with columns smiles, z0, z1, ... (float32), reason.
 
@@ -60,6 +61,7 @@ def encode(
         properties: also write the predicted properties, as columns predicted_logP and so on.
         refine: maximum number of refinement steps, as in `MolVAE.encode`.
         names: also write the names, as a column name.
+        check: also write whether each molecule decodes to itself, as a column round_trip.
 
     Returns:
         The number of rows of this shard, and how many of them were encoded.
@@ -71,10 +73,12 @@ def encode(
     config = config or StreamConfig()
     weights, digest = identify_model(model)
     settings = {"verb": "encode", "model": digest, "input": origin, "chunk": config.chunk}
-    settings |= {"properties": properties, "refine": refine} | ({"names": True} if names else {})
+    settings |= {"properties": properties, "refine": refine}
+    extra = {name: True for name, on in (("names", names), ("check", check)) if on}
+    settings |= extra  # absent otherwise, so that folders of earlier versions can be resumed
     rows = iter(smiles)
     chunks = iter(lambda: list(islice(rows, config.chunk)), [])
-    work = partial(_encode, weights, digest, properties, refine, names)
+    work = partial(_encode, weights, digest, properties, refine, extra)
     return run(chunks, work, folder, settings, config, total)
 
 
@@ -222,7 +226,7 @@ def _encode(
     digest: str,
     properties: bool,
     refine: int,
-    names: bool,
+    extra: dict[str, bool],
     part: int,
     rows: list[str],
 ) -> tuple[pa.Table, int]:
@@ -239,8 +243,13 @@ def _encode(
     if properties:
         y = predict_properties(model, np.nan_to_num(z))
         columns = {str(n): pa.array(y[n], mask=left_out) for n in y} | columns
-    own = {"name": [name for _, _, name in cells]} if names else {}
-    table = {"smiles": smiles, **own, **columns, "reason": pa.array(reasons, pa.string())}
+    if "check" in extra:
+        back = np.zeros(len(smiles), np.bool_)
+        back[~left_out] = model.check_round_trip(usable, z[~left_out])
+        columns = {"round_trip": pa.array(back, mask=left_out)} | columns
+    if "names" in extra:
+        columns = {"name": pa.array([name for _, _, name in cells])} | columns
+    table = {"smiles": smiles, **columns, "reason": pa.array(reasons, pa.string())}
     return pa.table(table), len(usable)
 
 

@@ -30,47 +30,28 @@ SETTINGS, TOTAL = "_settings.json", "_total.json"  # beside the parts; readers o
 FINISH = "rerun the command that wrote it to resume; all shards write into one folder"
 
 
-def format_latents_csv(
-    smiles: list[str],
-    z: Latents,
-    properties: pd.DataFrame | None = None,
-    names: list[str] | None = None,
-) -> str:
+def format_latents_csv(smiles: list[str], z: Latents, columns: pd.DataFrame | None = None) -> str:
     """SMILES and latents (n, D) -> CSV text that round-trips float32 exactly.
 
-    Args:
-        smiles: n strings.
-        z: their latents.
-        properties: columns to put before the latents.
-        names: n names, which become the column `name`.
+    `columns`, such as names or predicted properties, come before the latents.
     """
-    columns = [pd.DataFrame({"smiles": smiles} | ({} if names is None else {"name": names}))]
-    columns += [] if properties is None else [properties]
-    columns += [pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])]
-    return pd.concat(columns, axis=1).to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    parts = [pd.DataFrame({"smiles": smiles})]
+    parts += [] if columns is None else [columns]
+    parts += [pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])]
+    return pd.concat(parts, axis=1).to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
-def format_latents_npz(
-    smiles: list[str],
-    z: Latents,
-    properties: pd.DataFrame | None = None,
-    names: list[str] | None = None,
-) -> bytes:
+def format_latents_npz(smiles: list[str], z: Latents, columns: pd.DataFrame | None = None) -> bytes:
     """SMILES and latents (n, D) -> content of an .npz file with arrays `smiles` and `z`.
 
-    Args:
-        smiles: n strings.
-        z: their latents.
-        properties: columns that become further arrays.
-        names: n names, which become the array `name`.
+    Each of `columns`, such as names or predicted properties, becomes another array.
     """
     buffer = io.BytesIO()
-    columns: dict[str, Any] = {"smiles": np.array(smiles, dtype=np.str_), "z": z}
-    if names is not None:
-        columns["name"] = np.array(names, dtype=np.str_)
-    if properties is not None:
-        columns |= {str(name): properties[name].to_numpy() for name in properties}
-    np.savez_compressed(buffer, **columns)
+    arrays: dict[str, Any] = {"smiles": np.array(smiles, dtype=np.str_), "z": z}
+    for name, column in {} if columns is None else columns.items():
+        array = column.to_numpy()
+        arrays[str(name)] = array.astype(np.str_) if array.dtype == object else array
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 

@@ -249,6 +249,20 @@ class MolVAE:
                 z[indices] = refine_latents(self.vae, x, means, gives, refine).cpu()
         return z
 
+    def check_round_trip(
+        self, rows: Sequence[list[int]], z: ArrayLike | Tensor, progress: bool = False
+    ) -> NDArray[np.bool_]:
+        """Rows of token ids and latent points (n, D) -> whether each z decodes to its row (n,).
+
+        Decoding is greedy; one pass of the decoder over the known tokens is enough to tell.
+        """
+        points, found = self.check_latents(z), np.zeros(len(rows), np.bool_)
+        with torch.no_grad():
+            for x, indices in self.batches(rows, "check", progress):
+                own = points[indices].to(self.device)
+                found[indices] = self.vae.sequence_decoder.gives(x, own).cpu().numpy()
+        return found
+
     def decode(
         self,
         z: ArrayLike | Tensor,

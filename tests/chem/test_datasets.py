@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.datasets import assign_part, datasets, iter_smiles, load, read_smiles
+from molvae.chem.datasets import assign_part, datasets, load
+from molvae.chem.files import iter_smiles_lines, open_molecules
 from molvae.chem.molecules import parse
 from molvae.chem.properties import REPORTED, properties
 from molvae.chem.property_tables import compute_properties
@@ -45,23 +46,25 @@ def test_a_file_is_read_canonical_unique_and_its_bad_rows_are_counted(
 def test_rows_come_one_at_a_time_and_bytes_that_are_no_text_are_rows(tmp_path: Path) -> None:
     path = tmp_path / "mine.smi"
     path.write_bytes(b"CCO ethanol\n\n  \nC\xffC\n" + b"c1ccccc1\n" * 5_000)
-    rows = iter_smiles(str(path))
-    assert [next(rows), next(rows), next(rows)] == ["CCO", "C\ufffdC", "c1ccccc1"]
+    rows = open_molecules(str(path)).iter_rows()
+    assert [next(rows)[0], next(rows)[0], next(rows)[0]] == ["CCO", "C\u00ffC", "c1ccccc1"]
     path.write_bytes(b"id,smiles\n1,CCO\n2,C\xffC\n")
-    assert list(iter_smiles(str(path.rename(tmp_path / "mine.csv")))) == ["CCO", "C\ufffdC"]
-    with (tmp_path / "open.txt").open("w+") as lines:
-        lines.write("CCO ethanol\n\nCCN\n")
-        lines.seek(0)
-        assert list(iter_smiles(lines)) == ["CCO", "CCN"]
+    file = open_molecules(str(path.rename(tmp_path / "mine.csv")))
+    assert list(file.iter_rows()) == [("CCO", "1"), ("C\u00ffC", "2")]
+    assert list(iter_smiles_lines(["CCO ethanol\n", "\n", "CCN\n"])) == [
+        ("CCO", "ethanol"),
+        ("CCN", ""),
+    ]
 
 
 def test_unreadable_sources_say_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,name\n1,x\n")
     (tmp_path / "b.smi").write_text("hello\nworld\n")
     (tmp_path / "c.parquet").write_bytes(b"no parquet")
-    (tmp_path / "d.smi.gz").write_bytes(b"no gzip")
+    (tmp_path / "d.smi.gz").write_bytes(b"\x1f\x8bno gzip")
     for name, message in [
-        ("zink", "no such file, and not a known data set"),
+        ("zink", r"zink: neither a file nor a data set \(zinc, qm9\)"),
+        ("e.csv", "e.csv: no such file"),
         ("a.csv", "no column called smiles; columns: id, name"),
         ("a.csv:structure", "no column 'structure'"),
         ("b.smi", "none of its 2 rows is a valid SMILES"),
@@ -108,5 +111,5 @@ def test_many_rows_in_processes_keep_their_order(tmp_path: Path, zinc: list[str]
     rows = zinc * 3
     path = tmp_path / "many.smi"
     path.write_text("\n".join(rows))
-    assert read_smiles(str(path)) == rows
+    assert [s for s, _ in open_molecules(str(path)).iter_rows()] == rows
     assert load(str(path)).smiles == zinc

@@ -1,6 +1,5 @@
 """Properties: computed ones, and measured ones from the file that the molecules came from."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,8 @@ import pandas as pd
 import pytest
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.datasets import iter_smiles, load
+from molvae.chem.datasets import load
+from molvae.chem.files import iter_smiles_lines
 from molvae.chem.molecules import parse
 from molvae.chem.properties import properties
 from molvae.chem.property_tables import compute_properties, load_properties
@@ -124,7 +124,7 @@ def test_other_encodings_lose_no_molecule(tmp_path: Path) -> None:
     smi = tmp_path / "marked.smi"
     smi.write_bytes("CCO ethanol\r\nCCN amine\r\n".encode("utf-8-sig"))
     assert load(str(smi)).smiles == ["CCO", "CCN"]
-    assert list(iter_smiles(io.StringIO("\ufeffCCO\nCCN\n"))) == ["CCO", "CCN"]
+    assert list(iter_smiles_lines(["\ufeffCCO\n", "CCN\n"])) == [("CCO", ""), ("CCN", "")]
     table = tmp_path / "latin.csv"
     table.write_bytes("smiles,y,unit\nCCO,1,\u00b5M\nCCN,2,\u00b5M\n".encode("latin-1"))
     assert load_properties(load(str(table)), ["y"])["y"].tolist() == [1.0, 2.0]

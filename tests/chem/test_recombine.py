@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from molvae.base.errors import MolvaeError
+from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.chem.datasets import DataSet, assign_part
 from molvae.chem.molecules import canonicalize, count_heavy_atoms
 from molvae.chem.recombine import cut_bonds, join_parts, recombine
@@ -48,3 +48,13 @@ def test_where_nothing_can_be_cut_nothing_comes() -> None:
     assert recombine(DataSet("none", [], 0, "none"), 10).smiles == []
     with pytest.raises(MolvaeError, match="must not be negative, got -1"):
         recombine(rings, -1)
+
+
+def test_salts_and_rings_that_cannot_be_read_again_are_left_out_and_said() -> None:
+    odd = "CCC1=c2=C(C[NH2+]Cc3cccc(-c4ccccc4)c3)[nH]n21"
+    salts = [f"{s}.Cl" for s in ("CCCc1ccccc1CCN", "CCCCc1ccccc1CCO")]
+    with pytest.warns(MolvaeWarning, match="1 of 1 molecules are not recombined"):
+        assert recombine(DataSet("salts", salts, 0, "salts"), 10).smiles == []
+    assert canonicalize(odd) is None
+    assert cut_bonds(odd, random.Random(0)) == []
+    assert cut_bonds("*CCCCCC", random.Random(0)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from molvae.cli import options
+
+LISTED = 5  # molecules that do not decode to themselves, named in the terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refine posterior means that do not decode greedily to their molecule by at most this "
         "many gradient steps (%(default)s); 0 keeps the means and is several times as fast",
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="mark the molecules that decode to themselves, in a column round_trip; always done "
+        "with --refine above 0, unless --out is a FOLDER",
+    )
     options.add_stream(parser)
 
 
@@ -50,6 +59,8 @@ def run(args: argparse.Namespace) -> None:
     if options.is_folder(args.out):
         _stream(args)
         return
+    import pandas as pd
+
     from molvae.base.errors import MolvaeError
     from molvae.base.files import write_file
     from molvae.library.bulk import predict_properties, try_tokenize
@@ -61,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     inputs = [_open(given) for given in args.smiles]
     rows = [row for given in inputs for row in given.read()]
     model = MolVAE.load(args.model)
-    usable, names, found = [], [], []
+    usable, names, found, numbers = [], [], [], []
     for number, row in enumerate(rows, start=1):
         smiles, _, name = row.partition(" ")
         ids, reason = try_tokenize(model, smiles)
@@ -71,17 +82,31 @@ def run(args: argparse.Namespace) -> None:
             usable.append(smiles)
             names.append(name)
             found.append(ids)
+            numbers.append(number)
     if not usable:
         raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
     z = model.encode_ids(found, options.progress(), args.refine).numpy()
-    y = predict_properties(model, z) if args.properties else None
-    own = names if any(given.named for given in inputs) else None
+    columns = pd.DataFrame(index=range(len(usable)))
+    if any(given.named for given in inputs):
+        columns["name"] = names
+    if checked := args.check or args.refine > 0:
+        columns["round_trip"] = model.check_round_trip(found, z, options.progress())
+    if args.properties:
+        columns = columns.join(predict_properties(model, z))
     if kind == ".npz":
-        write_file(args.out, format_latents_npz(usable, z, y, own))
+        write_file(args.out, format_latents_npz(usable, z, columns))
     else:
-        options.emit(format_latents_csv(usable, z, y, own), args.out)
+        options.emit(format_latents_csv(usable, z, columns), args.out)
     if args.out != "-" or len(usable) < len(rows):
         options.note(f"{len(usable)} of {len(rows)} rows encoded")
+    if checked and not columns["round_trip"].all():
+        lost = [i for i, back in enumerate(columns["round_trip"]) if not back]
+        shown = ", ".join(f"row {numbers[i]} ({names[i] or usable[i]})" for i in lost[:LISTED])
+        more = f" and {len(lost) - LISTED} more" if len(lost) > LISTED else ""
+        options.note(
+            f"{len(lost)} of {len(usable)} molecules do not decode to themselves (column "
+            f"round_trip): {shown}{more}"
+        )
 
 
 def _stream(args: argparse.Namespace) -> None:
@@ -103,6 +128,7 @@ def _stream(args: argparse.Namespace) -> None:
             properties=args.properties,
             refine=args.refine,
             names=any(given.named for given in inputs),
+            check=args.check,
         )
     if tally.good == 0 and config.shard == (1, 1):
         raise MolvaeError(f"none of the {tally.rows} rows can be encoded")
@@ -125,33 +151,30 @@ def _open(given: str) -> _Input:
     Raises:
         MolvaeError: as in `molvae.chem.files.open_molecules`.
     """
-    from molvae.chem.files import iter_smiles_lines, names_a_file, open_molecules, split_source
+    from molvae.chem.files import iter_smiles_lines, names_a_file, open_molecules
     from molvae.library.latents import count_parquet_rows, identify_input, list_parquet_files
 
     if given == "-":
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         return _Input(lambda: map(_join, iter_smiles_lines(sys.stdin)), True, given, None)
-    folder, _, column = (
-        given.rpartition(":") if ":" in given and not Path(given).exists() else (given, "", "")
-    )
-    if Path(folder).is_dir():
-        files = [
-            open_molecules(f"{p}:{column}" if column else str(p))
-            for p in list_parquet_files(folder)
-        ]
-        origin, size = [identify_input(folder), given[len(folder) :]], count_parquet_rows(folder)
-    elif Path(given).is_file() or Path(folder).is_file() or names_a_file(given):
-        path, _ = split_source(given)
+    path, column = given, ""
+    if ":" in given and not os.path.exists(given):
+        path, _, column = given.rpartition(":")
+    if os.path.isdir(path) and any(Path(path).glob("*.parquet")):
+        parts = list_parquet_files(path)
+        files = [open_molecules(f"{part}:{column}" if column else str(part)) for part in parts]
+    elif os.path.isfile(path) or names_a_file(given):
         files = [open_molecules(given)]
-        origin, size = [identify_input(path), given[len(str(path)) :]], count_parquet_rows(path)
     else:
         return _Input(lambda: iter([given]), " " in given, given, 1)
     options.note(f"{given}: {files[0].description}")
+    origin = [identify_input(path), f":{column}" if column else ""]
 
     def read() -> Iterator[str]:
         return map(_join, chain.from_iterable(file.iter_rows() for file in files))
 
-    return _Input(read, any(file.names is not None for file in files), origin, size)
+    named = any(file.names is not None for file in files)
+    return _Input(read, named, origin, count_parquet_rows(path))
 
 
 def _join(cells: Sequence[str]) -> str:
