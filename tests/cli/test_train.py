@@ -40,7 +40,9 @@ def test_a_users_csv_becomes_a_model(table: Path, capsys: pytest.CaptureFixture[
     out = table.parent / "run"
     words = ["train", "--data", f"{table}:structure", "--epochs", "2", "--out", str(out), *TINY]
     assert main(words) == 0
-    assert "900 molecules (2 rows skipped)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "read 900 molecules, SMILES from column 'structure'" in said
+    assert "2 left out" in said
     model = MolVAE.load(out / "model.safetensors")
     assert model.summary.data == f"{table}:structure"
     assert len(model.decode(model.encode(["CCO"]))) == 1
@@ -111,7 +113,7 @@ def test_options_that_make_no_sense_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for words, message in [
-        (["--data", "zink"], "no such file, and not a known data set"),
+        (["--data", "zink"], "zink: neither a file nor a data set"),
         (["--tokenizer", "words"], "unknown tokenizer 'words'"),
         (["--encoder", "grru"], "unknown encoder 'grru': did you mean 'gru'"),
         (["--resume", "--out", "nowhere"], "nowhere holds no run to resume"),
@@ -135,7 +137,7 @@ def test_recombined_molecules_are_trained_on_and_not_validated_on(
     shown = capsys.readouterr().out
     assert "recombined molecules added to the training data" in shown
     summary = MolVAE.load(out / "model.safetensors").summary
-    own = int(shown.split(" for training")[0].split()[-1])
+    own = int(shown.split(" molecules for training")[0].split()[-1])
     assert own + 250 < summary.molecules <= own + 300
     assert main([*words, "--recombine", "301", "--resume"]) == 1
     assert "--recombine cannot change on resume (this run has 300)" in capsys.readouterr().err
