@@ -185,9 +185,12 @@ def test_only_successes_or_failures_in_a_row_change_the_region() -> None:
         ([], usual),
         ([-1.0], usual),  # two failures of four each are as many as dimensions
         ([-1.0, -1.0], half),
+        ([-1.0, -1.0, -1.0], half),  # counted anew
+        ([-1.0, -1.0, -1.0, -1.0], half / 2),
         ([-1.0, 1.0, -1.0], usual),
         ([1.0, 2.0, 3.0], double),
         ([1.0, 2.0, -1.0, 3.0], usual),
+        ([-1.0, -1.0, 1.0, 2.0, 3.0, 4.0, 5.0], usual),
         ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], double),  # its greatest
         ([1.0, 2.0, 3.0, -1.0, -1.0], usual),
         ([0.0, 0.0], half),  # as good is no success
