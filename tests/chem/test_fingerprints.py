@@ -27,7 +27,7 @@ def diol(carbons: int) -> str:
 def test_fragments_reach_two_bonds_far() -> None:
     features = MoleculeFeatures()
     # from 8 on, more of the same fragment add no bit; a third bond would tell these chains apart
-    twelve, longer, fewer = features([diol(12), diol(13), diol(10)])["parts"]
+    twelve, longer, fewer = features([diol(12), diol(14), diol(10)])["parts"]
     assert (twelve == longer).all()
     assert (twelve != fewer).any()
     # two bonds tell the middle of C5 from that of C4, not from that of C6 or C7
