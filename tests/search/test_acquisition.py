@@ -156,6 +156,24 @@ def test_proposals_lie_around_and_between_the_points() -> None:
     assert (np.abs(np.abs(crossed) - 1).mean(axis=0) < 0.3).all()
 
 
+@pytest.mark.parametrize("unit", [0.01, 100.0])
+def test_steps_along_a_gradient_are_in_standard_deviations_of_the_points(unit: float) -> None:
+    z, y = along_first_axis(30)
+
+    def propose(unit: float) -> np.ndarray:
+        def predict(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            slope = np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.0]]) / unit
+            return z @ slope.T, np.broadcast_to(slope, (len(z), 2, DIMENSION))
+
+        seen = Observations(unit * z, y, unit * BOUNDS, unit * z, np.zeros(30, int), predict)
+        return strategies["gradient"](seen, 0).propose(200)
+
+    usual = propose(1.0)
+    np.testing.assert_allclose(propose(unit), unit * usual, rtol=1e-6)
+    best = z[np.argsort(-y[:, 0])]
+    assert usual[:, 0].mean() > best[:10, 0].mean()  # uphill from the best
+
+
 def test_points_around_leads_keep_their_distance() -> None:
     leads = np.array([[2.0] * 16, [-2.0] * 16], dtype=np.float32)
     bounds = np.array([[-9.0] * 16, [9.0] * 16])

@@ -96,6 +96,19 @@ def test_one_value_follows_dominance_and_leaves_a_single_objective_alone() -> No
     np.testing.assert_array_equal(scalarise(y[:, :1], np.random.default_rng(0)), y[:, :1])
 
 
+def test_one_value_is_the_augmented_chebyshev_distance_to_the_best_of_each() -> None:
+    """Knowles 2006, eq. 2, with each objective scaled to [0, 1]."""
+    y = np.array([[0.0, 50.0], [2.0, 10.0], [0.0, 10.0], [2.0, 50.0], [1.0, 20.0]])
+    for seed in range(5):
+        weight = np.random.default_rng(seed).dirichlet([1, 1])
+        away = weight * [[1, 0], [0, 1], [1, 1], [0, 0], [0.5, 0.75]]
+        expected = -away.max(axis=1) - 0.05 * away.sum(axis=1)
+        found = scalarise(y, np.random.default_rng(seed))[:, 0]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    constant = np.array([[1.0, 3.0], [2.0, 3.0]])
+    assert np.isfinite(scalarise(constant, np.random.default_rng(0))).all()
+
+
 def test_its_choices_spread_along_the_front() -> None:
     marks = np.linspace(-3, 3, 41)
 
