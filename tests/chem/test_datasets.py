@@ -81,6 +81,9 @@ def test_the_split_is_90_5_5_and_does_not_depend_on_the_order(zinc: list[str]) -
     parts = pd.Series([assign_part(s) for s in zinc]).value_counts(normalize=True)
     assert abs(parts["train"] - 0.90) < 0.03
     assert abs(parts["validation"] - 0.05) < 0.02
+    many = [assign_part(f"molecule {i}") for i in range(20_000)]
+    for part, share in (("train", 0.90), ("validation", 0.05), ("test", 0.05)):
+        assert many.count(part) / len(many) == pytest.approx(share, abs=0.006)
     # pinned: a change would move test molecules into the training split of existing models
     assert [assign_part(s) for s in ("CCO", "OO", "CCN")] == ["test", "validation", "train"]
 

@@ -264,6 +264,16 @@ def test_discrete_latents_train_through_the_score_function() -> None:
         elbo(model, x)
 
 
+def test_log_p_of_a_model_with_few_states_is_their_sum_and_keeps_no_graph() -> None:
+    torch.manual_seed(0)
+    model, x = TwoBits(), torch.tensor([[0.3, -1.0], [2.0, 0.4]], dtype=torch.float64)
+    states = torch.tensor(list(itertools.product((0.0, 1.0), repeat=2)), dtype=torch.float64)
+    joint = [model.log_likelihood(x, z.expand(2, 2)) + model.prior().log_prob(z) for z in states]
+    estimate = log_marginal(model, x, samples=20_000)
+    torch.testing.assert_close(estimate.value, torch.stack(joint).logsumexp(0), atol=0.1, rtol=0)
+    assert not estimate.value.requires_grad  # a graph of 1,000 samples would fill the memory
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
 def test_a_blurred_z_has_the_moments_of_noise_added_on_the_way_to_the_prior(share: float) -> None:
     class Recorder(Approximate):

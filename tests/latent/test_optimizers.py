@@ -56,3 +56,16 @@ def test_what_cannot_train_is_refused() -> None:
         FitConfig(optimizer="sgd")
     with pytest.raises(MolvaeError, match="bf16-mixed or 32-true"):
         FitConfig(precision="16-mixed")
+
+
+def test_a_step_looks_ahead_along_the_mean_of_the_gradients() -> None:
+    """Nesterov's momentum, as Jordan et al. 2024 define Muon."""
+    first, second = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    weight, expected = torch.nn.Parameter(torch.zeros(6, 4)), torch.zeros(6, 4)
+    muon, mean = Muon([], [weight], 0.1, momentum=0.9), torch.zeros(6, 4)
+    for grad in (first, second, first):
+        weight.grad = grad
+        muon.step()
+        mean = 0.9 * mean + 0.1 * grad
+        expected -= 0.1 * RMS * 6**0.5 * orthogonalise((0.1 * grad + 0.9 * mean)[None])[0]
+    torch.testing.assert_close(weight.detach(), expected)

@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rdkit import Chem
 
 from chains import START, Chains, Interrupted
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
@@ -72,6 +74,21 @@ def test_a_run_that_was_stopped_is_adapted_to_the_same_molecules() -> None:
     assert resumed.table["smiles"].tolist() == expected.table["smiles"].tolist()
 
 
+def test_it_is_never_adapted_to_molecules_that_failed() -> None:
+    def moody(mol: Chem.Mol) -> float:
+        if mol.GetNumAtoms() % 3 == 0:
+            raise RuntimeError("no")
+        return float(mol.GetNumAtoms())
+
+    calls: list[Call] = []
+    failed = run(History(), calls, moody).table.dropna(subset="error")["smiles"]
+    assert len(failed)
+    assert calls
+    for best, _, _ in calls:
+        assert best
+        assert not set(best) & set(failed)
+
+
 def test_with_or_without_is_a_setting_of_the_run() -> None:
     history = History()
     optimize(Chains(), Oracle("logP", 20, history, (2, 14)), start=START, config=CONFIG)
@@ -88,3 +105,16 @@ def test_a_model_moves_towards_what_it_is_adapted_to(small_model: MolVAE, zinc: 
     assert after > before
     assert new.tokenize("CCO") == small_model.tokenize("CCO")
     assert measure_reconstruction(small_model, best)["elbo_nats"] == before  # a copy was trained
+
+
+def test_a_model_keeps_the_weight_of_its_own_kl(small_model: MolVAE, zinc: list[str]) -> None:
+    summary = small_model.summary
+    assert summary.fit.kl_weight < 1
+    heavy = replace(summary, fit=replace(summary.fit, kl_weight=3.0))
+    kl = []
+    for own in (summary, heavy):
+        model = MolVAE(small_model.tokenizer, small_model.vae, own)
+        new = fine_tune(model, zinc[:200], zinc[200:500], seed=0)
+        assert new.summary.fit.kl_weight == own.fit.kl_weight
+        kl.append(measure_reconstruction(new, zinc[:100], refine=0)["kl_nats"])
+    assert kl[1] < 0.95 * kl[0]

@@ -34,6 +34,19 @@ def test_records_survive_closing(tmp_path) -> None:
         assert "CCN" in again
 
 
+def test_what_a_round_sees_does_not_depend_on_which_evaluation_ended_first() -> None:
+    found = [("CCO", 0), ("CCN", 0), ("C", 1), ("N", 1), ("O", 2)]
+    orders = (found, found[::-1], [found[i] for i in (2, 0, 4, 1, 3)])
+    past = []
+    for order in orders:
+        history = History()
+        for smiles, iteration in order:
+            history.add(smiles, 1.0, seconds=0.0, iteration=iteration)
+        assert [r.smiles for r in history.records()] == [smiles for smiles, _ in order]
+        past.append([r.smiles for r in history.records(before=2)])
+    assert past == [["CCN", "CCO", "C", "N"]] * 3
+
+
 @given(
     st.floats(allow_nan=True, allow_infinity=False),
     arrays(np.float32, 5, elements=st.floats(width=32, allow_nan=False)),

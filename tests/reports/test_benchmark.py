@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from chains import START, Chains
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import count_heavy_atoms
 from molvae.cli import main
@@ -18,11 +20,11 @@ TASKS = ("celecoxib_rediscovery", "isomers_c7h8n2o2")
 
 
 def test_a_benchmark_that_was_stopped_goes_on_to_the_same_figures(
-    tmp_path: Path, zinc: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = MolVAE.load("zinc")
+    model, start = Chains(), [*START, "CCCCCN", "OCCCCO", "CCCCCCCl"]
     config = BenchmarkConfig("pmo", TASKS, ("neighbourhood", "ga"), seeds=1, budget=50)
-    whole = run_benchmark(model, zinc, tmp_path / "whole", config)
+    whole = run_benchmark(model, start, tmp_path / "whole", config)
     assert len(whole) == 4
     assert (whole["evaluations"] == 50).all()
 
@@ -36,9 +38,9 @@ def test_a_benchmark_that_was_stopped_goes_on_to_the_same_figures(
 
     monkeypatch.setattr("molvae.reports.benchmark.optimize", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_benchmark(model, zinc, tmp_path / "again", config)
+        run_benchmark(model, start, tmp_path / "again", config)
     seen = []
-    again = run_benchmark(model, zinc, tmp_path / "again", config, on_run=seen.append)
+    again = run_benchmark(model, start, tmp_path / "again", config, on_run=seen.append)
     assert len(seen) == 4
     figures = ["task", "strategy", "auc_top_1", "auc_top_10", "top_1", "best"]
     pd.testing.assert_frame_equal(again[figures], whole[figures])
@@ -80,20 +82,62 @@ def test_the_table_stands_beside_what_was_published() -> None:
 
 
 def test_the_verb_prints_the_table_and_refuses_another_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, zinc: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    data = tmp_path / "zinc.smi"
+    data.write_text("\n".join(zinc))
     words = ["benchmark", "--tasks", "qed", "--strategy", "ga", "--budget", "20"]
-    assert main([*words, "--out", str(tmp_path)]) == 0
+    words += ["--data", str(data)]
+    assert main([*words, "--out", str(tmp_path / "any")]) == 0
     shown = capsys.readouterr().out
     assert "qed" in shown
     assert "sum" in shown
-    assert len(pd.read_csv(tmp_path / "results.csv")) == 1
+    assert len(pd.read_csv(tmp_path / "any" / "results.csv")) == 1
     for other in (["--model", "qm9"], ["--heavy-atoms", "6", "20"], ["--adapt"]):
-        assert main([*words, *other, "--out", str(tmp_path)]) == 1
+        assert main([*words, *other, "--out", str(tmp_path / "any")]) == 1
         assert "choose another --out" in capsys.readouterr().err
     assert main([*words, "--heavy-atoms", "6", "12", "--out", str(tmp_path / "small")]) == 0
     with History(tmp_path / "small" / "pmo-qed-ga-20-0.sqlite") as history:
         assert all(6 <= count_heavy_atoms(record.smiles) <= 12 for record in history.records())
+
+
+def test_the_row_of_a_run_is_computed_from_its_history(tmp_path: Path) -> None:
+    config = BenchmarkConfig("pmo", ("qed",), ("prior",), budget=40, heavy_atoms=(2, 14))
+    table = run_benchmark(Chains(), START, tmp_path, config)
+    (row,) = table.to_dict("records")
+    with History(tmp_path / "pmo-qed-prior-40-0.sqlite") as history:
+        records, rounds = history.records(), history.iterations()
+    y = [record.y for record in records]
+    assert (row["suite"], row["task"], row["strategy"]) == ("pmo", "qed", "prior")
+    assert (row["seed"], row["budget"], row["evaluations"]) == (0, 40, len(y))
+    for k in (1, 10, 100):
+        assert row[f"auc_top_{k}"] == pytest.approx(top_auc(y, 40, k))
+        assert row[f"top_{k}"] == pytest.approx(np.sort(y)[-k:].mean())
+    assert row["best"] == records[int(np.argmax(y))].smiles
+    decoded, valid = (sum(getattr(r, n) for r in rounds) for n in ("decoded", "valid"))
+    assert row["valid"] == pytest.approx(valid / decoded)
+    assert row["search_seconds"] == pytest.approx(sum(r.seconds for r in rounds))
+    assert 0 < row["search_seconds"] < row["seconds"]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "results.csv"), table, check_dtype=False)
+
+
+def test_a_table_is_of_one_suite_and_one_budget() -> None:
+    rows = pd.DataFrame(
+        [
+            {"suite": suite, "task": task, "strategy": "ga", "budget": budget, "auc_top_10": y}
+            for suite, task, budget, y in (
+                ("pmo", "qed", 100, 0.4),
+                ("pmo", "qed", 100, 0.6),
+                ("pmo", "qed", 10_000, 0.9),
+                ("guacamol", "qed", 100, 0.9),
+                ("pmo", "jnk3", 100, 0.1),
+            )
+        ]
+    )
+    table = compare_with_published(rows, "pmo", 100)
+    assert list(table.columns) == ["ga"]  # what was published is of 10,000 evaluations
+    assert list(table.index) == [*(t for t in SUITES["pmo"] if t in ("qed", "jnk3")), "sum"]
+    assert table["ga"].drop("sum").to_dict() == {"qed": 0.5, "jnk3": 0.1}
 
 
 def test_wrong_names_are_told(tmp_path: Path) -> None:

@@ -75,6 +75,16 @@ def test_expected_growth_is_the_mean_of_what_draws_add(m: int) -> None:
     assert (np.abs(found - added.mean(axis=0)) < 4 * error).all()
 
 
+def test_the_reference_point_lies_below_the_front_by_a_tenth_of_its_range() -> None:
+    y = np.array([[0.0, 30.0], [1.0, 10.0], [np.nan, np.nan], [-9.0, -9.0]])
+    np.testing.assert_allclose(reference_point(y), [-0.1, 8.0])
+    ends = [hypervolume(np.delete(y, row, axis=0), np.array([-0.1, 8.0])) for row in (0, 1)]
+    assert max(ends) < hypervolume(y, reference_point(y))  # each end of the front adds to it
+    flat = np.array([[2.0, 1.0], [2.0, 0.0], [1.0, 1.0]])  # constant on the front, not over all
+    np.testing.assert_allclose(reference_point(flat), [1.9, 0.9])
+    np.testing.assert_allclose(reference_point(np.array([[2.0, 3.0]])), [1.9, 2.9])
+
+
 def test_one_value_follows_dominance_and_leaves_a_single_objective_alone() -> None:
     y = np.array([[0.0, 5.0], [1.0, 9.0], [np.nan, np.nan], [3.0, 6.0]])
     for seed in range(20):
@@ -84,6 +94,19 @@ def test_one_value_follows_dominance_and_leaves_a_single_objective_alone() -> No
         assert one[3] > one[0]
         assert np.isnan(one[2])
     np.testing.assert_array_equal(scalarise(y[:, :1], np.random.default_rng(0)), y[:, :1])
+
+
+def test_one_value_is_the_augmented_chebyshev_distance_to_the_best_of_each() -> None:
+    """Knowles 2006, eq. 2, with each objective scaled to [0, 1]."""
+    y = np.array([[0.0, 50.0], [2.0, 10.0], [0.0, 10.0], [2.0, 50.0], [1.0, 20.0]])
+    for seed in range(5):
+        weight = np.random.default_rng(seed).dirichlet([1, 1])
+        away = weight * [[1, 0], [0, 1], [1, 1], [0, 0], [0.5, 0.75]]
+        expected = -away.max(axis=1) - 0.05 * away.sum(axis=1)
+        found = scalarise(y, np.random.default_rng(seed))[:, 0]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    constant = np.array([[1.0, 3.0], [2.0, 3.0]])
+    assert np.isfinite(scalarise(constant, np.random.default_rng(0))).all()
 
 
 def test_its_choices_spread_along_the_front() -> None:

@@ -171,6 +171,33 @@ def test_a_trust_region_grows_with_success_shrinks_without_and_starts_anew() -> 
     assert later.choose(points, 3).shape == (3,)
 
 
+def side(tops: list[float]) -> float:
+    """The side of the region after rounds of four, as a share of the bounds' width."""
+    _, points = region(tops, each=4)
+    sides = np.ptp(points, axis=0)  # in proportion to the lengthscales, whose mean cancels
+    return float(np.exp(np.log(sides).mean()) / np.ptp(BOUNDS, axis=0).mean())
+
+
+def test_only_successes_or_failures_in_a_row_change_the_region() -> None:
+    begun = [0.0] * 5  # 20 observations
+    usual, half, double = 0.4, 0.2, 0.8
+    for then, expected in (
+        ([], usual),
+        ([-1.0], usual),  # two failures of four each are as many as dimensions
+        ([-1.0, -1.0], half),
+        ([-1.0, -1.0, -1.0], half),  # counted anew
+        ([-1.0, -1.0, -1.0, -1.0], half / 2),
+        ([-1.0, 1.0, -1.0], usual),
+        ([1.0, 2.0, 3.0], double),
+        ([1.0, 2.0, -1.0, 3.0], usual),
+        ([-1.0, -1.0, 1.0, 2.0, 3.0, 4.0, 5.0], usual),
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], double),  # its greatest
+        ([1.0, 2.0, 3.0, -1.0, -1.0], usual),
+        ([0.0, 0.0], half),  # as good is no success
+    ):
+        assert side([*begun, *then]) == pytest.approx(expected, rel=0.1), then
+
+
 def test_a_new_strategy_is_one_file_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

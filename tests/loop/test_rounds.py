@@ -1,0 +1,85 @@
+"""What a round is a function of, and the box that it searches."""
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from chains import START, Chains
+from molvae import OptimizeConfig, Oracle
+from molvae.loop.ask_tell import Search
+from molvae.loop.config import find_proposer, strategy_names
+from molvae.loop.latent_proposer import LatentProposer
+from molvae.oracles.objectives import measured_objective
+
+SHORT = [Chem.CanonSmiles(s) for s in ("CCCCCCOC", "CCCCOCCN", "NCCCCCCO", "CCCCCNCO", "OCCCOCCC")]
+
+
+class Crowded(Chains):
+    """Chains whose counts lie far from the origin, and apart from one another."""
+
+    scale, centre = 5.0, 30.0
+
+    def encode_means(self, smiles: list[str]) -> np.ndarray:
+        return super().encode_means(smiles) * self.scale + self.centre
+
+    def decode_greedily(self, z: np.ndarray) -> list[str]:
+        return super().decode_greedily((np.asarray(z) - self.centre) / self.scale)
+
+
+def begin(strategy: str, model: Chains, start: list[str] = START, **options: object) -> Search:
+    """A search whose first round is measured: the longer a chain, the better."""
+    config = OptimizeConfig(strategy, initial=20, batch=6, pool=64)
+    oracle = Oracle(measured_objective("length"), 100, heavy_atoms=(2, 14))
+    search = Search(model, oracle, start=start, config=config, **options)
+    search.tell({name: float(len(name)) for name in search.ask()})
+    return search
+
+
+@pytest.mark.parametrize("strategy", strategy_names())
+def test_a_round_has_randomness_of_its_own(strategy: str) -> None:
+    start = [Chem.CanonSmiles("C" * n + "O" * m) for n in range(1, 8) for m in range(1, 4)]
+    search = begin(strategy, Chains(), start)
+    rounds = [
+        find_proposer(strategy)(search.run).propose_round(k).names for k in (1, 2, 3, 1)
+    ]  # from the same observations
+    assert len({tuple(names) for names in rounds}) == 3
+    assert rounds[0] == rounds[3]
+
+
+@pytest.mark.parametrize("model", [Chains(), Crowded()])
+def test_the_bounds_hold_the_data_with_a_margin_and_the_bulk_of_the_prior(model: Chains) -> None:
+    proposer = find_proposer("prior")(begin("prior", model).run)
+    assert isinstance(proposer, LatentProposer)
+    low, high = proposer.bounds
+    z = model.encode_means(START)
+    margin = 0.25 * (z.max(axis=0) - z.min(axis=0))
+    assert (low <= z.min(axis=0) - margin + 1e-4).all()
+    assert (high >= z.max(axis=0) + margin - 1e-4).all()
+    assert low.max() <= -4
+    assert high.min() >= 4
+    if type(model) is Chains:  # which lies within the prior
+        np.testing.assert_array_equal(proposer.bounds, [[-4.0] * 4, [4.0] * 4])
+
+
+def test_without_data_the_bounds_are_those_of_the_prior() -> None:
+    proposer = find_proposer("prior")(begin("prior", Chains(), []).run)
+    assert isinstance(proposer, LatentProposer)
+    np.testing.assert_array_equal(proposer.bounds, [[-4.0] * 4, [4.0] * 4])
+
+
+def test_a_search_finds_what_lies_far_from_the_prior() -> None:
+    search = begin("neighbourhood", Crowded(), SHORT, leads=SHORT)
+    for _ in range(4):
+        search.tell({name: float(len(name)) for name in search.ask()})
+    lengths = [record.y for record in search.oracle.history.records()]
+    assert max(lengths) > max(map(len, SHORT))
+
+
+def test_a_first_round_is_two_thirds_data_and_the_rest_samples_of_the_prior() -> None:
+    start = [Chem.CanonSmiles("C" * n + "Cl") for n in range(3, 14)]
+    start += [Chem.CanonSmiles("ClC" + "C" * n + "O") for n in range(1, 12)]  # never decoded
+    oracle = Oracle(measured_objective("length"), 100, heavy_atoms=(2, 14))
+    config = OptimizeConfig("neighbourhood", initial=12)
+    names = Search(Chains(), oracle, start=start, config=config).ask()
+    assert len(names) == 12
+    assert names[:8] == [name for name in names[:8] if name in start]
