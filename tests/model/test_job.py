@@ -194,13 +194,12 @@ def test_a_start_that_stays_the_best_keeps_its_prior(zinc: list[str]) -> None:
     config = FitConfig(epochs=1, learning_rate=0.0)
     tuning = prepare_training(zinc[:8], zinc[8:12], start=start, config=config)
     model = tuning.finish(tuning.job.run()).vae
-    z = torch.randn(5, 64)
     assert start.vae.config.prior != "standard-normal"
     assert model.config.prior == start.vae.config.prior
-    ours, theirs = (dict(vae.named_parameters()) for vae in (model, start.vae))
-    same = [name for name, value in theirs.items() if torch.equal(ours[name], value)]
-    assert [n for n in theirs if n not in same and not n.startswith("property_head.")] == []
-    torch.testing.assert_close(model.decoder(z, sequences(5)), start.vae.decoder(z, sequences(5)))
+    ours, theirs = model.state_dict(), start.vae.state_dict()
+    of_molecules = {name for name in theirs if not name.startswith("property_head.")}
+    assert of_molecules == set(ours)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_shipped_model_is_fine_tuned_with_the_blur_of_its_file(zinc: list[str]) -> None:
