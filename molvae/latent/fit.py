@@ -21,6 +21,7 @@ from molvae.base.files import lock_folder
 from molvae.latent.batches import Array, Table
 from molvae.latent.checkpoint import load_weights, read_tensors, write_tensors
 from molvae.latent.devices import Graphed, launch_fabric
+from molvae.latent.inputs import check_arrays
 from molvae.latent.optimizers import collect_slots, load_slots, make_optimizers
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 
@@ -63,13 +64,14 @@ def fit(
         The state in which it ended.
 
     Raises:
-        MolvaeError: no data, a loss that is no longer finite, a checkpoint of another training, or
-            another process that trains in the folder.
+        MolvaeError: no data, or some that are not finite; a loss that is no longer finite; a
+            checkpoint of another training; another process that trains in the folder.
         OSError: the folder cannot be written.
     """
-    tables = [Table(*(t if isinstance(t, tuple) else (t,))) for t in (train, validation)]
-    if not all(map(len, tables)):
-        raise MolvaeError("training needs at least one example to train on and one to validate on")
+    tables = [
+        Table(*check_arrays(name, part if isinstance(part, tuple) else (part,)))
+        for name, part in (("training", train), ("validation", validation))
+    ]
     with ExitStack() as stack:
         fabric = launch_fabric(config)
         if folder is not None and fabric.is_global_zero:  # the other processes share its lock
@@ -270,15 +272,19 @@ class _Run:
             }
             for key, value in tensors.items():
                 kind, _, name = key.partition(".")
-                groups[kind][name] = value
+                groups.setdefault(kind, {})[name] = value
             load_weights(self.model, groups["model"], path)
             self.best = {k: v.to(self.fabric.device) for k, v in groups["best"].items()}
-            used = metadata["config"].get("optimizer")
+            try:
+                used, kl_weight = (metadata["config"].get(n) for n in ("optimizer", "kl_weight"))
+                state = State(**metadata["state"])
+            except (KeyError, TypeError, AttributeError) as error:
+                raise MolvaeError(f"{path}: damaged, or not a checkpoint: {error!r}") from error
             if used != self.config.optimizer:
                 raise MolvaeError(f"{path}: made with the optimizer {used}: train in a new folder")
             load_slots(self.optimizers, groups["optimizer"], path)
-            self.state = State(**metadata["state"])
-            if metadata["config"]["kl_weight"] != self.config.kl_weight:
+            self.state = state
+            if kl_weight != self.config.kl_weight:
                 self.state.best_loss, self.state.stale = math.inf, 0  # losses no longer compare
                 self.state.start_loss = self.state.start_error = None
             self.since = (self.state.examples, self.state.seconds)

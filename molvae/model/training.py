@@ -247,8 +247,9 @@ class PreparedTraining:
 
 def _with_prior_of(old: VAE, new: VAE, blur: float) -> VAE:
     """Two VAEs with the same latent coordinates -> the new one with the prior of the old one."""
-    own = {"prior": old.config.prior, "prior_options": old.config.prior_options}
-    vae = make_vae(replace(new.config, **own), blur).eval()
+    c = old.config
+    config = replace(new.config, prior=c.prior, prior_options=c.prior_options)
+    vae = make_vae(config, blur).eval()
     kept = {k: v for k, v in new.state_dict().items() if not k.startswith("prior_module.")}
     prior = {k: v for k, v in old.state_dict().items() if k.startswith("prior_module.")}
     vae.load_state_dict(kept | prior)
