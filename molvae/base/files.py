@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from molvae.base.errors import MolvaeError
+
+LOCK = ".lock"
 
 
 def write_file(path: str | Path, content: bytes | str) -> None:
@@ -34,6 +39,32 @@ def write_file(path: str | Path, content: bytes | str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock_folder(path: Path) -> Iterator[None]:
+    """Keep other processes from writing into a folder, which is made where it is missing.
+
+    Within a `with` block of its own, a thread may take the lock again. It ends with the process,
+    however that ends; the empty file `.lock` is left.
+
+    Raises:
+        MolvaeError: another process, or another thread, holds it.
+        OSError: the folder cannot be made or written.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(str(path.resolve() / LOCK), timeout=0, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise MolvaeError(
+            f"{path}: another process is writing there: wait until it has ended, or choose "
+            "another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from tqdm import tqdm
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from molvae.latent.training import Progress
     from molvae.oracles.history import Iteration, Record
     from molvae.oracles.oracle import Oracle
+
+LOG_SECONDS = 30.0  # between the lines of a training in a log file
 
 
 def is_worker() -> bool:
@@ -27,7 +30,8 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self.signal = 0
+        self.signal = self.step = 0
+        self.shown = time.monotonic()
         self.before: dict[int, Any] = {}
         self.bar: tqdm[NoReturn] | None = None
 
@@ -54,9 +58,11 @@ class Watch:
                 bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
                 disable=is_worker(),
             )
-        self.bar.n = progress.share
-        row = progress.row
-        if row is not None and (sys.stderr.isatty() or row.validation_loss is not None):
+        self.bar.n, self.step = progress.share, progress.state.step
+        row, now = progress.row, time.monotonic()
+        due = sys.stderr.isatty() or now - self.shown > LOG_SECONDS
+        if row is not None and row.step and due:
+            self.shown = now
             self.bar.set_postfix_str(
                 f"step {row.step:,} | loss {row.loss:.2f} | reconstruction "
                 f"{row.reconstruction_nats:.2f} nats | KL {row.kl_nats:.1f} nats | "

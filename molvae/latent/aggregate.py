@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from molvae.base.errors import MolvaeError
 from molvae.latent.batches import Array, Table
 from molvae.latent.elbo import Bound
 from molvae.latent.fit import fit
+from molvae.latent.inputs import check_arrays
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE
 
@@ -74,8 +74,10 @@ def fit_prior(
     Raises:
         MolvaeError: unknown prior, options it does not take, no data.
     """
-    if not (len(train) and len(validation)):
-        raise MolvaeError("fitting a prior needs examples both to train on and to validate on")
+    (train,), (validation,) = (
+        check_arrays("training", (train,)),
+        check_arrays("validation", (validation,)),
+    )
     new = replace(model.config, prior=name, prior_options=dict(options or {}))
     device = next(model.parameters()).device
     model.eval()

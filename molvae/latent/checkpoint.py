@@ -46,7 +46,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise MolvaeError(f"{path}: damaged, or not a molvae file: {error}") from error
     return tensors, metadata
 
@@ -55,9 +55,14 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], source:
     """Copy weights into a module.
 
     Raises:
-        MolvaeError: names or shapes are not those of the module.
+        MolvaeError: names or shapes are not those of the module, or a weight is not finite.
     """
+    wrong = [k for k, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+    if wrong:
+        raise MolvaeError(f"{source}: damaged: its weights {wrong[0]} are not finite numbers")
     try:
         module.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise MolvaeError(f"{source}: its weights do not fit this model: {error}") from None
+        first, *more = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        rest = f" (and {len(more)} more)" if more else ""
+        raise MolvaeError(f"{source}: its weights do not fit this model: {first}{rest}") from None

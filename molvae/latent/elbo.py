@@ -21,6 +21,7 @@ from torch.distributions import (
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.gradients import reparameterised
+from molvae.latent.inputs import check_samples
 from molvae.latent.protocols import Estimator, LatentModel
 
 
@@ -52,6 +53,9 @@ def elbo(
     Kingma & Welling 2014, eq. 3: E_q[log p(x|z)] - KL(q(z|x) || p(z)). The KL is exact where a
     closed form is known, else estimated from the same samples. `estimator` decides how the gradient
     reaches q, and so which latents may be used (`latent.gradients`).
+
+    Raises:
+        MolvaeError: no samples, or an x that the model refuses, as in every bound.
     """
     q, p = model.posterior(x), model.prior()
     exact = closed_form_kl(q, p)
@@ -81,6 +85,8 @@ def blurred_elbo(model: LatentModel, x: Tensor, share: float) -> Bound:
     the encoder uses, which a plain VAE with a small KL weight never shows it. What it returns is no
     bound: train with it, measure with `elbo`.
     """
+    if not 0 <= share <= 1:
+        raise MolvaeError(f"the share of blurred examples must be from 0 to 1, not {share}")
     q, p = model.posterior(x), model.prior()
     z = q.rsample()
     kl = closed_form_kl(q, p)
@@ -100,7 +106,7 @@ def iwae(model: LatentModel, x: Tensor, samples: int) -> Bound:
     of the better posterior that the weights imply (Cremer et al. 2017): its `value()` is the bound.
     """
     q = model.posterior(x)
-    z = q.rsample(torch.Size([samples]))  # (K, B, D)
+    z = q.rsample(check_samples(samples))  # (K, B, D)
     likelihoods = log_likelihoods(model, x, z)  # (K, B)
     log_weights = likelihoods + model.prior().log_prob(z) - q.log_prob(z)
     bound = log_weights.logsumexp(0) - math.log(samples)
@@ -147,8 +153,9 @@ def kl_parts(q: Distribution, p: Distribution, z: Tensor, examples: int) -> KLPa
         examples: size N of the data set that the minibatch comes from.
 
     Raises:
-        MolvaeError: the marginals of q are not known.
+        MolvaeError: the marginals of q are not known, or there are no examples.
     """
+    check_samples(examples)
     pairs = z[:, None]  # (M, 1, D) against the batch (M,) of q
     log_size = math.log(examples * len(z))
     each = marginals(q).log_prob(pairs)  # (M, M, D)
@@ -190,6 +197,8 @@ def log_marginal(
     The weights are those of `iwae`; effective samples are (sum w)^2 / sum w^2 (Kish 1965). A small
     number means that q misses the true posterior and that the value is too low.
     """
+    check_samples(samples)
+    check_samples(chunk)
     q, p = model.posterior(x), model.prior()
     parts = []
     for start in range(0, samples, chunk):

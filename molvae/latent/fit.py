@@ -7,17 +7,21 @@ import csv
 import math
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from molvae.base.errors import MolvaeError
+from molvae.base.files import lock_folder
 from molvae.latent.batches import Array, Table
 from molvae.latent.checkpoint import load_weights, read_tensors, write_tensors
 from molvae.latent.devices import Graphed, launch_fabric
+from molvae.latent.inputs import check_arrays
 from molvae.latent.optimizers import collect_slots, load_slots, make_optimizers
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
 
@@ -36,6 +40,8 @@ def fit(
     observe: Observer = lambda progress: None,
 ) -> State:
     """Train `model` in place on examples x (N, ...); it ends up with its best validated weights.
+
+    It is validated before the first step, so these may be the weights that it started with.
 
     Calling the model must return the `Bound` to maximise. If it takes more than x, such as labels,
     `train` and `validation` are tuples of arrays. On a GPU its steps are replayed as CUDA graphs
@@ -58,40 +64,37 @@ def fit(
         The state in which it ended.
 
     Raises:
-        MolvaeError: no data, a loss that is no longer finite, a checkpoint of another training.
+        MolvaeError: no data, or some that are not finite; a loss that is no longer finite; a
+            checkpoint of another training; another process that trains in the folder.
         OSError: the folder cannot be written.
     """
-    tables = [Table(*(t if isinstance(t, tuple) else (t,))) for t in (train, validation)]
-    if not all(map(len, tables)):
-        raise MolvaeError("training needs at least one example to train on and one to validate on")
-    run = _Run(model, config, folder, len(tables[0]))
-    saved = time.monotonic()
-    with torch.random.fork_rng():
-        for batch in run.batches(tables[0]):
-            row = run.train_step(*batch)
-            if run.state.step % config.validate_every == 0:
-                row = run.validate(tables[1])
-            stop = run.agree(observe(Progress(run.state, run.share, row)))
-            if stop or time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                run.save()
-                saved = time.monotonic()
-            if stop:
-                return run.state
-        if run.state.step % config.validate_every:
-            observe(Progress(run.state, run.share, run.validate(tables[1])))
-    run.save()
-    run.use_best()
-    return run.state
+    tables = [
+        Table(*check_arrays(name, part if isinstance(part, tuple) else (part,)))
+        for name, part in (("training", train), ("validation", validation))
+    ]
+    with ExitStack() as stack:
+        fabric = launch_fabric(config)
+        if folder is not None and fabric.is_global_zero:  # the other processes share its lock
+            stack.enter_context(lock_folder(folder))
+        run = _Run(model, config, fabric, folder, len(tables[0]))
+        stack.enter_context(torch.random.fork_rng())
+        if run.train(tables[0], tables[1], observe) and config.keep_best:
+            run.use_best()
+        return run.state
 
 
 class _Run:
     """A model under training: optimiser, place in the data, best weights so far, files."""
 
     def __init__(
-        self, model: nn.Module, config: FitConfig, folder: Path | None, examples: int
+        self,
+        model: nn.Module,
+        config: FitConfig,
+        fabric: Fabric,
+        folder: Path | None,
+        examples: int,
     ) -> None:
-        self.model, self.config, self.folder = model, config, folder
-        self.fabric = launch_fabric(config)
+        self.model, self.config, self.fabric, self.folder = model, config, fabric, folder
         device = self.fabric.device
         graphed = device.type == "cuda" and self.fabric.world_size == 1
         self.wrapped, *self.optimizers = self.fabric.setup(
@@ -103,17 +106,15 @@ class _Run:
         self.state, self.best = State(), copy.deepcopy(model.state_dict())
         self.sums: list[Tensor] = []
         self.means: list[float] = [math.nan] * 3
+        self.since: tuple[int, float] = (0, 0.0)  # examples and seconds at the last row
         if folder is not None:
             self._resume(folder)
-        self.since = (self.state.examples, self.state.seconds)
         self.started = time.monotonic() - self.state.seconds
 
     @property
     def share(self) -> float:
         """The part of the training that is done, 0 to 1."""
-        if self.config.minutes is not None:
-            return min(1.0, self.state.seconds / (60 * self.config.minutes))
-        return min(1.0, self.state.step / (self.steps_per_epoch * self.config.epochs))
+        return self.config.share(self.state.step / self.steps_per_epoch, self.state.seconds)
 
     @property
     def kl_weight(self) -> float:
@@ -128,6 +129,29 @@ class _Run:
         warmup = min(1.0, max(steps, self.share / WARMUP_SHARE))
         return self.config.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * self.share))
 
+    def train(self, train: Table, validation: Table, observe: Observer) -> bool:
+        """Train until the end, or until the observer stops it; return whether it is the end."""
+        saved = time.monotonic()
+        if self.state.step == 0 and self.state.start_loss is None:
+            row: Row | None = self.validate(validation)
+            if self.agree(observe(Progress(self.state, self.share, row))):
+                self.save()
+                return False
+        for batch in self.batches(train):
+            row = self.train_step(*batch)
+            if self.state.step % self.config.validate_every == 0:
+                row = self.validate(validation)
+            stop = self.agree(observe(Progress(self.state, self.share, row)))
+            if stop or time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                self.save()
+                saved = time.monotonic()
+            if stop:
+                return False
+        if self.state.step % self.config.validate_every:
+            observe(Progress(self.state, self.share, self.validate(validation)))
+        self.save()
+        return True
+
     def batches(self, table: Table) -> Iterator[tuple[Tensor, ...]]:
         """Yield this process's batches until the training is done, from the current step.
 
@@ -140,7 +164,8 @@ class _Run:
             # processes share a batch, so that none waits for another
             parts = table.shuffle(self.config.batch * world, rng)
             for rows in parts[skip : self.steps_per_epoch]:
-                if self.share >= 1 or self.state.stale >= self.config.patience:
+                stale = self.config.keep_best and self.state.stale >= self.config.patience
+                if self.share >= 1 or stale:
                     return
                 yield table.take(rows[rank::world], self.fabric.device)
 
@@ -182,24 +207,33 @@ class _Run:
         """Measure the bound on held-out examples with fixed noise; keep the best weights."""
         self.wrapped.eval()
         torch.manual_seed(self.config.seed)
-        total, size = np.zeros(2), 4 * self.config.batch
+        total, size, losses = np.zeros(2), 4 * self.config.batch, []
         examples = min(len(table), VALIDATE_ON)
         for i in range(0, examples, size):
             rows = np.arange(i, min(i + size, examples))
             terms = self.wrapped(*table.take(rows, self.fabric.device))
             total += [-terms.log_likelihood.sum().item(), terms.kl.sum().item()]
+            losses.append(-terms.value(self.config.kl_weight).double())
         reconstruction, kl = total / examples
         loss = reconstruction + self.config.kl_weight * kl
         if not math.isfinite(loss):
             raise self._diverged()
-        if loss < self.state.best_loss:
-            self.best = copy.deepcopy(self.model.state_dict())
-            self.state.best_loss, self.state.best_step = loss, self.state.step
-            self.state.stale = 0
-        else:
-            self.state.stale += 1
+        self._compare(float(loss), _standard_error(torch.cat(losses)))
+        self.state.validated = examples
         self.state.seconds = time.monotonic() - self.started
         return self._log(float(loss), float(reconstruction), float(kl))
+
+    def _compare(self, loss: float, error: float | None) -> None:
+        """Keep the weights if their validation loss is the lowest so far."""
+        state = self.state
+        if state.step == 0:
+            state.start_loss, state.start_error = loss, error
+        if loss < state.best_loss:
+            self.best = copy.deepcopy(self.model.state_dict())
+            state.best_loss, state.best_error, state.best_step = loss, error, state.step
+            state.stale = 0
+        else:
+            state.stale += 1
 
     def agree(self, stop: bool | None) -> bool:
         """Let the first process decide for all: its clock, and whether to stop."""
@@ -219,10 +253,13 @@ class _Run:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"optimizer.{k}": v for k, v in collect_slots(self.optimizers).items()}
+        if self.sums:
+            tensors["row.sums"] = torch.stack(self.sums)
+        row = {"means": self.means, "since": self.since}
         write_tensors(
             self.folder / CHECKPOINT,
             tensors,
-            {"state": asdict(self.state), "config": asdict(self.config)},
+            {"state": asdict(self.state), "config": asdict(self.config), "row": row},
         )
 
     def _resume(self, folder: Path) -> None:
@@ -230,19 +267,31 @@ class _Run:
         path = folder / CHECKPOINT
         if path.is_file():
             tensors, metadata = read_tensors(path)
-            groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+            groups: dict[str, dict[str, Tensor]] = {
+                kind: {} for kind in ("model", "best", "optimizer", "row")
+            }
             for key, value in tensors.items():
                 kind, _, name = key.partition(".")
-                groups[kind][name] = value
+                groups.setdefault(kind, {})[name] = value
             load_weights(self.model, groups["model"], path)
             self.best = {k: v.to(self.fabric.device) for k, v in groups["best"].items()}
-            used = metadata["config"].get("optimizer")
+            try:
+                used, kl_weight = (metadata["config"].get(n) for n in ("optimizer", "kl_weight"))
+                state = State(**metadata["state"])
+            except (KeyError, TypeError, AttributeError) as error:
+                raise MolvaeError(f"{path}: damaged, or not a checkpoint: {error!r}") from error
             if used != self.config.optimizer:
                 raise MolvaeError(f"{path}: made with the optimizer {used}: train in a new folder")
             load_slots(self.optimizers, groups["optimizer"], path)
-            self.state = State(**metadata["state"])
-            if metadata["config"]["kl_weight"] != self.config.kl_weight:
+            self.state = state
+            if kl_weight != self.config.kl_weight:
                 self.state.best_loss, self.state.stale = math.inf, 0  # losses no longer compare
+                self.state.start_loss = self.state.start_error = None
+            self.since = (self.state.examples, self.state.seconds)
+            if row := metadata.get("row"):  # which the first versions did not store
+                self.means, self.since = row["means"], (row["since"][0], row["since"][1])
+                device = self.fabric.device
+                self.sums = [s.to(device) for s in groups["row"].get("sums", torch.empty(0))]
         self._trim_metrics(folder / METRICS)
 
     def _trim_metrics(self, path: Path) -> None:
@@ -290,7 +339,17 @@ class _Run:
                 raise self._diverged()
 
     def _diverged(self) -> MolvaeError:
+        if self.state.step == 0:
+            return MolvaeError(
+                "the loss of the held-out examples is not finite before the first step: "
+                "check the data and the weights that the training starts from"
+            )
         return MolvaeError(
             f"the loss is no longer finite at step {self.state.step}: try a lower --learning-rate "
             "(the last checkpoint is kept)"
         )
+
+
+def _standard_error(losses: Tensor) -> float | None:
+    """Losses (n,) -> the standard error of their mean; None for a single one."""
+    return None if len(losses) < 2 else losses.std().item() / math.sqrt(len(losses))

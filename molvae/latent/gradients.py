@@ -13,6 +13,7 @@ from torch.distributions import Distribution, Independent
 
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
+from molvae.latent.inputs import check_samples
 from molvae.latent.protocols import Estimator, Integrand
 
 LARGEST_SUPPORT = 2**16  # states that are summed over
@@ -45,7 +46,7 @@ def reparameterised(q: Distribution, f: Integrand, samples: int) -> Tensor:
             f"{_name(q)} has no reparameterised samples: take the estimator 'score-function', or "
             "'enumerated' where it has few states, or a relaxed distribution"
         )
-    return _values(f, q, q.rsample(_shape(samples))).mean(0)
+    return _values(f, q, q.rsample(check_samples(samples))).mean(0)
 
 
 @estimators.register("score-function")
@@ -57,7 +58,7 @@ def score_function(q: Distribution, f: Integrand, samples: int) -> Tensor:
     sample and so leaves no bias (Mnih & Rezende 2016; Kool et al. 2019).
     """
     # A new tensor, so that a transformed q with a cache inverts it anew, with a gradient.
-    z = q.sample(_shape(samples)).detach()
+    z = q.sample(check_samples(samples)).detach()
     values = _values(f, q, z)
     log_q = _like(q.log_prob(z), values)
     reward = values.detach()
@@ -106,12 +107,6 @@ def _support(q: Distribution) -> Tensor:
     states = torch.cartesian_prod(*[digits] * size).reshape(-1, size)
     chosen = one.transpose(1, 2)[states, places]  # (states, size, members of the batch, -1)
     return chosen.transpose(1, 2).reshape(len(states), *q.batch_shape, *q.event_shape)
-
-
-def _shape(samples: int) -> torch.Size:
-    if samples < 1:
-        raise MolvaeError(f"a gradient needs at least 1 sample, not {samples}")
-    return torch.Size([samples])
 
 
 def _values(f: Integrand, q: Distribution, z: Tensor) -> Tensor:

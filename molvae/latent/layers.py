@@ -58,6 +58,17 @@ def fold(weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> None:
     weight.mul_(scale)
 
 
+def measure_spread(x: Tensor) -> Tensor:
+    """Rows (n, D) -> the standard deviation of each column (D,); 1 where there is no variation.
+
+    So what is scaled by it stays finite, also after a single row.
+    """
+    if len(x) < 2:
+        return torch.ones_like(x[0])
+    spread = x.std(0)
+    return torch.where(spread > 0, spread, 1.0)
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """Convert bfloat16, which autocast produces, to float32; leave float64."""
     return x if x.dtype == torch.float64 else x.float()

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from molvae.base.errors import MolvaeError
+from molvae.latent.inputs import refuse_not_finite
 from molvae.latent.linear_gaussian import (
     Parameters,
     canonical,
@@ -173,7 +174,9 @@ class PPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         """Rows x (B, D), NaN where missing, and z (B, K) -> log p(observed x|z), (B,), in nats."""
         loadings, mean, noise = self._parameters(x)
         missing = x.isnan()
-        error = torch.where(missing, 0.0, x.double() - mean - z @ loadings.T)
+        if z.ndim != 2 or z.shape[1] != loadings.shape[1]:
+            raise MolvaeError(f"z must have shape (B, {loadings.shape[1]}), not {tuple(z.shape)}")
+        error = torch.where(missing, 0.0, x.double() - mean - z.double() @ loadings.T)
         observed = (~missing).sum(-1).double()
         return -0.5 * (observed * (2 * math.pi * noise).log() + error.square().sum(-1) / noise)
 
@@ -206,8 +209,15 @@ class PPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     def _parameters(self, x: Tensor | None = None) -> Parameters:
         """Return what was learned, as tensors; where rows are given, check their length."""
         check_is_fitted(self)
-        if x is not None and x.shape[-1] != len(self.mean_):
-            raise MolvaeError(f"x has {x.shape[-1]} columns, the model {len(self.mean_)}")
+        if x is not None:
+            if x.ndim != 2 or x.shape[1] != len(self.mean_):
+                raise MolvaeError(
+                    f"x has {x.shape[-1]} columns, the model {len(self.mean_)}: it must be a table "
+                    f"(B, {len(self.mean_)}), not {tuple(x.shape)}"
+                )
+            if len(x) == 0:
+                raise MolvaeError("x holds no examples: give at least one")
+            refuse_not_finite("x", x.double().where(~x.isnan(), 0.0))  # NaN marks what is missing
         noise = torch.tensor(self.noise_variance_, dtype=torch.float64)
         return Parameters(torch.from_numpy(self.loadings_), torch.from_numpy(self.mean_), noise)
 

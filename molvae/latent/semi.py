@@ -12,6 +12,7 @@ from molvae.base.errors import MolvaeError
 from molvae.latent.decoders import decoders
 from molvae.latent.elbo import Bound, elbo
 from molvae.latent.encoders import encoders
+from molvae.latent.inputs import check_batch
 from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
 from molvae.latent.protocols import Decoder, Encoder, PosteriorHead, PriorModule
@@ -45,6 +46,7 @@ class M2(nn.Module):
         c = self.config = config
         self.classes, self.alpha = classes, alpha
         c.check_parts()
+        self.example = c.example
         hidden = c.encoder_hidden
         own = cast(nn.Module, encoders.look_up(c.encoder)(c.example, hidden))
         self.classifier = nn.Sequential(own, nn.Linear(hidden, classes))
@@ -63,6 +65,7 @@ class M2(nn.Module):
 
     def classify(self, x: Tensor) -> Categorical:
         """x (B, ...) -> q(y|x), a `Categorical` with batch (B,)."""
+        check_batch(x, self.example, self.log_p_y.dtype)
         logits = self.classifier(x)
         return Categorical(logits=logits if logits.dtype == torch.float64 else logits.float())
 
@@ -98,6 +101,11 @@ class M2(nn.Module):
 
         For examples with a label, alpha log q(y|x) is part of `log_likelihood`.
         """
+        check_batch(x, self.example, self.log_p_y.dtype)
+        if y.shape != x.shape[:1]:
+            raise MolvaeError(
+                f"y must have shape ({len(x)},), one label each, not {tuple(y.shape)}"
+            )
         known, unknown = (y >= 0).nonzero()[:, 0], (y < 0).nonzero()[:, 0]
         parts = []
         if len(known):
@@ -153,6 +161,7 @@ class Conditional:
 
     def posterior(self, x: Tensor) -> Distribution:
         """x (B, ...) -> q(z|x, y), batch (B,), event (D,)."""
+        check_batch(x, self.model.example, self.model.log_p_y.dtype)
         hidden = self.model.encoder(x) if self.hidden is None else self.hidden
         return self.model.head(self.model.join(self.model.join_label(hidden, self.y)))
 

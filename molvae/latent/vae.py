@@ -15,7 +15,9 @@ from molvae.base.registry import Registry
 from molvae.latent.decoders import decoders
 from molvae.latent.elbo import Bound, elbo
 from molvae.latent.encoders import encoders
+from molvae.latent.inputs import check_batch
 from molvae.latent.kinds import Example, is_a
+from molvae.latent.layers import measure_spread
 from molvae.latent.likelihoods import likelihoods
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
@@ -117,6 +119,9 @@ class VAEConfig:
         Raises:
             MolvaeError: unknown name, or options that this prior does not take.
         """
+        for name, value in self.prior_options.items():  # numbers of components, units, layers
+            if isinstance(value, int) and value < 1:
+                raise MolvaeError(f"the prior option {name} must be at least 1, not {value}")
         try:
             return priors.look_up(self.prior)(self.latent, self.example, **self.prior_options)
         except TypeError as error:
@@ -164,6 +169,7 @@ class VAE(nn.Module):
         c = self.config = config
         self.bound, self.validation_bound = bound, validation_bound or bound
         c.check_parts()
+        self.example = c.example
         self.encoder: Encoder = encoders.look_up(c.encoder)(c.example, c.encoder_hidden)
         self.head: PosteriorHead = posteriors.look_up(c.posterior)(c.encoder_hidden, c.latent)
         likelihood = likelihoods.look_up(c.likelihood)(c.noise)
@@ -178,7 +184,12 @@ class VAE(nn.Module):
         return self.prior_module(self.posterior)
 
     def posterior(self, x: Tensor) -> Distribution:
-        """x (B, ...) -> q(z|x), batch (B,), event (D,)."""
+        """x (B, ...) -> q(z|x), batch (B,), event (D,).
+
+        Raises:
+            MolvaeError: x does not look like the examples that the model is made for.
+        """
+        check_batch(x, self.example, next(self.parameters()).dtype)
         return self.head(self.encoder(x))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
@@ -216,7 +227,7 @@ class VAE(nn.Module):
         the old ones. A learned prior is moved along; if it cannot be, the coordinates are kept.
         """
         z = self.posterior(x).sample(torch.Size([16])).flatten(0, 1)
-        mean, scale = z.mean(0), z.std(0)
+        mean, scale = z.mean(0), measure_spread(z)
         if self.prior_module.standardise(mean, scale):
             self.head.standardise(mean, scale)
             self.decoder.standardise(mean, scale)

@@ -30,6 +30,7 @@ def fine_tune(model: MolVAE, best: Sequence[str], others: Sequence[str], seed: i
         learning_rate=LEARNING_RATE,
         kl_weight=model.summary.fit.kl_weight,
         kl_warmup=0.0,
+        keep_best=False,  # the others, which are validated on, are not what it is adapted to
         seed=seed,
     )
     train = [*best, *others[VALIDATION:]]

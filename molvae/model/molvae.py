@@ -92,7 +92,8 @@ class MolVAE:
                 (Bjerrum & Sattarov 2018); the decoder writes the canonical SMILES. 0 for none.
             blur: fraction of the molecules that are decoded from a blurred z in training
                 (`latent.elbo.blurred_elbo`); None for 0.5, or that of `start`.
-            config: training settings.
+            config: training settings; None for the defaults, which are gentler for fine-tuning on
+                few molecules (`molvae.model.training.choose_config`).
             data: name of the data set, stored in the model.
             folder: folder for metrics and checkpoints; a training found there is resumed.
             observe: called after every step; returns whether to stop.
@@ -195,7 +196,8 @@ class MolVAE:
         """
         parts, longest = (train, validation), self.vae.config.max_length
         data = TrainingSet.make(parts, self.tokenizer, longest=longest, progress=progress)
-        x, held_out, config = data.train[0], data.validation[0], config or FitConfig()
+        x, held_out = data.train[0], data.validation[0]
+        config = (config or FitConfig()).validate_each_epoch(len(x))
         result = fit_prior(
             self.vae, name, x, held_out, config=config, options=options, observe=observe
         )

@@ -9,14 +9,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from molvae.base.errors import MolvaeError
-from molvae.chem.tokenizers import Tokenizer, tokenizers
+from molvae.chem.tokenizers import SPECIAL, Tokenizer, tokenizers
 from molvae.latent.checkpoint import load_weights, read_tensors, write_tensors
+from molvae.latent.kinds import is_a
 from molvae.latent.vae import VAE, VAEConfig
-from molvae.model.summary import TrainingSummary
+from molvae.model.summary import TrainingSummary, build_from_json
 from molvae.model.training import Trained
 
 FORMAT = 1
+WIDEST, LONGEST = 1_024, 10_000  # sizes, and lengths of a sequence, that need no evidence
+
+# what a file with wrong values can raise
+DAMAGE = (KeyError, TypeError, ValueError, RuntimeError, MemoryError, ArithmeticError)
 
 
 def list_shipped_models() -> dict[str, Path]:
@@ -40,7 +47,11 @@ def read_model(source: str | Path) -> Trained:
     try:
         values = dict(metadata["config"])
         blur = values.pop("blur", 0.0)  # where the first versions stored it
-        config = VAEConfig(**values)
+        config = build_from_json(VAEConfig, values)
+        _check_sizes(config, weights)
+        _check_vocabulary(config, metadata["vocabulary"])
+        if not isinstance(metadata["tokenizer"], str):
+            raise TypeError(f"the tokenizer is {metadata['tokenizer']!r:.60}")
         for registry, name in [(tokenizers, metadata["tokenizer"]), *config.parts]:
             registry.look_up_loaded(
                 name
@@ -52,10 +63,52 @@ def read_model(source: str | Path) -> Trained:
         summary = TrainingSummary.from_json({"blur": blur, **metadata["summary"]})
     except MolvaeError:  # unknown names raise one that is also a KeyError
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise MolvaeError(f"{path}: not a molvae model: {error!r}") from error
+    except DAMAGE as error:
+        raise MolvaeError(
+            f"{path}: damaged, or not a molvae model: {type(error).__name__}: {error}"
+        ) from error
     load_weights(vae, weights, path)
     return Trained(tokenizer, vae, summary)
+
+
+def _check_sizes(config: VAEConfig, weights: Mapping[str, Tensor]) -> None:
+    """Refuse sizes that no model of molecules has, before memory is taken for them.
+
+    A weight has one dimension for each of the sizes, so none is much larger than the largest.
+
+    Raises:
+        ValueError: naming the size.
+    """
+    largest = max(WIDEST, *(n for weight in weights.values() for n in weight.shape), 0)
+    sizes = {
+        name: getattr(config, name)
+        for name in ("vocabulary", "latent", "encoder_hidden", "decoder_hidden")
+    } | {k: v for k, v in config.prior_options.items() if isinstance(v, int)}
+    for name, size in sizes.items():
+        if not 1 <= size <= largest:
+            raise ValueError(f"{name} is {size}")
+    if not 3 <= config.max_length <= LONGEST:
+        raise ValueError(f"max_length is {config.max_length}")
+    if not is_a(config.example.kind, "ids"):
+        raise ValueError(f"x is of the kind {config.example.kind}")
+
+
+def _check_vocabulary(config: VAEConfig, vocabulary: object) -> None:
+    """Refuse a vocabulary that is not one token for each id of the model.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    if not isinstance(vocabulary, list) or not all(isinstance(t, str) and t for t in vocabulary):
+        raise ValueError("the vocabulary is not a list of tokens")
+    if len(set(vocabulary)) < len(vocabulary):
+        raise ValueError("the vocabulary has a token twice")
+    if len(vocabulary) + SPECIAL != config.vocabulary:
+        raise ValueError(
+            f"the vocabulary has {len(vocabulary)} tokens, the model {config.vocabulary - SPECIAL}"
+        )
+    if len(set(config.properties)) < len(config.properties):
+        raise ValueError("a property is predicted twice")
 
 
 def _check_format(path: Path, metadata: Mapping[str, Any]) -> None:
@@ -65,7 +118,7 @@ def _check_format(path: Path, metadata: Mapping[str, Any]) -> None:
         MolvaeError: the format number is missing or differs.
     """
     found = metadata.get("format")
-    if found == FORMAT:
+    if found == FORMAT and not isinstance(found, bool):
         return
     if "vocabulary" not in metadata:
         raise MolvaeError(f"{path}: not a molvae model")
@@ -86,12 +139,15 @@ def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: TrainingSum
         summary: stored as JSON.
 
     Raises:
+        MolvaeError: a weight is not finite, or too large for half precision.
         OSError: the file cannot be written.
     """
-    weights = vae.state_dict()
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in vae.state_dict().items()}
+    if wrong := [k for k, v in weights.items() if not v.isfinite().all()]:
+        raise MolvaeError(f"{path} is not written: the weights {wrong[0]} are not finite")
     write_tensors(
         path,
-        {k: v.half() if v.is_floating_point() else v for k, v in weights.items()},
+        weights,
         {
             "format": FORMAT,
             "molvae": version("molvae"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from molvae.latent.training import FitConfig, State
+
+MOST_STARTS = 100  # models that were fine-tuned from each other; far more would exhaust the stack
 
 
 @dataclass(frozen=True)
@@ -60,22 +63,73 @@ class TrainingSummary:
         """Values from `to_json`, of this or an earlier version -> the summary.
 
         Raises:
-            KeyError, TypeError: a value is missing or has the wrong type.
+            KeyError, TypeError, ValueError: a value is missing, or has the wrong type or size.
         """
+        if _count_starts(values) > MOST_STARTS:
+            raise ValueError(f"it has more than {MOST_STARTS} models as starts of each other")
+        if not isinstance(values, Mapping):
+            raise TypeError(f"{values!r:.60} is not the JSON object of a summary")
         own = {field.name for field in fields(cls)}
         given = {name: value for name, value in values.items() if name in own}
         low, high = given["heavy_atoms"]
         start, prior = given.get("start"), given.get("prior")
-        return cls(
-            **given
-            | {
-                "heavy_atoms": (int(low), int(high)),
-                "fit": FitConfig(**given["fit"]),
-                "training": State(**given["training"]),
-                "start": None if start is None else cls.from_json(start),
-                "prior": None if prior is None else FittedPrior(**prior),
-            }
-        )
+        blur = given.get("blur")
+        if not 0 <= low <= high:
+            raise ValueError(f"heavy_atoms is {low} to {high}")
+        if blur is not None and not 0 <= blur < 1:
+            raise ValueError(f"blur is {blur}")
+        parts = {
+            "heavy_atoms": (low, high),
+            "fit": build_from_json(FitConfig, given["fit"]),
+            "training": build_from_json(State, given["training"]),
+            "start": None if start is None else cls.from_json(start),
+            "prior": None if prior is None else build_from_json(FittedPrior, prior),
+        }
+        return build_from_json(cls, given | parts)
+
+
+def _count_starts(values: object) -> int:
+    count = 0
+    while isinstance(values, Mapping):
+        values, count = values.get("start"), count + 1
+        if count > MOST_STARTS:
+            break
+    return count
+
+
+T = TypeVar("T")
+
+
+def build_from_json(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Dataclass and JSON values of its fields -> an instance, its types checked.
+
+    Raises:
+        TypeError, ValueError: a field is missing or unknown, or its value has another type.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{values!r:.60} is not the JSON object of a {kind.__name__}")
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if name in hints and not _is_a(value, hints[name]):
+            raise ValueError(f"{name} is {value!r:.60}")
+    return kind(**values)
+
+
+def _is_a(value: object, hint: Any) -> bool:
+    """Whether a JSON value is of the type that an annotation names."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_is_a(value, one) for one in arguments)
+    if hint is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and value == value  # not NaN
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin is tuple:
+        return isinstance(value, (list, tuple)) and all(_is_a(v, arguments[0]) for v in value)
+    if origin is Mapping:
+        return isinstance(value, dict)
+    return isinstance(value, NoneType if hint is None else hint)
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ SHAPE: dict[str, Any] = {
 }
 DEFAULT_TOKENIZER = "atom-pairs"
 BLUR = 0.5  # fraction of molecules decoded from a blurred z in training
+FEW = 1_000  # training molecules; fewer are fine-tuned on with the settings of `choose_config`
+FEW_TO_SPLIT = 200  # molecules; of fewer, a share of 10 % and at least 2 are held out
 EXAMPLES = 2_000  # molecules used to initialise the prior and to standardise the latent space
 
 
@@ -86,8 +89,10 @@ class TrainingSet(NamedTuple):
                 first = next(s for s, ids in zip(part, found, strict=True) if not ids)
                 _warn_left_out(tokenizer, first, len(part) - len(rows), len(part), not tables)
             if not rows:
-                purpose = "validation" if tables else "training"
-                raise MolvaeError(f"no molecules are left for {purpose}, of {len(part):,}")
+                noun = "validation" if tables else "training"
+                raise MolvaeError(
+                    f"no molecules left for {noun}: of {len(part):,} the model can represent none"
+                )
             smiles.append(list(rows))
             table: tuple[Array, ...] = (tokenizer.pad([own for own, *_ in rows.values()]),)
             if properties is not None:
@@ -231,13 +236,20 @@ class PreparedTraining:
     data: TrainingSet
     name: str | None  # of the data set
     start: TrainingSummary | None
+    start_vae: VAE | None
 
     def finish(self, state: State) -> Trained:
-        """Final training state -> the trained model, with standardised latent coordinates."""
-        job, seed = self.job, self.job.config.seed
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            job.vae.cpu().eval().standardise(self.data.examples(seed))
+        """Final training state -> the trained model, with standardised latent coordinates.
+
+        If no step of a fine-tuning was better than its start, it is the start, prior included.
+        """
+        job, seed, vae = self.job, self.job.config.seed, self.job.vae.cpu().eval()
+        if self.start_vae is not None and job.config.keep_best and state.best_step == 0:
+            vae = _with_prior_of(self.start_vae, vae, job.blur)
+        else:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                vae.standardise(self.data.examples(seed))
         sizes = [count_heavy_atoms(s) for s in self.data.smiles]
         summary = TrainingSummary(
             molecules=len(self.data.smiles),
@@ -250,7 +262,67 @@ class PreparedTraining:
             blur=job.blur,
             start=self.start,
         )
-        return Trained(self.tokenizer, job.vae, summary)
+        return Trained(self.tokenizer, vae, summary)
+
+
+def _with_prior_of(old: VAE, new: VAE, blur: float) -> VAE:
+    """Two VAEs with the same latent coordinates -> the new one with the prior of the old one."""
+    c = old.config
+    config = replace(new.config, prior=c.prior, prior_options=c.prior_options)
+    vae = make_vae(config, blur).eval()
+    kept = {k: v for k, v in new.state_dict().items() if not k.startswith("prior_module.")}
+    prior = {k: v for k, v in old.state_dict().items() if k.startswith("prior_module.")}
+    vae.load_state_dict(kept | prior)
+    return vae
+
+
+def hold_out(train: Sequence[str], validation: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Training and validation molecules -> the same, with enough of a small data set held out.
+
+    A split by hash can leave a small data set nothing to validate on. Of fewer than `FEW_TO_SPLIT`
+    molecules, training molecules in the order of their hash are held out too, until there are 10 %
+    and at least 2. The same molecules give the same split in any order.
+
+    Raises:
+        MolvaeError: fewer than 3 molecules.
+    """
+    count = len(train) + len(validation)
+    if count >= FEW_TO_SPLIT:
+        return list(train), list(validation)
+    if count < 3:
+        raise MolvaeError(
+            f"{count} molecules are too few to train on: at least 3 are needed, 2 of them held out"
+        )
+    ranked = sorted(train, key=lambda s: hashlib.blake2b(s.encode()).digest())
+    moved = set(ranked[: max(0, max(2, -(-count // 10)) - len(validation))])
+    return [s for s in train if s not in moved], [
+        *validation,
+        *(s for s in train if s in moved),
+    ]
+
+
+def choose_config(
+    given: Mapping[str, Any], molecules: int, start: TrainingSummary | None
+) -> FitConfig:
+    """Settings that a user gave -> all settings, by default gentler ones to fine-tune on few.
+
+    On fewer than `FEW` molecules the defaults of `FitConfig` are too strong for a trained model: it
+    learns them by heart within seconds. So the learning rate is lower, the KL weight is that of the
+    start from the first step on, and 40 epochs are the limit, also beside `minutes`.
+
+    Args:
+        given: fields of `FitConfig`; they take precedence.
+        molecules: number of training molecules.
+        start: summary of the model to fine-tune, if any.
+
+    Raises:
+        MolvaeError: a value that cannot work.
+    """
+    gentle: dict[str, Any] = {}
+    if start is not None and molecules < FEW:
+        kl_weight = start.fit.kl_weight
+        gentle = {"epochs": 40.0, "learning_rate": 1e-3, "kl_weight": kl_weight, "kl_warmup": 0.0}
+    return FitConfig(**{**gentle, **given})
 
 
 def prepare_training(
@@ -279,14 +351,16 @@ def prepare_training(
         random_smiles: number of randomised SMILES per molecule; 0 for none.
         blur: fraction of the molecules that are decoded from a blurred z; None for `BLUR`, or that
             of `start`.
-        config: training settings.
+        config: training settings; None for those of `choose_config`. An epoch is validated at
+            least once.
         data: name of the data set.
         progress: show progress bars.
 
     Raises:
         MolvaeError: as in `MolVAE.fit`.
     """
-    config, parts = config or FitConfig(), (train, validation)
+    config = config or choose_config({}, len(train), start and start.summary)
+    parts = train, validation
     if blur is None and start is not None:
         blur = start.summary.blur
     blur = BLUR if blur is None else blur
@@ -307,5 +381,8 @@ def prepare_training(
             progress=progress,
         )
         vae = copy_for_training(start.vae, table, shape or {}, blur, config.seed)
+    config = config.validate_each_epoch(len(table.smiles))
     job = TrainingJob(vae, table.train, table.validation, config, blur)
-    return PreparedTraining(job, words, table, data, start and start.summary)
+    if start is None:
+        return PreparedTraining(job, words, table, data, None, None)
+    return PreparedTraining(job, words, table, data, start.summary, start.vae)

@@ -17,11 +17,17 @@ from molvae.chem.properties import STATISTICS
 
 
 def plot_learning_curve(metrics: Path, path: Path) -> None:
-    """Plot metrics.csv of a training: reconstruction and KL, nats per molecule, over the steps."""
+    """Plot metrics.csv of a training: reconstruction and KL, nats per molecule, over the steps.
+
+    With fewer than two rows there is no curve, and no file is written.
+    """
     table = pd.read_csv(metrics)
+    if len(table) < 2:
+        return
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("reconstruction_nats", "kl_nats"), strict=True):
-        axes.plot(table["step"], table[name], label="training")
+        trained = table.dropna(subset=[name])
+        axes.plot(trained["step"], trained[name], label="training")
         held_out = table.dropna(subset=[f"validation_{name}"])
         axes.plot(held_out["step"], held_out[f"validation_{name}"], "o-", label="validation")
         label = f"{name.partition('_')[0]} (nats per molecule)"

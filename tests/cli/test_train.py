@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from molvae import MolVAE
 from molvae.base.errors import MolvaeError
+from molvae.chem.datasets import assign_part
 from molvae.cli import main
+from molvae.latent.aggregate import PriorFit
 from molvae.latent.fit import CHECKPOINT
+from molvae.reports.plots import plot_learning_curve
 
 TINY = [
     "--encoder-hidden", "32", "--decoder-hidden", "32", "--latent", "4",
@@ -68,15 +73,107 @@ def test_a_model_starts_from_another_and_learns_a_column(
     assert list(model.predict_properties(model.encode(["CCO"]))) == ["affinity"]
     assert model.latent == MolVAE.load(small_model_file).latent
     capsys.readouterr()
+    shift, scale = torch.full((model.latent,), 2.0), torch.full((model.latent,), 0.5)
+    for part in (model.vae.head, model.vae.decoder, model.vae.property_head):
+        part.standardise(shift, scale)  # now N(0, I) is not a good prior
+    model.save(f"{out}/model.safetensors")
+    model = MolVAE.load(f"{out}/model.safetensors")
     before = model.sample(5)
-    words = ["fit-prior", f"{out}/model.safetensors", "--epochs", "1", "--prior", "mixture"]
+    given = Path(f"{out}/model.safetensors").read_bytes()
+    words = ["fit-prior", f"{out}/model.safetensors", "--epochs", "40", "--prior", "mixture"]
     assert main(words) == 0
     assert "nats under the new prior 'mixture'" in capsys.readouterr().out
-    fitted = MolVAE.load(f"{out}/model.safetensors")
+    assert Path(f"{out}/model.safetensors").read_bytes() == given
+    fitted = MolVAE.load(f"{out}/model-mixture.safetensors")
     assert fitted.vae.config.prior == "mixture"
+    assert fitted.summary.prior is not None
+    assert fitted.summary.prior.after > fitted.summary.prior.before
     assert fitted.sample(5, standard=True) == before
-    assert main(["fit-prior", "zinc"]) == 1
-    assert "give an output file with --out" in capsys.readouterr().err
+    assert main(words) == 1
+    assert "model-mixture.safetensors exists: add --overwrite" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
+
+
+def test_a_prior_that_is_worse_is_not_saved(
+    table: Path,
+    small_model_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = table.parent / "worse.safetensors"
+    words = ["fit-prior", small_model_file, "--data", f"{table}:structure", "--out", str(out)]
+    for after in (-20.5, float("nan")):
+        worse = PriorFit(before=-11.25, after=after)
+        monkeypatch.setattr(MolVAE, "fit_prior", lambda *_, worse=worse, **__: worse)
+        assert main([*words, "--prior", "mixture"]) == 1
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert f"{after:.2f} nats under the new prior 'mixture', -11.25 under the" in line
+        assert not out.exists()
+
+
+def test_a_few_molecules_improve_a_model_or_leave_it_as_it_is(
+    small_model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sixteen molecules, which a split by hash leaves nothing to validate on."""
+    chains = [f"{'C' * n}{end}" for n in range(2, 14) for end in ("O", "N", "Cl")]
+    few = [s for s in chains if assign_part(s) == "train"][:16]
+    (tmp_path / "few.smi").write_text("\n".join(few))
+    words = ["train", "--data", str(tmp_path / "few.smi"), "--start", small_model_file]
+    assert main([*words, "--minutes", "60", "--out", str(tmp_path / "a")]) == 0
+    shown = capsys.readouterr().out
+    assert "14 for training, 2 for validation" in shown
+    assert "14 molecules are few to fine-tune on: at most 40 epochs" in shown
+    assert re.search(r"best validation loss \d+\.\d+ ± .* before training \(2 held-out", shown)
+    start, tuned = MolVAE.load(small_model_file), MolVAE.load(tmp_path / "a" / "model.safetensors")
+    fit, training = tuned.summary.fit, tuned.summary.training
+    assert (fit.validate_every, fit.kl_weight) == (1, start.summary.fit.kl_weight)
+    assert training.start_loss is not None
+    assert training.best_loss < training.start_loss
+    curve = pd.read_csv(tmp_path / "a" / "metrics.csv")
+    assert curve["step"].tolist() == list(range(training.step + 1))
+    assert curve["validation_loss"].min() == pytest.approx(training.best_loss)
+
+    still = ["--learning-rate", "0", "--epochs", "3", "--out", str(tmp_path / "b")]
+    assert main([*words, *still]) == 0
+    shown = capsys.readouterr().out
+    assert f"nothing better was found on 2 held-out molecules than {small_model_file}" in shown
+    same = MolVAE.load(tmp_path / "b" / "model.safetensors")
+    assert same.vae.config.prior == start.vae.config.prior
+    assert torch.equal(same.encode(few, refine=0), start.encode(few, refine=0))
+
+
+def test_a_second_training_in_a_folder_waits_for_the_first(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = table.parent / "run"
+    words = ["train", "--data", f"{table}:structure", "--epochs", "1", "--out", str(out), *TINY]
+    assert main(words) == 0
+    metrics = (out / "metrics.csv").read_bytes()
+    capsys.readouterr()
+    code = "import sys; from molvae.base.files import lock_folder\n"
+    code += "from pathlib import Path\nwith lock_folder(Path(sys.argv[1])): print(); input()"
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdout is not None
+    first.stdout.readline()
+    assert main(["train", "--resume", "--epochs", "2", "--out", str(out)]) == 1
+    assert "another process is writing there" in capsys.readouterr().err
+    (out / "config.json").unlink()  # as before the first training has written it
+    assert main(words) == 1
+    assert "another process is writing there" in capsys.readouterr().err
+    assert (out / "metrics.csv").read_bytes() == metrics
+    first.communicate(b"\n", timeout=60)
+
+
+def test_a_training_that_is_stopped_at_once_leaves_no_empty_picture(tmp_path: Path) -> None:
+    metrics, picture = tmp_path / "metrics.csv", tmp_path / "curve.png"
+    names = "step,reconstruction_nats,kl_nats,validation_reconstruction_nats,validation_kl_nats"
+    rows = ["0,nan,nan,30.5,20.1", "25,28.1,19.0,,"]
+    for count in range(3):
+        metrics.write_text("\n".join([names, *rows[:count]]) + "\n")
+        plot_learning_curve(metrics, picture)
+        assert picture.exists() == (count == 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -11,13 +11,39 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from molvae.base.registry import Registry
 from molvae.latent import BOS, EOS, PAD
+from molvae.latent.decoders import decoders
 from molvae.latent.elbo import elbo, iwae
-from molvae.latent.kinds import Example, kinds
+from molvae.latent.encoders import encoders
+from molvae.latent.kinds import Example, is_a, kinds
+from molvae.latent.likelihoods import likelihoods
 from molvae.latent.vae import VAE, VAEConfig
 
 LATENT, HIDDEN = 3, 16
 Make = Callable[..., Any]
+
+
+def handling(registry: Registry[Any], kind: str) -> list[str]:
+    """The parts that handle x of a kind."""
+    return [name for name in registry if is_a(kind, registry[name].handles)]
+
+
+COMPLETE = [kind for kind in kinds if handling(encoders, kind) and handling(decoders, kind)]
+SMALL_PRIOR = {"flow-matching": {"layers": 1, "hidden": 12}}
+
+
+def parts_for(kind: str, **parts: str) -> dict[str, Any]:
+    """An encoder, decoder and likelihood for x of a kind, those that are given first."""
+    found = {
+        "encoder": handling(encoders, kind)[0],
+        "decoder": handling(decoders, kind)[0],
+        "likelihood": handling(likelihoods, kind)[0],
+        **parts,
+    }
+    if "prior" in parts:
+        found["prior_options"] = SMALL_PRIOR.get(parts["prior"], {})
+    return found
 
 
 def draw(kind: str, n: int = 6) -> tuple[Example, Tensor]:

@@ -1,12 +1,15 @@
 """The minibatch loop: it learns, resumes exactly, stops when it should, explains what is wrong."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from molvae.base.errors import MolvaeError
+from molvae.base.files import lock_folder
 from molvae.latent.checkpoint import read_tensors, write_tensors
 from molvae.latent.fit import CHECKPOINT, METRICS, fit
 from molvae.latent.training import FitConfig, Progress
@@ -53,8 +56,36 @@ def test_a_stopped_and_resumed_training_equals_the_unbroken_one(
     resumed, _ = train(tmp_path / "b")
     for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
-    with (tmp_path / "b" / METRICS).open() as file:
-        assert [int(r["step"]) for r in csv.DictReader(file)] == [r.step for r in rows]
+    assert len(rows) > 3
+    assert timeless(tmp_path / "b") == timeless(tmp_path / "a")
+
+
+def timeless(folder: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv without the columns that depend on the clock."""
+    with (folder / METRICS).open() as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in r.items() if "second" not in k} for r in rows]
+
+
+def test_a_folder_takes_one_training_at_a_time(tmp_path: Path) -> None:
+    data, code = sequences(40).numpy(), "import sys; from molvae.base.files import lock_folder\n"
+    code += "from pathlib import Path\nwith lock_folder(Path(sys.argv[1])): print(); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    other.stdout.readline()
+    with pytest.raises(MolvaeError, match="another process is writing there"):
+        fit(small(), data, data, FitConfig(epochs=1), tmp_path)
+    assert not (tmp_path / METRICS).exists()
+    other.communicate("\n", timeout=60)
+    with lock_folder(tmp_path):  # as a caller that has prepared the folder may hold it
+        assert fit(small(), data, data, FitConfig(epochs=1), tmp_path).step == 1
+    fit(small(), data, data, FitConfig(epochs=1), tmp_path)
 
 
 def test_training_does_not_touch_the_random_state_of_its_caller() -> None:
@@ -67,8 +98,56 @@ def test_training_does_not_touch_the_random_state_of_its_caller() -> None:
 
 
 def test_patience_stops_a_training_that_no_longer_improves(tmp_path: Path) -> None:
-    _, rows = train(tmp_path, epochs=500, learning_rate=0.0, validate_every=10, patience=3)
-    assert rows[-1].step == 40
+    options = {"epochs": 500, "learning_rate": 0.0, "validate_every": 10, "patience": 3}
+    _, rows = train(tmp_path, **options)
+    assert rows[-1].step == 30  # the start is validated too
+    last = train(None, **options | {"epochs": 4}, keep_best=False)[1][-1]
+    assert last.step == 4 * (300 // 16)
+
+
+def weights_of(model: VAE) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_a_training_that_makes_it_worse_ends_with_the_start() -> None:
+    """Trained to repeat one symbol, a model gets worse at random sequences."""
+    model, held_out = train(None, epochs=20)[0], sequences(40, 1).numpy()
+    start, data = weights_of(model), sequences(40).numpy()
+    data[:, 1:-1] = 3
+    ends = []
+    for keep_best in (True, False):
+        worse = small()
+        worse.load_state_dict(model.state_dict())
+        config = FitConfig(epochs=5, batch=8, validate_every=5, keep_best=keep_best)
+        state = fit(worse, data, held_out, config)
+        assert (state.best_step, state.best_loss) == (0, state.start_loss)
+        assert state.validated == 40
+        ends.append(weights_of(worse))
+    assert torch.equal(ends[0], start)
+    assert not torch.equal(ends[1], start)
+
+
+def test_the_error_of_a_held_out_loss_is_that_of_the_mean_over_examples() -> None:
+    model, data = small().eval(), sequences(50).numpy()
+    settings = {"learning_rate": 0.0, "batch": 100, "kl_weight": 2.0, "precision": "32-true"}
+    state = fit(model, data, data, FitConfig(epochs=1, **settings))
+    torch.manual_seed(0)  # the seed of the configuration
+    losses = -model.eval()(torch.from_numpy(data).long()).value(2.0)
+    assert state.start_loss == pytest.approx(losses.mean().item(), rel=1e-5)
+    assert state.start_error == pytest.approx(losses.std().item() / 50**0.5, rel=1e-3)
+    assert state.best_error == state.start_error
+    assert fit(model, data, data[:1], FitConfig(epochs=1)).start_error is None
+
+
+def test_of_two_limits_the_nearer_one_ends_a_training() -> None:
+    assert FitConfig().share(5, 1e9) == 0.25
+    assert FitConfig(epochs=10, minutes=1).share(5, 6) == 0.5
+    assert FitConfig(epochs=10, minutes=1).share(1, 45) == 0.75
+    assert FitConfig(minutes=1).share(1e9, 15) == 0.25
+    assert FitConfig(batch=10, validate_every=7).validate_each_epoch(50).validate_every == 5
+    assert FitConfig(batch=10, validate_every=7).validate_each_epoch(5_000).validate_every == 7
+    assert FitConfig(batch=10, devices=2).validate_each_epoch(100).validate_every == 5
+    assert FitConfig(batch=10).validate_each_epoch(5).validate_every == 1
 
 
 def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from conformance.latent_parts import (
+    COMPLETE,
     HIDDEN,
     LATENT,
+    SMALL_PRIOR,
     check_decoder,
     check_dropout,
     check_encoder,
@@ -32,12 +34,13 @@ from conformance.latent_parts import (
     check_sequence_encoder,
     check_standardise,
     check_vae,
+    handling,
     lengthen,
     make_vae,
+    parts_for,
     require_gradients,
 )
 from molvae.base.errors import MolvaeError
-from molvae.base.registry import Registry
 from molvae.latent import BOS, EOS, PAD
 from molvae.latent.autoregressive import beam_search
 from molvae.latent.decoders import decoders
@@ -55,13 +58,7 @@ from molvae.latent.vae import VAE, VAEConfig
 from random_ids import IDS, LONGEST, VOCABULARY, sequences
 
 IMAGE = kinds["images"].draw(1, 0)[0]
-SMALL_PRIOR = {"flow-matching": {"layers": 1, "hidden": 12}}
 NO_DROPOUT = {"linear"}  # decoders without hidden units, which ignore it
-
-
-def handling(registry: Registry[Any], kind: str) -> list[str]:
-    """The parts that handle x of a kind."""
-    return [name for name in registry if is_a(kind, registry[name].handles)]
 
 
 ENCODERS = [(name, kind) for kind in kinds for name in handling(encoders, kind)]
@@ -72,20 +69,6 @@ DECODERS = [
     for likelihood in handling(likelihoods, kind)
 ]
 SEQUENCE_DECODERS = [case for case in DECODERS if is_a(case[2], "ids")]
-COMPLETE = [kind for kind in kinds if handling(encoders, kind) and handling(decoders, kind)]
-
-
-def parts_for(kind: str, **parts: str) -> dict[str, Any]:
-    """An encoder, decoder and likelihood for x of a kind, those that are given first."""
-    found = {
-        "encoder": handling(encoders, kind)[0],
-        "decoder": handling(decoders, kind)[0],
-        "likelihood": handling(likelihoods, kind)[0],
-        **parts,
-    }
-    if "prior" in parts:
-        found["prior_options"] = SMALL_PRIOR.get(parts["prior"], {})
-    return found
 
 
 def make_decoder(name: str, example: Example, dropout: float = 0.0) -> Any:

@@ -17,7 +17,7 @@ from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
 from molvae.model.job import TrainingJob, make_vae
 from molvae.model.storage import read_model
-from molvae.model.training import prepare_training
+from molvae.model.training import choose_config, hold_out, prepare_training
 from random_ids import LONGEST, VOCABULARY, sequences
 
 SHAPE = VAEConfig(VOCABULARY, LONGEST, latent=4, encoder_hidden=16, decoder_hidden=16)
@@ -155,6 +155,51 @@ def test_what_a_model_remembers_of_its_training(zinc: list[str]) -> None:
     assert old.start is not None
     assert old.start.blur is None  # unknown, not 0
     assert old == type(summary).from_json(old.to_json())
+
+
+def test_a_small_data_set_always_has_molecules_to_validate_on(zinc: list[str]) -> None:
+    train, held_out = hold_out(zinc[:16], [])
+    assert len(held_out) == 2
+    assert train == [s for s in zinc[:16] if s not in held_out]
+    assert set(hold_out(zinc[15::-1], [])[1]) == set(held_out)  # whatever the order
+    assert [len(part) for part in hold_out(zinc[:95], zinc[95:100])] == [90, 10]
+    assert hold_out(zinc[:95], zinc[95:100])[1][:5] == zinc[95:100]  # those stay held out
+    assert hold_out(zinc[:199], [])[1]
+    assert hold_out(zinc[:80], zinc[80:100]) == (zinc[:80], zinc[80:100])
+    assert hold_out(zinc[:200], []) == (zinc[:200], [])
+    assert [len(part) for part in hold_out(zinc[:3], [])] == [1, 2]
+    with pytest.raises(MolvaeError, match="2 molecules are too few"):
+        hold_out(zinc[:1], zinc[1:2])
+
+
+def test_few_molecules_are_fine_tuned_on_gently_unless_the_user_says_otherwise() -> None:
+    start = read_model("zinc").summary
+    few = choose_config({"minutes": 3.0}, 50, start)
+    assert (few.epochs, few.minutes, few.kl_warmup) == (40, 3.0, 0)
+    assert few.learning_rate < FitConfig().learning_rate
+    assert few.kl_weight == start.fit.kl_weight
+    own = {"epochs": 2.0, "learning_rate": 0.1, "kl_weight": 0.5, "kl_warmup": 0.1}
+    assert choose_config(own, 50, start) == FitConfig(**own)
+    assert choose_config({"minutes": 3.0}, 50, None) == FitConfig(minutes=3.0)
+    assert choose_config({"minutes": 3.0}, 5_000, start) == FitConfig(minutes=3.0)
+
+
+def test_an_epoch_is_validated_at_least_once(zinc: list[str]) -> None:
+    job = prepare_training(zinc[:200], zinc[200:230], config=FitConfig(batch=20)).job
+    assert job.config.validate_every == 10
+
+
+def test_a_start_that_stays_the_best_keeps_its_prior(zinc: list[str]) -> None:
+    start = read_model("zinc")
+    config = FitConfig(epochs=1, learning_rate=0.0)
+    tuning = prepare_training(zinc[:8], zinc[8:12], start=start, config=config)
+    model = tuning.finish(tuning.job.run()).vae
+    assert start.vae.config.prior != "standard-normal"
+    assert model.config.prior == start.vae.config.prior
+    ours, theirs = model.state_dict(), start.vae.state_dict()
+    of_molecules = {name for name in theirs if not name.startswith("property_head.")}
+    assert of_molecules == set(ours)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_shipped_model_is_fine_tuned_with_the_blur_of_its_file(zinc: list[str]) -> None:

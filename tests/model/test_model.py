@@ -267,7 +267,7 @@ def test_a_prior_fitted_afterwards_is_stored_and_changes_nothing_else(
     assert all(p.requires_grad for p in model.vae.parameters())
     normal = torch.randn(20, 8, generator=torch.Generator().manual_seed(3))
     assert torch.equal(model.sample_latents(20, seed=3, standard=True), normal)
-    with pytest.raises(MolvaeError, match="no molecules are left"):
+    with pytest.raises(MolvaeError, match="no molecules left"):
         model.fit_prior(prior, [], zinc)
 
 

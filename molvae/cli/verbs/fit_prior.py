@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from molvae.cli import options
 from molvae.cli.watch import Watch
@@ -29,24 +30,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_seed(parser)
     parser.add_argument(
-        "--out", default=argparse.SUPPRESS, help="output file (default: MODEL itself)"
+        "--out",
+        default=argparse.SUPPRESS,
+        help="output file (default: MODEL-PRIOR.safetensors, beside MODEL)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the output file if it exists"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit and save the prior, report its held-out likelihood; return the exit code."""
+    """Fit the prior, save it if held-out molecules are likelier under it; return the exit code.
+
+    Raises:
+        MolvaeError: the output file exists, or the new prior is worse than the previous one.
+    """
     from molvae.base.errors import MolvaeError
     from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
-    from molvae.model.storage import list_shipped_models
+    from molvae.model.training import hold_out
 
-    out = getattr(args, "out", args.model)
-    if out in list_shipped_models():
-        raise MolvaeError(f"{out} is a shipped model: give an output file with --out")
+    out: str = getattr(args, "out", None) or _name_beside(args.model, args.prior)
     options.suffix(out, ".safetensors")
+    if Path(out).exists() and not args.overwrite:
+        raise MolvaeError(f"{out} exists: add --overwrite, or choose another --out")
     model = MolVAE.load(args.model)
     data = options.load_data(options.data_of(args, model))
-    train, held_out = data.split("train"), data.split("validation")
+    train, held_out = hold_out(data.split("train"), data.split("validation"))
     with Watch() as watch:
         fitted = model.fit_prior(
             args.prior,
@@ -63,11 +73,23 @@ def run(args: argparse.Namespace) -> int:
             progress=options.progress(),
         )
     if watch.signal:
-        print(f"stopped; {out} is unchanged", file=sys.stderr)
+        print(f"stopped; {out} is not written", file=sys.stderr)
         return 128 + watch.signal
-    model.save(out)
-    print(
+    found = (
         f"log p(z) of held-out molecules: {fitted.after:.2f} nats under the new prior "
-        f"{args.prior!r}, {fitted.before:.2f} under the previous one\nmodel: {out}"
+        f"{args.prior!r}, {fitted.before:.2f} under the previous one"
     )
+    if not fitted.after >= fitted.before:
+        raise MolvaeError(f"{found}: it is worse, and {out} is not written")
+    model.save(out)
+    print(f"{found}\nmodel: {out}")
     return 0
+
+
+def _name_beside(model: str, prior: str) -> str:
+    """Model file, or name of a shipped model, and prior -> the name of the output file.
+
+    That of a shipped model is in the working folder.
+    """
+    name = prior.rpartition(":")[2]  # of one that reads package.module:attribute
+    return f"{model.removesuffix('.safetensors')}-{name}.safetensors"

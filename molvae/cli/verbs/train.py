@@ -14,18 +14,19 @@ from molvae.base.files import RunFolder
 from molvae.cli.watch import Watch, is_worker
 
 if TYPE_CHECKING:
+    from molvae.latent.training import State
     from molvae.model.training import PreparedTraining
 
 # options that set fields of FitConfig or VAEConfig: (flag, type, help)
 FIT_OPTIONS = [
-    ("epochs", float, "passes over the data"),
-    ("minutes", float, "train for this long instead of --epochs"),
+    ("epochs", float, "passes over the data; 20 without --minutes"),
+    ("minutes", float, "train for this long; with --epochs, until the first of the two"),
     ("batch", int, "molecules per gradient step"),
     ("learning-rate", float, "peak learning rate"),
     ("kl-weight", float, "final weight of the KL term"),
     ("kl-warmup", float, "fraction of the training over which the KL weight grows"),
     ("patience", int, "validations without improvement before early stopping"),
-    ("validate-every", int, "steps between validations"),
+    ("validate-every", int, "steps between validations, at most an epoch"),
     ("seed", int, "random seed of weights, batches and noise"),
     ("checkpoint-minutes", float, "minutes between checkpoints"),
     ("optimizer", str, "muon or adam"),
@@ -94,25 +95,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
         for name, kind, text in options:
             default = getattr(defaults, name.replace("-", "_"))
-            parser.add_argument(f"--{name}", type=kind, help=f"{text} (default: {default})")
+            shown = "" if default is None else f" (default: {default})"
+            parser.add_argument(f"--{name}", type=kind, help=f"{text}{shown}")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and save the model, plot the learning curve; return the exit code."""
+    folder = run_folder(args)
+    settings = resolve_settings(args, folder)
+    with contextlib.ExitStack() as stack:
+        if args.resume:
+            stack.enter_context(_lock(folder))
+        prepared = prepare(settings, folder)
+        stack.enter_context(_lock(folder))
+        if not is_worker():
+            if not args.resume:
+                folder.refuse_begun()  # by another process, while this one prepared its data
+            folder.save(settings)  # after everything that can fail before training
+        return _train(prepared, folder, settings, args.resume)
+
+
+def _train(
+    prepared: PreparedTraining, folder: RunFolder, settings: dict[str, Any], resumed: bool
+) -> int:
+    """Prepared training -> its files in the run folder; return the exit code."""
     from molvae.latent.fit import METRICS
     from molvae.model.molvae import MolVAE
     from molvae.reports.plots import plot_learning_curve
 
-    folder = run_folder(args)
-    settings = resolve_settings(args, folder)
-    prepared = prepare(settings, folder)
-    if not is_worker():
-        folder.save(settings)  # after everything that can fail before training
     with Watch() as watch:
         try:
             state = prepared.job.run(folder.path, watch)
         except MolvaeError:
-            if watch.bar is None and not args.resume:  # no step was taken, now or earlier
+            if watch.step == 0 and not resumed:  # no step was taken, now or earlier
                 _remove_unbegun(folder)
             raise
     if is_worker():
@@ -124,18 +139,50 @@ def run(args: argparse.Namespace) -> int:
     model = MolVAE(*prepared.finish(state))
     model.save(folder.path / "model.safetensors")
     print(
-        f"best validation loss {state.best_loss:.3f} nats per molecule at step "
-        f"{state.best_step:,}\nmodel: {folder.path / 'model.safetensors'}\n"
+        f"{_describe_result(state, settings.get('start'))}\n"
+        f"model: {folder.path / 'model.safetensors'}\n"
         f"next: molvae report {folder.path / 'model.safetensors'}"
     )
     return 0
 
 
+def _describe_result(state: State, start: str | None) -> str:
+    """Final state and the model that was fine-tuned, if any -> one line on held-out molecules."""
+    held_out = f"{state.validated:,} held-out molecules"
+    if state.best_step == 0:
+        found = "the untrained model, which" if start is None else f"{start}, whose weights"
+        verb = "is" if start is None else "are"
+        return (
+            f"nothing better was found on {held_out} than {found} {verb} saved: validation loss "
+            f"{_with_error(state.best_loss, state.best_error)} nats per molecule"
+        )
+    before = ""
+    if state.start_loss is not None:
+        before = f", {_with_error(state.start_loss, state.start_error)} before training"
+    return (
+        f"best validation loss {_with_error(state.best_loss, state.best_error)} nats per molecule "
+        f"at step {state.best_step:,}{before} ({held_out})"
+    )
+
+
+def _with_error(value: float, error: float | None) -> str:
+    """Mean and its standard error -> text."""
+    return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
+
+
+def _lock(folder: RunFolder) -> contextlib.AbstractContextManager[None]:
+    """Keep other trainings out of the folder; the extra processes of one share its lock."""
+    from molvae.base.files import lock_folder
+
+    return contextlib.nullcontext() if is_worker() else lock_folder(folder.path)
+
+
 def _remove_unbegun(folder: RunFolder) -> None:
     """Remove the files of a training that failed before its first step, and the empty folder."""
+    from molvae.base.files import LOCK
     from molvae.latent.fit import METRICS
 
-    for path in (folder.settings_path, folder.path / METRICS):
+    for path in (folder.settings_path, folder.path / METRICS, folder.path / LOCK):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # the folder is not empty
         folder.path.rmdir()
@@ -162,8 +209,11 @@ def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, A
     if args.start and "tokenizer" in given:
         raise MolvaeError("--tokenizer conflicts with --start: the model keeps its tokenizer")
     if args.resume:
-        stored = folder.resume(given, may_change=ON_RESUME, required=["data"])
-        return {"tokenizer": "pairs"} | stored  # the default of versions that did not store it
+        settings = folder.resume(given, may_change=ON_RESUME, required=["data"])
+        for limit, other in (("epochs", "minutes"), ("minutes", "epochs")):
+            if limit in given and other not in given:  # the length that is asked for now is meant
+                settings.pop(other, None)
+        return {"tokenizer": "pairs"} | settings  # the default of versions that did not store it
     if not is_worker():
         folder.refuse_begun()
     return {"data": "zinc", "tokenizer": DEFAULT_TOKENIZER, **given}
@@ -180,14 +230,14 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
     from molvae.chem.datasets import load
     from molvae.chem.property_tables import load_properties
     from molvae.chem.recombine import recombine
-    from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
-    from molvae.model.training import prepare_training
+    from molvae.model.training import choose_config, hold_out, prepare_training
     from molvae.oracles.objectives import find_objective
 
     progress = not is_worker()
     data = load(settings["data"], progress=progress)
-    parts = [data.split("train"), data.split("validation")]
+    start = None if "start" not in settings else MolVAE.load(settings["start"]).parts
+    parts = list(hold_out(data.split("train"), data.split("validation")))
     if limit := settings.get("limit"):
         parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
         data = replace(data, smiles=[*parts[0], *parts[1]], key=f"{data.key}-first{limit}")
@@ -209,20 +259,33 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
             computed = list(functions)  # measured values are unknown for new molecules
             known = pd.concat([known, load_properties(more, computed, functions, progress)])
     fit_names, shape_names = _names(FIT_OPTIONS), _names(SHAPE_OPTIONS)
-    start = settings.get("start")
-    return prepare_training(
+    given = {k: v for k, v in settings.items() if k in fit_names}
+    config = choose_config(given, len(parts[0]), start and start.summary)
+    prepared = prepare_training(
         parts[0],
         parts[1],
         tokenizer=settings["tokenizer"],
         shape={k: v for k, v in settings.items() if k in shape_names},
-        start=None if start is None else MolVAE.load(start).parts,
+        start=start,
         properties=known,
         random_smiles=settings.get("random_smiles", 0),
         blur=settings.get("blur"),
-        config=FitConfig(**{k: v for k, v in settings.items() if k in fit_names}),
+        config=config,
         data=data.name,
         progress=progress,
     )
+    if progress and prepared.data.left_out:
+        print(
+            f"{prepared.data.left_out:,} molecules left out: they have symbols that the model "
+            "lacks, or are too long for it"
+        )
+    if progress and config.epochs is not None and "epochs" not in given:
+        print(
+            f"{len(prepared.data.smiles):,} molecules are few to fine-tune on: at most "
+            f"{config.epochs:g} epochs (--epochs), with learning rate {config.learning_rate:g} and "
+            f"KL weight {config.kl_weight:g}"
+        )
+    return prepared
 
 
 def _names(options: list[tuple[str, type, str]]) -> set[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from molvae.base.errors import MolvaeError
+from molvae.latent.inputs import check_support
 from molvae.latent.likelihoods import likelihoods
 
 
@@ -24,7 +26,12 @@ class Bernoulli(nn.Module):
             raise MolvaeError("the bernoulli likelihood takes no noise")
 
     def log_prob(self, out: Tensor, x: Tensor) -> Tensor:
-        """Logits out and x, both (B, ...) -> log p(x|z) (B,) in nats."""
+        """Logits out and x, both (B, ...) -> log p(x|z) (B,) in nats.
+
+        Raises:
+            MolvaeError: x is not between 0 and 1.
+        """
+        check_support(x, constraints.unit_interval, "the bernoulli likelihood")
         logits = out.to(x.dtype)  # which is bfloat16 under autocast
         loss = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none")
         return -loss.flatten(1).sum(1)

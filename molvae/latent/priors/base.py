@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import AffineTransform, Distribution
 
+from molvae.latent.layers import measure_spread
 from molvae.latent.protocols import Posterior
 
 
@@ -52,7 +53,7 @@ class RescaledPrior(Prior):
     def initialise(self, x: Tensor, z: Tensor) -> None:
         """Start as the Gaussian with the mean and scale of the examples."""
         self.shift.copy_(z.mean(0))
-        self.unit.copy_(z.std(0))
+        self.unit.copy_(measure_spread(z))
 
     @torch.no_grad()
     def standardise(self, mean: Tensor, scale: Tensor) -> bool:

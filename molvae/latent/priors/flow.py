@@ -7,6 +7,7 @@ from zuko.distributions import NormalizingFlow
 from zuko.flows import MAF
 from zuko.transforms import ComposedTransform
 
+from molvae.base.errors import MolvaeError
 from molvae.latent.kinds import Example
 from molvae.latent.layers import start_near_identity
 from molvae.latent.priors import priors
@@ -24,6 +25,11 @@ class FlowPrior(RescaledPrior):
     def __init__(
         self, latent: int, example: Example, transforms: int = 4, hidden: int = 128
     ) -> None:
+        if latent < 2:
+            raise MolvaeError(
+                "the prior 'flow' needs at least 2 latent dimensions: each is transformed in view "
+                "of those before it"
+            )
         super().__init__(latent)
         self.flow = MAF(latent, transforms=transforms, hidden_features=(hidden, hidden))
         for transform in self.flow.transform.transforms:

@@ -13,6 +13,7 @@ from torch.distributions import (
 )
 
 from molvae.latent.kinds import Example
+from molvae.latent.layers import measure_spread
 from molvae.latent.priors import priors
 from molvae.latent.priors.base import Prior
 from molvae.latent.protocols import Posterior
@@ -44,7 +45,7 @@ class Mixture(Prior):
         width = len(self.means) ** (-1 / (z.shape[1] + 4))
         rows, mean = torch.arange(len(self.means)) % len(z), z.mean(0)
         self.means.copy_(mean + (1 - width**2) ** 0.5 * (z[rows] - mean))
-        self.log_scales.copy_((width * z.std(0)).log().expand_as(self.log_scales))
+        self.log_scales.copy_((width * measure_spread(z)).log().expand_as(self.log_scales))
 
     @torch.no_grad()
     def standardise(self, mean: Tensor, scale: Tensor) -> bool:
