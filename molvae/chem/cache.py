@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ import rdkit
 
 def load_or_compute(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Return the cached table `name`, computing and storing it if it is missing or damaged."""
-    folder = Path(os.environ.get("MOLVAE_CACHE") or platformdirs.user_cache_dir("molvae"))
+    folder = _find_folder()
+    if folder is None:
+        return compute()
     path = folder / f"{name}-rdkit{rdkit.__version__}.parquet"
     try:
         return pd.read_parquet(path)
@@ -26,5 +29,14 @@ def load_or_compute(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFr
         table.to_parquet(partial)
         partial.replace(path)
     except OSError:  # on a full or read-only disk the result is returned uncached
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return table
+
+
+def _find_folder() -> Path | None:
+    if given := os.environ.get("MOLVAE_CACHE"):
+        return Path(given)
+    if os.environ.get("HOME") == "":  # the folder would be at the root of the disk
+        return None
+    return Path(platformdirs.user_cache_dir("molvae"))

@@ -110,6 +110,22 @@ def test_a_damaged_cache_is_computed_again(tmp_path: Path, monkeypatch: pytest.M
     assert load(str(tmp_path / "mine.smi")).smiles == CANONICAL
 
 
+@pytest.mark.parametrize("place", ["file", "file/below", "read-only", "no home"])
+def test_without_a_place_for_the_cache_the_work_goes_on(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "read-only").mkdir(mode=0o555)
+    monkeypatch.setenv("MOLVAE_CACHE", "" if place == "no home" else str(tmp_path / place))
+    if place == "no home":
+        monkeypatch.setenv("HOME", "")
+        monkeypatch.chdir(tmp_path / "read-only")
+        monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("made a folder somewhere"))
+    path = tmp_path / "mine.smi"
+    path.write_text("\n".join(ROWS))
+    assert load(str(path)).smiles == CANONICAL
+
+
 def test_many_rows_in_processes_keep_their_order(tmp_path: Path, zinc: list[str]) -> None:
     rows = zinc * 3
     path = tmp_path / "many.smi"
