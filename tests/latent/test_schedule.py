@@ -108,13 +108,13 @@ def test_validation_is_measured_with_the_final_weight_of_the_kl_from_the_beginni
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine_to_zero() -> None:
     model = OneWeight(gain=lambda x, w: w)  # a constant slope, so Adam's steps are the rate
-    path, _ = train(model, epochs=500, learning_rate=0.01)
+    path, _ = train(model, epochs=200, learning_rate=0.01, patience=1_000)
     rate = np.diff([0.0, *path])
-    assert len(rate) == 1_000
+    assert len(rate) == 400
     assert rate[0] < 0.05 * 0.01
-    assert (np.diff(rate[:25]) > 0).all()
-    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(1_000) / 1_000))
-    np.testing.assert_allclose(rate[50:], cosine[50:], rtol=0.01, atol=2e-6)
+    assert (np.diff(rate[:10]) > 0).all()
+    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(400) / 400))
+    np.testing.assert_allclose(rate[20:], cosine[20:], rtol=0.01, atol=2e-6)
 
 
 def test_a_short_training_warms_up_in_a_share_of_its_steps() -> None:
