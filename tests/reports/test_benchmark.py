@@ -65,8 +65,18 @@ def test_shards_are_all_runs_once() -> None:
 def test_the_table_stands_beside_what_was_published() -> None:
     assert list(PMO) == list(SUITES["pmo"])
     sums = dict(zip(SOURCES, map(sum, zip(*PMO.values(), strict=True)), strict=True))
-    assert sums["mol_ga"] == pytest.approx(14.708, abs=0.002)
-    assert sums["screening"] == pytest.approx(8.623, abs=0.002)
+    assert sums == pytest.approx(  # as docs/results.md states them: a wrong digit shows
+        {
+            "screening": 8.623,
+            "smiles_vae_bo": 8.574,
+            "gp_bo": 13.143,
+            "graph_ga": 13.742,
+            "reinvent": 14.184,
+            "mol_ga": 14.708,
+            "nf_bo": 14.736,
+        },
+        abs=0.0005,
+    )
     rows = pd.DataFrame(
         [
             {"suite": "pmo", "task": task, "strategy": strategy, "budget": 10_000, "auc_top_10": y}

@@ -100,6 +100,10 @@ def test_pictures_show_every_evaluation_and_the_best_so_far(
     assert evaluated.get_ydata()[[0, 1, 3]].tolist() == [1, 3, 2]
     assert best.get_ydata().tolist() == [1, 3, 3, 3]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("evaluations", "logP")
+    assert [label.get_text() for label in axes.get_legend().texts] == [
+        "evaluated molecule",
+        "best so far",
+    ]
     assert not (tmp_path / "front.png").exists()
     figures.clear()
     three = ([1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 3.0])
