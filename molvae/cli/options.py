@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,6 +41,37 @@ def seed_number(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
     return int(text)
+
+
+QUANTITY = (
+    "a name from 'molvae list objectives' or 'molvae list properties', an RDKit descriptor, "
+    "similarity(SMILES), package.module:function, 'cmd:PROGRAM {smiles}', predicted:NAME or a "
+    "goals.json file"
+)
+TAKE_QUANTITIES = ("--objective", "--constraint", "--properties", "--along")
+
+
+def shield_minus_names(words: list[str]) -> list[str]:
+    """Command-line words -> the same, with a blank before quantities such as -logP.
+
+    argparse would take these for options; `quantity` removes the blank.
+    """
+    shielded, inside = [], False
+    for word in words:
+        if word.startswith("--"):
+            inside = any(option.startswith(word) for option in TAKE_QUANTITIES)
+        shielded.append(f" {word}" if inside and re.match(r"-[^\W\d].", word) else word)
+    return shielded
+
+
+def quantity(text: str) -> str:
+    """Option text of a quantity or a constraint -> the same without blanks around it."""
+    return text.strip()
+
+
+def import_from_here() -> None:
+    """Let functions of the user in modules of the current folder be imported."""
+    sys.path.insert(0, os.getcwd())
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
