@@ -100,6 +100,30 @@ def data_of(args: argparse.Namespace, model: MolVAE) -> str:
     return data
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Declare `--overwrite`, which `refuse_existing` reads."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what an earlier run wrote to --out"
+    )
+
+
+def refuse_existing(args: argparse.Namespace, *files: str | Path) -> None:
+    """Reject output files that exist already, unless `--overwrite` is given.
+
+    A verb calls this before any work. "-", standard output, is no file.
+
+    Raises:
+        MolvaeError: one of the files exists, or is a folder, or would be inside a file.
+    """
+    for path in (Path(file) for file in files if str(file) != STDOUT):
+        if path.is_dir():
+            raise MolvaeError(f"{path} is a folder: choose another --out")
+        if inside := [parent for parent in path.parents if parent.is_file()]:
+            raise MolvaeError(f"{inside[0]} is a file, not a folder: choose another --out")
+        if path.is_file() and not args.overwrite:
+            raise MolvaeError(f"{path} exists already: add --overwrite, or choose another --out")
+
+
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Declare `--seed`."""
     parser.add_argument("--seed", type=seed_number, default=0, help="random seed")
@@ -175,9 +199,15 @@ def refuse_stream(args: argparse.Namespace) -> None:
 
 
 def stream_config(args: argparse.Namespace) -> StreamConfig:
-    """Parsed options of `add_stream` -> stream settings."""
+    """Parsed options of `add_stream` -> stream settings.
+
+    Raises:
+        MolvaeError: `--overwrite` is given.
+    """
     from molvae.library.stream import StreamConfig
 
+    if args.overwrite:
+        raise MolvaeError("--overwrite is for a file: a folder is resumed, or choose another --out")
     return StreamConfig(args.chunk, args.shard, progress=progress())
 
 

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refine posterior means that do not decode greedily to their molecule by at most this "
         "many gradient steps (%(default)s); 0 keeps the means and is several times as fast",
     )
+    options.add_overwrite(parser)
     options.add_stream(parser)
 
 
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
     options.refuse_stream(args)
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".npz", ".csv")
+    options.refuse_existing(args, args.out)
     rows = [smiles for given in args.smiles for smiles in _read(given)]
     model = MolVAE.load(args.model)
     usable, found = [], []

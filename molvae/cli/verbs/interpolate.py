@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default=argparse.SUPPRESS, help="also write the result to a .png, .svg or .csv"
     )
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> None:
 
     out = getattr(args, "out", "")
     kind = options.suffix(out, ".png", ".svg", ".csv") if out else ""
+    if out:
+        options.refuse_existing(args, out)
     along: str | None = getattr(args, "along", None)
     if (args.end is None) == (along is None):
         raise MolvaeError("give either a second SMILES or --along PROPERTY")

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_seed(parser)
     parser.add_argument("--out", default="neighbors.png", help="output file, .png or .svg")
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
     from molvae.model.molvae import MolVAE
 
     picture = options.picture_format(args.out)
+    options.refuse_existing(args, args.out)
     model = MolVAE.load(args.model)
     along = getattr(args, "along", None)
     axis = None if along is None else read_axis(model, along)

@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
 }
 SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
+RESULTS = ("best.csv", "best.png", "trace.png", "front.png")  # written at the end
 SHOWN = 10  # best molecules printed in the terminal
 
 
@@ -233,6 +234,8 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
         required = [*SETTINGS, "run"]
         return folder, folder.resume(given, may_change=["budget"], required=required)
     folder.refuse_begun()
+    if strange := [name for name in RESULTS if (folder.path / name).exists()]:
+        raise MolvaeError(f"{folder.path / strange[0]} exists already: choose another --out")
     return folder, new | {"run": f"{folder.path.name} {uuid4()}" if new["history"] else "run"}
 
 
