@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for _, title, block in (b for page in GUIDES for b in FENCE.findall(page.read_text())):
         if title:
             (tmp_path / title).write_text(block)
-    (tmp_path / "dock.sh").write_text("#!/bin/sh\necho ${#1}\n")
+    (tmp_path / "dock.sh").write_text("#!/bin/sh\necho -${#1}\n")
     (tmp_path / "dock.sh").chmod(0o755)
     return tmp_path
 

@@ -1,8 +1,8 @@
 """Molecular properties: one registered function each, molecule -> float.
 
 Any registered property can be reported, learned with `molvae train --properties`, and used by name
-as an objective, in a constraint or in a goals file. To add one, write a function here and register
-it.
+as an objective, in a constraint or in a goals file; so can each of RDKit's descriptors. To add a
+property, write a function here and register it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rdkit.Chem import QED, Mol
+from rdkit.Chem import QED, Descriptors, Mol
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from rdkit.Contrib.SA_Score import sascorer
 
@@ -28,26 +28,43 @@ STATISTICS = ("logP", "SAS", "QED")
 
 @dataclass(frozen=True)
 class MoleculeProperty:
-    """A property and its direction when used as an objective."""
+    """A property, its direction when used as an objective, and its unit ("" for a pure number)."""
 
     name: str
     function: Property
     maximise: bool
     description: str
+    unit: str = ""
 
 
 properties: Registry[MoleculeProperty] = Registry("property")
 
+DESCRIPTORS: dict[str, Property] = dict(Descriptors.descList)
+UNITS = dict.fromkeys(("MolWt", "HeavyAtomMolWt", "ExactMolWt"), "g/mol")
+UNITS |= dict.fromkeys(("TPSA", "LabuteASA"), "Å²")
 
-def molecule_property(name: str, *, maximise: bool = True) -> Callable[[Property], Property]:
+
+def molecule_property(
+    name: str, *, maximise: bool = True, unit: str = ""
+) -> Callable[[Property], Property]:
     """Property name -> a decorator that registers a function, described by its first line."""
 
     def store(function: Property) -> Property:
         description = (function.__doc__ or "").strip().partition("\n")[0]
-        properties.register(name)(MoleculeProperty(name, function, maximise, description))
+        properties.register(name)(MoleculeProperty(name, function, maximise, description, unit))
         return function
 
     return store
+
+
+def find_property(name: str) -> MoleculeProperty | None:
+    """Name of a registered property or an RDKit descriptor -> the property, None for others."""
+    if name in properties:
+        return properties[name]
+    if name in DESCRIPTORS:
+        unit = UNITS.get(name, "")
+        return MoleculeProperty(name, DESCRIPTORS[name], True, "an RDKit descriptor", unit)
+    return None
 
 
 @molecule_property("logP")

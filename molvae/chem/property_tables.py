@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rdkit.Chem import Mol, MolSanitizeException
+from rdkit.Chem import Mol
 
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
@@ -59,7 +59,8 @@ def load_properties(
         progress: whether to show progress bars.
 
     Raises:
-        MolvaeError: there is no such column, or it contains no numbers.
+        MolvaeError: there is no such column, it contains no numbers, or a property can be computed
+            for no molecule.
     """
     if functions is None:
         functions = {name: entry.function for name, entry in properties.items()}
@@ -74,6 +75,9 @@ def load_properties(
     others = {n: functions[n] for n in names if n not in own and n not in REPORTED}
     if others:
         computed = _compute_table(source.smiles, others, progress)
+        broken = [name for name in others if source.smiles and computed[name].isna().all()]
+        if broken:
+            raise MolvaeError(f"{broken[0]!r} could not be computed for any molecule")
         table = table.join(computed.set_index(table.index))
     if own:
         raw = _read_columns(source, own)
@@ -172,8 +176,10 @@ def _compute_rows(functions: list[Property], chunk: list[str]) -> list[list[floa
 
 
 def _compute_value(function: Property, mol: Mol) -> float:
-    """Compute a property; NaN if RDKit cannot, as with QED for a few unusual molecules."""
+    """Compute a property; NaN if it cannot be, as with QED for a few unusual molecules."""
     try:
-        return function(mol)
-    except MolSanitizeException:
+        return float(function(mol))
+    except MolvaeError:
+        raise
+    except Exception:  # a user's function or program may raise anything
         return float("nan")

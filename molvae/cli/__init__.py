@@ -19,6 +19,7 @@ from typing import Any
 
 import molvae.cli.verbs as verbs
 from molvae.base.errors import MolvaeError, MolvaeWarning
+from molvae.cli.options import shield_minus_names
 
 FIRST = ("train", "fit-prior", "report", "optimize", "benchmark", "sample", "encode", "decode")
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if name == chosen:
             _module(name).add_arguments(verb)
-    args = parser.parse_args(words)
+    args = parser.parse_args(shield_minus_names(words))
     if args.version:
         from importlib.metadata import version
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,6 +42,37 @@ def seed_number(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
     return int(text)
+
+
+QUANTITY = (
+    "a name from 'molvae list objectives' or 'molvae list properties', an RDKit descriptor, "
+    "similarity(SMILES), package.module:function, 'cmd:PROGRAM {smiles}', predicted:NAME or a "
+    "goals.json file"
+)
+TAKE_QUANTITIES = ("--objective", "--constraint", "--properties", "--along")
+
+
+def shield_minus_names(words: list[str]) -> list[str]:
+    """Command-line words -> the same, with a blank before quantities such as -logP.
+
+    argparse would take these for options; `quantity` removes the blank.
+    """
+    shielded, inside = [], False
+    for word in words:
+        if word.startswith("--"):
+            inside = any(option.startswith(word) for option in TAKE_QUANTITIES)
+        shielded.append(f" {word}" if inside and re.match(r"-[^\W\d].", word) else word)
+    return shielded
+
+
+def quantity(text: str) -> str:
+    """Option text of a quantity or a constraint -> the same without blanks around it."""
+    return text.strip()
+
+
+def import_from_here() -> None:
+    """Let functions of the user in modules of the current folder be imported."""
+    sys.path.insert(0, os.getcwd())
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +113,30 @@ def load_data(source: str) -> DataSet:
     if data.description:
         note(data.description)
     return data
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Declare `--overwrite`, which `refuse_existing` reads."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what an earlier run wrote to --out"
+    )
+
+
+def refuse_existing(args: argparse.Namespace, *files: str | Path) -> None:
+    """Reject output files that exist already, unless `--overwrite` is given.
+
+    A verb calls this before any work. "-", standard output, is no file.
+
+    Raises:
+        MolvaeError: one of the files exists, or is a folder, or would be inside a file.
+    """
+    for path in (Path(file) for file in files if str(file) != STDOUT):
+        if path.is_dir():
+            raise MolvaeError(f"{path} is a folder: choose another --out")
+        if inside := [parent for parent in path.parents if parent.is_file()]:
+            raise MolvaeError(f"{inside[0]} is a file, not a folder: choose another --out")
+        if path.is_file() and not args.overwrite:
+            raise MolvaeError(f"{path} exists already: add --overwrite, or choose another --out")
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
@@ -158,9 +214,15 @@ def refuse_stream(args: argparse.Namespace) -> None:
 
 
 def stream_config(args: argparse.Namespace) -> StreamConfig:
-    """Parsed options of `add_stream` -> stream settings."""
+    """Parsed options of `add_stream` -> stream settings.
+
+    Raises:
+        MolvaeError: `--overwrite` is given.
+    """
     from molvae.library.stream import StreamConfig
 
+    if args.overwrite:
+        raise MolvaeError("--overwrite is for a file: a folder is resumed, or choose another --out")
     return StreamConfig(args.chunk, args.shard, progress=progress())
 
 

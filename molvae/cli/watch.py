@@ -76,7 +76,7 @@ class Evaluations:
     """A progress bar over the budget of a search, with the best value and the last round."""
 
     def __init__(self, oracle: Oracle) -> None:
-        self._labels, self._best, self._round = oracle.labels, list[tuple[float, ...]](), ""
+        self._objectives, self._best, self._round = oracle.objectives, list[tuple[float, ...]](), ""
         past = oracle.history.records()
         self._bar = tqdm(total=oracle.budget, initial=len(past), unit="mol", dynamic_ncols=True)
         for record in past:
@@ -107,12 +107,13 @@ class Evaluations:
             self._best = [new, *(old for old in self._best if not _dominates(new, old))]
 
     def _show(self) -> None:
-        if len(self._labels) > 1:
+        first = self._objectives[0]
+        if len(self._objectives) > 1:
             text = f"{len(self._best)} on the Pareto front"
         elif self._best:
-            text = f"best {self._labels[0]} {self._best[0][0]:.3f}"
+            text = f"best {first.title} {first.restore_sign(self._best[0][0]):.3f}"
         else:
-            text = f"best {self._labels[0]} none yet"
+            text = f"best {first.title} none yet"
         self._bar.set_postfix_str(f"{text}{self._round}", refresh=False)
 
 

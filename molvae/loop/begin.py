@@ -11,6 +11,7 @@ from molvae.loop.config import OptimizeConfig, default_strategy, find_proposer
 from molvae.loop.latent_proposer import FEW
 from molvae.loop.run import SearchRun
 from molvae.loop.space import LatentSpace
+from molvae.oracles.given import use_model
 from molvae.oracles.oracle import Oracle
 
 STAGES = 10  # how often a model is fine-tuned in a run
@@ -23,6 +24,16 @@ class Leads(NamedTuple):
 
     usable: list[str]
     left_out: dict[str, str]
+
+
+def predict_with(model: LatentSpace, oracle: Oracle) -> None:
+    """Let the model predict the quantities of the oracle that are called `predicted:NAME`.
+
+    Raises:
+        MolvaeError: the model does not predict one of them.
+    """
+    constraints = [c.quantity.objective for c in oracle.constraints if c.quantity is not None]
+    use_model(model, [*oracle.objectives, *constraints])
 
 
 def check_leads(model: LatentSpace, oracle: Oracle, leads: Sequence[str]) -> Leads:
@@ -78,8 +89,10 @@ def begin_run(
 
     Raises:
         MolvaeError: the history was begun with other settings; a strategy for one objective, but
-            several are given; leads as in `check_leads`.
+            several are given; leads as in `check_leads`; the model does not predict what the
+            oracle calls `predicted:NAME`.
     """
+    predict_with(model, oracle)
     begun = oracle.history.settings
     strategy = config.strategy or begun.get("strategy") or default_strategy(len(oracle.objectives))
     kind = find_proposer(strategy)

@@ -81,7 +81,7 @@ def run_search(
         )
     stopped = "several pools in a row held no new valid molecule" if oracle.remaining else SPENT
     history = oracle.history
-    return Result(history.records(), history.iterations(), stopped, tuple(oracle.labels))
+    return Result(history.records(), history.iterations(), stopped, oracle.objectives)
 
 
 def _evaluate_in_rounds(search: Search, on_iteration: OnIteration) -> None:

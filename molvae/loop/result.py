@@ -9,18 +9,28 @@ import numpy as np
 import pandas as pd
 
 from molvae.oracles.history import Iteration, Record
+from molvae.oracles.objectives import Objective
 from molvae.search.pareto import hypervolume, pareto_front, reference_point
 from molvae.search.protocols import Floats
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished search: its records in order, its rounds, why it stopped, what it maximised."""
+    """A finished search: its records in order, its rounds, why it stopped, what it maximised.
+
+    Values are maximised ones: those of a minimised objective have the opposite sign, and its label
+    a minus. The report (`molvae.reports.run_report`) shows the user's sign.
+    """
 
     records: list[Record]
     iterations: list[Iteration]
     stopped: str
-    labels: tuple[str, ...]
+    objectives: tuple[Objective, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the maximised quantities."""
+        return tuple(objective.label for objective in self.objectives)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -55,6 +55,7 @@ class SearchRun:
             "latent": self.model.latent,
             "adapt": self.fine_tune is not None,
             "objective": ", ".join(objective.name for objective in oracle.objectives),
+            "maximised": oracle.labels,  # a minimised quantity has the same name
             "heavy_atoms": oracle.heavy_atoms and list(oracle.heavy_atoms),
             "constraints": [constraint.text for constraint in oracle.constraints],
         }

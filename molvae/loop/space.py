@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from molvae.search.protocols import Floats
@@ -38,6 +39,10 @@ class LatentSpace(Protocol):
 
     def predict(self, z: NDArray[np.floating]) -> tuple[Floats, Floats]:
         """Latent points (n, D) -> P predicted properties (n, P), their gradients (n, P, D)."""
+        ...
+
+    def predict_molecules(self, smiles: Sequence[str]) -> pd.DataFrame:
+        """SMILES (n) -> a column for each predicted property, NaN where it cannot be encoded."""
         ...
 
 

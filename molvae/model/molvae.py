@@ -142,6 +142,21 @@ class MolVAE:
         y = self._property_head(self.check_latents(z).to(self.device)).detach().cpu().numpy()
         return pd.DataFrame(y, columns=list(self.vae.config.properties))
 
+    def predict_molecules(self, smiles: Sequence[str]) -> pd.DataFrame:
+        """SMILES (n) -> table of properties predicted at their own posterior means.
+
+        The row of a string that cannot be encoded is NaN.
+
+        Raises:
+            MolvaeError: the model was trained without properties.
+        """
+        known = [row for row, text in enumerate(smiles) if self.can_encode(text)]
+        means = np.empty((0, self.latent), np.float32)
+        if known:
+            means = self.encode_means([smiles[row] for row in known])
+        found = self.predict_properties(means).set_axis(known)
+        return found.reindex(range(len(smiles))).astype("float64")
+
     def property_gradient(self, z: ArrayLike | Tensor, name: str) -> Tensor:
         """Latent points (n, D) -> gradient (n, D) of a predicted property, in its own units.
 

@@ -1,13 +1,15 @@
 """Constraints: conditions that a molecule must meet to be evaluated.
 
-SAS<4  heavy_atoms<=38  MolWt<500   a property, an objective or an RDKit descriptor
-similarity(CCO)>=0.4                Tanimoto similarity of fingerprints to a molecule
+SAS<4  heavy_atoms<=38  MolWt<500   any quantity that `molvae.oracles.given` knows, such as a
+similarity(CCO)>=0.4                property, a descriptor, a similarity to a molecule, a program
+predicted:pIC50>6                   or what the model predicts
 has:c1ccncc1  lacks:[N+](=O)[O-]    a substructure that must, or must not, be there (SMARTS)
 alerts:PAINS  alerts:BRENK          none of the structural alerts of an RDKit catalogue
 """
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -18,7 +20,8 @@ from rdkit.Chem import FilterCatalog, Mol
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import silence_rdkit
-from molvae.oracles.objectives import look_up_quantity
+from molvae.oracles.given import look_up_quantity
+from molvae.oracles.objectives import Quantity
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -31,10 +34,11 @@ CATALOGUES = FilterCatalog.FilterCatalogParams.FilterCatalogs.names
 
 @dataclass(frozen=True)
 class Constraint:
-    """A condition: its text, and a function that checks whether a molecule meets it."""
+    """A condition: its text, a check of a molecule, and the quantity that it bounds, if any."""
 
     text: str
     met: Callable[[Mol], bool]
+    quantity: Quantity | None = None
 
 
 def parse_constraint(text: str) -> Constraint:
@@ -67,7 +71,17 @@ def parse_constraint(text: str) -> Constraint:
             "'similarity(CCO)>=0.4', 'has:c1ccncc1', 'lacks:[N+](=O)[O-]' or 'alerts:PAINS'"
         ) from None
     try:
-        value, compare = look_up_quantity(name), COMPARISONS[sign]
+        quantity, compare = look_up_quantity(name), COMPARISONS[sign]
     except MolvaeError as error:
         raise MolvaeError(f"constraint {text!r}: {error}") from None
-    return Constraint(text, lambda mol: compare(value(mol), limit))
+    return Constraint(text, lambda mol: compare(_measure(quantity, mol), limit), quantity)
+
+
+def _measure(quantity: Quantity, mol: Mol) -> float:
+    """Molecule -> the value, NaN, which meets no constraint, if it cannot be computed."""
+    try:
+        return float(quantity(mol))
+    except MolvaeError:
+        raise
+    except Exception:  # a user's function or program may raise anything
+        return math.nan

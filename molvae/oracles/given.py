@@ -1,26 +1,43 @@
-"""Resolving what a user passes as an objective: a name, program, goals file or function."""
+"""One grammar for a quantity, wherever a user names one.
+
+`[-]NAME` is an objective, the left side of a constraint, a part of a goals file, a property to
+learn, or the axis of a picture. NAME is
+
+QED  pmo:jnk3  TPSA          a registered objective or property, or an RDKit descriptor
+similarity(CCO)              Tanimoto similarity to a molecule: Morgan fingerprints of radius 2
+scores:polar                 package.module:function, called with an RDKit molecule
+cmd:./dock.sh {smiles}       a program that prints a number
+predicted:pIC50              what the model of the search predicts
+goals.json                   several quantities combined (`molvae.oracles.goals`)
+
+An objective with a leading minus is minimised. Where numbers are compared, added or learned, the
+minus is the one of arithmetic.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from molvae.base.errors import MolvaeError
-from molvae.base.registry import unknown_name
+from molvae.base.registry import UnknownNameError, unknown_name
+from molvae.chem.fingerprints import Similarity
 from molvae.chem.properties import Property, properties
 from molvae.oracles.goals import Goals
-from molvae.oracles.objectives import Objective, find_objective, objectives
+from molvae.oracles.objectives import Objective, Quantity, find_registered, objectives
+from molvae.oracles.predictions import Prediction, Predicts
 from molvae.oracles.programs import Command
 
 Given: TypeAlias = str | Property | Objective
 
+PROGRAM, PREDICTED = "cmd:", "predicted:"
+
 
 def as_objective(given: Given) -> Objective:
-    """Name of an objective, or function of a molecule -> `Objective`.
-
-    A name is one that `molvae.oracles.objectives.find_objective` accepts,
-    `package.module:function`, `cmd:program {smiles}`, or a JSON file as described in
-    `molvae.oracles.goals`.
+    """Text of a quantity in the grammar above, or function of a molecule -> `Objective`.
 
     Raises:
         MolvaeError: the name is unknown, its module fails to import, the file is not valid, or the
@@ -29,31 +46,96 @@ def as_objective(given: Given) -> Objective:
     if isinstance(given, Objective):
         return given
     if isinstance(given, str):
-        found = _look_up(given)
-        if isinstance(found, Objective):
-            return found
-        name, function = given, found
-    else:
-        name, function = getattr(given, "__name__", type(given).__name__), given
-    if not callable(function):
-        raise MolvaeError(f"the objective {name!r} is {function!r}, not a function of a molecule")
-    return Objective(name, function)
+        minus, name = split_sign(given)
+        found = _look_up(name)
+        return replace(found, maximise=False) if minus else found
+    return _wrap(getattr(given, "__name__", type(given).__name__), given)
 
 
-def _look_up(name: str) -> Objective | Property:
-    if name.startswith("cmd:"):
-        return Command.parse(name.removeprefix("cmd:"))
-    if name.endswith(".json"):
-        goals = Goals.read(name)
-        return Objective(f"{Path(name).stem}-{goals.digest}", goals)
-    if (found := find_objective(name)) is not None:
+def look_up_quantity(text: str) -> Quantity:
+    """Text of a quantity in the grammar above -> a function of a molecule, with its sign.
+
+    Raises:
+        UnknownNameError: there is no quantity of that name.
+        MolvaeError: it cannot be used, as in `as_objective`.
+    """
+    minus, name = split_sign(text)
+    return Quantity(_look_up(name), minus)
+
+
+def find_quantity(text: str) -> Quantity | None:
+    """Like `look_up_quantity`, but None if there is no quantity of that name."""
+    try:
+        return look_up_quantity(text)
+    except UnknownNameError:
+        return None
+
+
+def split_sign(text: str) -> tuple[bool, str]:
+    """Text of a quantity -> whether it has a leading minus, and the name behind it."""
+    text = text.strip()
+    return text.startswith("-"), text.removeprefix("-")
+
+
+def use_model(model: Predicts, quantities: Sequence[Objective]) -> None:
+    """Give a model to each `predicted:NAME` among quantities and their components.
+
+    Raises:
+        MolvaeError: the model does not predict one of them.
+    """
+    for one in quantities:
+        for part in (one, *one.components):
+            if isinstance(part.function, Prediction):
+                part.function.use(model)
+
+
+def _look_up(name: str) -> Objective:
+    """Name, without a sign -> objective."""
+    if not name.endswith(".json"):
+        return _look_up_single(name)
+    goals = Goals.read(name, _look_up_part)
+    parts = tuple(part.quantity.objective for part in goals.parts)
+    return Objective(f"{Path(name).stem}-{goals.digest}", goals, components=parts)
+
+
+def _look_up_part(text: str) -> Quantity:
+    """Text of a quantity in a goals file -> the quantity."""
+    if text.endswith(".json"):
+        raise MolvaeError(f"{text!r} is a goals file too: list its quantities instead")
+    minus, name = split_sign(text)
+    return Quantity(_look_up_single(name), minus)
+
+
+def _look_up_single(name: str) -> Objective:
+    if (found := find_registered(name)) is not None:
         return found
+    if target := re.fullmatch(r"similarity\((.+)\)", name):
+        return Objective(name, Similarity(target[1]))
+    if name.startswith(PROGRAM):
+        return Objective(name, Command.parse(name.removeprefix(PROGRAM)))
+    if name.startswith(PREDICTED):
+        return _predicted(name.removeprefix(PREDICTED))
     if ":" not in name:
         raise unknown_name("objective", name, dict.fromkeys([*objectives, *properties]))
     try:
-        return objectives.look_up(name)
+        function: object = objectives.look_up(name)
     except MolvaeError:
         raise
     except Exception as error:  # importing a user's module may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise MolvaeError(f"importing the objective {name!r} failed: {reason}") from error
+    return function if isinstance(function, Objective) else _wrap(name, function)
+
+
+def _predicted(name: str) -> Objective:
+    computed = find_registered(name)  # says the direction and the unit of what is predicted
+    text = f"as the model predicts {name}"
+    if computed is None:
+        return Objective(f"{PREDICTED}{name}", Prediction(name), description=text)
+    return Objective(f"{PREDICTED}{name}", Prediction(name), computed.maximise, text, computed.unit)
+
+
+def _wrap(name: str, function: object) -> Objective:
+    if not callable(function):
+        raise MolvaeError(f"the objective {name!r} is {function!r}, not a function of a molecule")
+    return Objective(name, function)

@@ -1,42 +1,75 @@
 """Objectives: one pure function each, molecule -> float. Everything is maximised.
 
-A property that is to be minimised says so where it is registered; the oracle turns its sign, and
-nothing else does. Besides what is registered here, each property of a molecule
-(`molvae.chem.properties`), each RDKit descriptor and the similarity to a molecule is a
-quantity that can be searched for, constrained, weighed in goals and learned. To add an objective,
-write a function here and register it.
+A property that is to be minimised says so where it is registered, or by a minus before its name;
+the oracle turns its sign for the search, and `Objective.restore_sign` turns it back for the reader.
+How a user names a quantity is the subject of `molvae.oracles.given`. To add an objective, write a
+function here and register it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import rdkit
-from rdkit.Chem import Descriptors, Mol
+from rdkit.Chem import Mol
 
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
-from molvae.chem.fingerprints import Similarity
-from molvae.chem.properties import Property, cycle, logp, properties, qed, sas
+from molvae.chem.properties import (
+    MoleculeProperty,
+    Property,
+    cycle,
+    find_property,
+    logp,
+    properties,
+    qed,
+    sas,
+)
+from molvae.oracles.predictions import Prediction
 from molvae.oracles.programs import Command
 from molvae.oracles.suites import SUITES
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A function of a molecule with a name and a direction."""
+    """A function of a molecule with a name and a direction.
+
+    Attributes:
+        name: what it is called in tables and messages.
+        function: molecule -> value, with the user's sign.
+        maximise: whether greater values are better.
+        description: one line.
+        unit: of the values, "" for a pure number.
+        components: the quantities that the function is made of, such as those of a goals file.
+    """
 
     name: str
     function: Property
     maximise: bool = True
     description: str = ""
+    unit: str = ""
+    components: tuple[Objective, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name with the unit, such as "TPSA (Å²)"."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether molvae or RDKit computes it, fast and the same every time; no user's code."""
+        module = str(getattr(self.function, "__module__", "")).partition(".")[0]
+        return module in ("molvae", "rdkit") and not isinstance(self.function, Command)
+
+    def restore_sign(self, y: float) -> float:
+        """Maximised value -> the value with the user's sign."""
+        return y if self.maximise else -y
 
     @property
     def label(self) -> str:
@@ -49,7 +82,10 @@ class Objective:
 
         Either the versions of molvae and RDKit, or a hash of the user's file.
         """
-        if self.function is _fail_uncomputed:
+        if self.components:  # the version that they share, or all of them
+            known = [part.version or "" for part in self.components]
+            return "; ".join(dict.fromkeys(known)) if all(known) else None
+        if self.function is _fail_uncomputed or isinstance(self.function, Prediction):
             return None
         # the package version, not a file hash, so that moving code keeps stored scores valid
         if str(getattr(self.function, "__module__", "")).partition(".")[0] in ("molvae", "rdkit"):
@@ -64,60 +100,59 @@ class Objective:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle a registered objective by name."""
-        known = {**DESCRIPTORS, **{name: entry.function for name, entry in objectives.items()}}
-        if known.get(self.name) is self.function:
-            return find_objective, (self.name,)
-        return Objective, (self.name, self.function, self.maximise, self.description)
+        found = find_registered(self.name)
+        if found is not None and found.function is self.function:
+            return _recall, (self.name, self.maximise)
+        return Objective, tuple(vars(self).values())
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What "[-]NAME" stands for where numbers are compared or added: a value or its negative."""
+
+    objective: Objective
+    negative: bool = False
+
+    def __call__(self, mol: Mol) -> float:
+        """Molecule -> the value."""
+        value = self.objective.function(mol)
+        return -value if self.negative else value
 
 
 objectives: Registry[Objective] = Registry("objective")
 
 
-def objective(name: str, *, maximise: bool = True) -> Callable[[Property], Property]:
+def objective(
+    name: str, *, maximise: bool = True, unit: str = ""
+) -> Callable[[Property], Property]:
     """Objective name -> a decorator that registers a function, described by its first line."""
 
     def store(function: Property) -> Property:
         description = (function.__doc__ or "").strip().partition("\n")[0]
-        objectives.register(name)(Objective(name, function, maximise, description))
+        objectives.register(name)(Objective(name, function, maximise, description, unit))
         return function
 
     return store
 
 
-def find_objective(name: str) -> Objective | None:
-    """Name of a quantity -> the objective, or None if there is none of that name.
-
-    That is, in this order: a registered objective, a property of a molecule, an RDKit
-    descriptor, or similarity(SMILES), the Tanimoto similarity of Morgan fingerprints (radius 2,
-    2,048 bits).
-
-    Raises:
-        MolvaeError: the SMILES in similarity(SMILES) is not valid.
-    """
+def find_registered(name: str) -> Objective | None:
+    """Name of an objective, a property or an RDKit descriptor -> the objective, None for others."""
     if name in objectives:
         return objectives[name]
-    if name in properties:
-        own = properties[name]
-        return Objective(name, own.function, own.maximise, own.description)
-    if name in DESCRIPTORS:
-        return Objective(name, DESCRIPTORS[name], description="an RDKit descriptor")
-    target = re.fullmatch(r"similarity\((.+)\)", name)
-    return None if target is None else Objective(name, Similarity(target[1]))
+    own = find_property(name)
+    return None if own is None else _from_property(own)
 
 
-def look_up_quantity(name: str) -> Property:
-    """Name of a quantity, as for `find_objective` -> its function.
+def _from_property(own: MoleculeProperty) -> Objective:
+    return Objective(own.name, own.function, own.maximise, own.description, own.unit)
 
-    Raises:
-        MolvaeError: there is no quantity of that name.
-    """
-    found = find_objective(name)
+
+def _recall(name: str, maximise: bool) -> Objective:
+    """Unpickle a registered objective."""
+    found = find_registered(name)
     if found is None:
-        raise MolvaeError(f"{name!r} is not a property, an objective or an RDKit descriptor")
-    return found.function
-
-
-DESCRIPTORS: dict[str, Property] = dict(Descriptors.descList)
+        raise MolvaeError(f"the objective {name!r} is not registered in this process")
+    return replace(found, maximise=maximise)
 
 
 def measured_objective(name: str, *, maximise: bool = True) -> Objective:
@@ -134,8 +169,7 @@ def _hash_file(file: str) -> str:
 
 
 for _name in ("logP", "QED", "SAS"):
-    _own = properties[_name]
-    objectives.register(_name)(Objective(_name, _own.function, _own.maximise, _own.description))
+    objectives.register(_name)(_from_property(properties[_name]))
 
 
 @objective("plogp_raw")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,13 +16,15 @@ from molvae.chem.molecules import parse
 from molvae.chem.pictures import draw_molecules
 from molvae.chem.properties import REPORTED, properties
 from molvae.loop.result import Result
+from molvae.oracles.goals import Goals
+from molvae.oracles.objectives import Objective
 
 LISTED, DRAWN = 100, 20  # rows of best.csv for one objective, molecules in best.png
 PALE, STRONG = "#b0b8c4", "#2a7fb8"
 
 
 def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
-    """Result of a search -> table of its best molecules, best first.
+    """Result of a search -> table of its best molecules, best first, with the user's signs.
 
     Writes best.csv, best.png and trace.png to `folder`. For several objectives, the best molecules
     are the Pareto front, which is also plotted in front.png.
@@ -28,58 +32,105 @@ def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
     Raises:
         MolvaeError: no evaluation succeeded.
     """
-    several = len(result.labels) > 1
-    best = _add_properties(result.best(len(result.records) if several else LISTED), result.labels)
-    if best.empty:
+    several = len(result.objectives) > 1
+    found = result.best(len(result.records) if several else LISTED)
+    if found.empty:
         raise MolvaeError("no evaluation succeeded")
+    best = _describe(found, result.objectives)
     write_file(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
     drawn = best.head(DRAWN)
-    legends = [
-        "  ".join(f"{row[label]:.3f}" for label in result.labels)
-        + f"  SAS {row['SAS']:.2f}  QED {row['QED']:.2f}"
-        for row in drawn.to_dict("records")
-    ]
+    legends = [_legend(row, result.objectives) for row in drawn.to_dict("records")]
     write_file(folder / "best.png", draw_molecules(drawn["smiles"].tolist(), legends))
     write_file(folder / "trace.png", _render_png(_plot_trace(result)))
     if several:
-        write_file(folder / "front.png", _render_png(_plot_front(result, best)))
+        write_file(folder / "front.png", _render_png(_plot_front(result, found)))
     return best
 
 
-def _add_properties(best: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
-    """Best molecules -> objectives, SMILES, properties, evaluation number and iteration."""
-    values = ["y"] if len(labels) == 1 else list(labels)
-    table = best[[*values, "smiles"]].rename(columns={"y": labels[0]})
-    mols = [parse(smiles) for smiles in table["smiles"]]
+def name_with_unit(result: Result) -> dict[str, str]:
+    """Result -> name of each objective and component -> the name with its unit, for headers."""
+    return {
+        one.name: one.title
+        for objective in result.objectives
+        for one in _with_components(objective)
+    }
+
+
+def _with_components(objective: Objective) -> tuple[Objective, ...]:
+    return (objective, *objective.components)
+
+
+def _restore_signs(table: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFrame:
+    """Table of a result -> the objectives alone, by name, with the user's signs."""
+    columns = ["y"] if len(objectives) == 1 else [one.label for one in objectives]
+    pairs = zip(objectives, columns, strict=True)
+    return pd.DataFrame({one.name: table[c].map(one.restore_sign) for one, c in pairs})
+
+
+def _describe(best: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFrame:
+    """Best molecules -> objectives, SMILES, components, properties, evaluation number, iteration.
+
+    The components of a goals file are their values, and for desirabilities also these.
+    """
+    table = _restore_signs(best, objectives).assign(smiles=best["smiles"])
+    mols = [mol for mol in map(parse, best["smiles"]) if mol is not None]
+    for objective in objectives:
+        if isinstance(objective.function, Goals):
+            rows = objective.function.measure(mols)
+            for part, values in zip(objective.function.parts, zip(*rows, strict=True), strict=True):
+                table[part.quantity.objective.name] = values
+                if part.points is not None:
+                    name = f"{part.quantity.objective.name} desirability"
+                    table[name] = [part.desirability(value) for value in values]
     for name in REPORTED:
-        if name not in labels:
+        if name not in table:
             function = properties[name].function
-            table[name] = [function(mol) for mol in mols if mol is not None]
+            table[name] = [function(mol) for mol in mols]
     table["heavy_atoms"] = table["heavy_atoms"].astype(int)
     return table.join(best[["number", "iteration"]])
 
 
+def _legend(row: dict[Hashable, Any], objectives: Sequence[Objective]) -> str:
+    """Row of the best molecules -> the values below the drawing."""
+    texts = []
+    for one in objectives:
+        value = f"{row[one.name]:.3f} {one.unit}".rstrip()
+        texts.append(f"{one.name} {value}" if len(objectives) > 1 else value)
+    others = [name for name in ("SAS", "QED") if all(name != one.name for one in objectives)]
+    return "  ".join([*texts, *(f"{name} {row[name]:.2f}" for name in others)])
+
+
+def _axis(objective: Objective) -> str:
+    return objective.title if objective.maximise else f"{objective.title}, lower is better"
+
+
 def _plot_trace(result: Result) -> Figure:
-    """Plot all evaluations and the incumbent value, or the hypervolume of several objectives."""
+    """Plot all evaluations and the best value so far, or the hypervolume of several objectives."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    if len(result.labels) == 1:
-        axes.plot(result.table["y"], ".", color=PALE, label="evaluated molecule")
-    name = "best so far" if len(result.labels) == 1 else "hypervolume"
-    axes.plot(result.trace, color=STRONG, drawstyle="steps-post", label=name)
-    axes.set(xlabel="evaluations", ylabel=", ".join(result.labels))
-    axes.legend(loc="lower right")
+    if len(result.objectives) > 1:
+        axes.plot(result.trace, color=STRONG, drawstyle="steps-post", label="hypervolume")
+        axes.set(xlabel="evaluations", ylabel="hypervolume")
+    else:
+        (one,) = result.objectives
+        sign = one.restore_sign(1.0)
+        axes.plot(sign * result.table["y"], ".", color=PALE, label="evaluated molecule")
+        trace = sign * result.trace
+        axes.plot(trace, color=STRONG, drawstyle="steps-post", label="best so far")
+        axes.set(xlabel="evaluations", ylabel=_axis(one))
+    axes.legend(loc="lower right" if len(result.objectives) > 1 or one.maximise else "upper right")
     return figure
 
 
 def _plot_front(result: Result, best: pd.DataFrame) -> Figure:
     """Plot all evaluations and the Pareto front: the first objective against each other one."""
-    x, *others = result.labels
+    x, *others = result.objectives
+    seen, front = (_restore_signs(table, result.objectives) for table in (result.table, best))
     figure = Figure(figsize=(5 * len(others), 4), layout="constrained")
     for axes, y in zip(figure.subplots(1, len(others), squeeze=False)[0], others, strict=True):
-        axes.plot(result.table[x], result.table[y], ".", color=PALE, label="evaluated molecule")
-        axes.plot(best[x], best[y], "o", color=STRONG, label="Pareto front")
-        axes.set(xlabel=x, ylabel=y)
+        axes.plot(seen[x.name], seen[y.name], ".", color=PALE, label="evaluated molecule")
+        axes.plot(front[x.name], front[y.name], "o", color=STRONG, label="Pareto front")
+        axes.set(xlabel=_axis(x), ylabel=_axis(y))
         axes.legend(loc="lower left")
     return figure
 

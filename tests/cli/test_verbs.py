@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from rdkit import Chem
 
 from molvae import MolVAE
 from molvae.chem.molecules import canonicalize
+from molvae.chem.properties import sas
 from molvae.cli import main
 from molvae.model.decoding import BEAM
 
@@ -290,9 +292,18 @@ def test_predicted_properties_on_the_command_line(molvae, tmp_path):
     assert set(np.load(tmp_path / "z.npz")) >= {"smiles", "z", "predicted_QED"}
     code, out, _ = molvae("interpolate", ASPIRIN, "--along=-SAS", "--steps", "3", "--out", "w.png")
     assert code == 0
-    assert "predicted" in out.split("\n")[0]
+    assert "SAS_at_point" in out.split("\n")[0]
     assert (tmp_path / "w.png").read_bytes().startswith(b"\x89PNG")
-    assert molvae("neighbors", ASPIRIN, "--along", "QED", "--grid", "3")[0] == 0
+    again = molvae("interpolate", ASPIRIN, "--along", "-SAS", "--steps", "3", "--out", "w.csv")
+    assert again[1] == out
+    assert "gradient of the predicted SAS, downwards" in again[2]
+    stored = pd.read_csv(tmp_path / "w.csv").dropna()
+    for smiles, value in zip(stored["smiles"], stored["SAS"], strict=True):
+        assert value == pytest.approx(sas(Chem.MolFromSmiles(smiles)))
+    code, out, _ = molvae("neighbors", ASPIRIN, "--along", "-QED", "--grid", "3", "--out", "n.svg")
+    assert code == 0
+    assert "to the right the predicted QED falls\n" in out
+    assert "the QED below a molecule is its own, computed\n" in out
     code, _, err = molvae("interpolate", ASPIRIN)
     assert (code, err.count("\n")) == (1, 1)
     assert "give either a second SMILES or --along" in err

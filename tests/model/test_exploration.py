@@ -1,15 +1,19 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from rdkit import Chem
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonicalize
+from molvae.chem.properties import qed
 from molvae.model.exploration import (
     THOROUGH,
     decode_plane,
     interpolate,
+    read_axis,
     sample_new_molecules,
     walk_along_property,
 )
@@ -111,15 +115,69 @@ def test_new_molecules_are_valid_and_different_and_a_dry_model_ends():
 
 def test_a_walk_goes_up_the_predicted_property(small_model, zinc):
     table = walk_along_property(small_model, zinc[0], "SAS", distance=2.0, steps=5)
-    assert table["predicted"].is_monotonic_increasing
+    assert table["SAS_at_point"].is_monotonic_increasing
     assert table["distance"].tolist() == [0, 0.5, 1, 1.5, 2]
     z = small_model.encode([zinc[0]], refine=THOROUGH)
     assert table["smiles"].tolist()[0] == small_model.decode(z)[0]
-    down = walk_along_property(small_model, zinc[0], "-SAS", distance=2.0, steps=5)
-    assert down["predicted"].is_monotonic_decreasing
+    for text in ("-SAS", "-predicted:SAS"):
+        down = walk_along_property(small_model, zinc[0], text, distance=2.0, steps=5)
+        assert down["SAS_at_point"].is_monotonic_decreasing
     for wrong in ({"along": "gap"}, {"steps": 1}, {"distance": -1.0}):
         with pytest.raises(MolvaeError):
             walk_along_property(small_model, zinc[0], **{"along": "SAS", **wrong})
+
+
+class Stubborn(BookModel):
+    """Every point decodes to ethanol, while the predictions rise with the first coordinate."""
+
+    names = ("QED", "TPSA", "pIC50")
+
+    def decode(self, z, progress=False):
+        return ["CCO"] * (len(z) - 1) + ["C1CC"]
+
+    def predict_properties(self, z):
+        return pd.DataFrame({name: 10 + z[:, 0].numpy() for name in self.names})
+
+    def property_gradient(self, z, name):
+        return torch.tensor([[1.0, 0.0, 0.0]]).expand(len(z), 3)
+
+    def predict_molecules(self, smiles):
+        known = [5.5 if canonicalize(s) else np.nan for s in smiles]  # at their own points
+        return pd.DataFrame(dict.fromkeys(self.names, known), dtype=float)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [
+        ("QED", "QED", qed(Chem.MolFromSmiles("CCO"))),
+        ("TPSA", "TPSA", 20.23),
+        ("pIC50", "predicted_pIC50", 5.5),
+    ],
+)
+@pytest.mark.parametrize("of", ["walk", "plane"])
+def test_a_molecule_keeps_its_value_while_the_prediction_at_the_points_rises(
+    of, name, column, value
+):
+    model = Stubborn()
+    if of == "walk":
+        table = walk_along_property(model, "CCO", name, distance=4.0, steps=8)
+        along = table["distance"]
+    else:
+        table = decode_plane(model, "CCO", radius=2.0, grid=3, along=name)
+        along = table["right"]
+    assert table[column].tolist()[:-1] == [pytest.approx(value)] * (len(table) - 1)
+    assert np.isnan(table[column].iloc[-1])  # no molecule, no value
+    first = table[f"{name}_at_point"].iloc[0]
+    assert (table[f"{name}_at_point"] - first).tolist() == pytest.approx(along - along.iloc[0])
+    assert {"logP", "SAS", "QED"} <= set(table)
+    axis = read_axis(model, f"-{name}")
+    assert (axis.value, axis.rises) == (column, False)
+    assert axis.write_legend("distance 1.0", value).startswith(
+        f"distance 1.0, {column.replace('_', ' ')} {value:.2f}"
+    )
+    assert axis.write_legend("distance 1.0", np.nan) == "distance 1.0"
+    falling = decode_plane(model, "CCO", radius=2.0, grid=3, along=f"-{name}")
+    assert falling[f"{name}_at_point"][0] > falling[f"{name}_at_point"][2]
 
 
 def test_the_property_grows_to_the_right_of_the_plane(small_model, zinc):

@@ -11,8 +11,8 @@ from molvae.chem.datasets import load
 from molvae.chem.properties import REPORTED, cycle, molecule_property, properties
 from molvae.chem.property_tables import load_properties
 from molvae.oracles.constraints import parse_constraint
-from molvae.oracles.given import as_objective
-from molvae.oracles.objectives import Objective, look_up_quantity, objectives
+from molvae.oracles.given import as_objective, look_up_quantity
+from molvae.oracles.objectives import Objective, objectives
 
 # SMILES, QED and penalised logP as the PMO benchmark defines them (the latter with TDC's constants)
 GOLDEN = [

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".csv, or a FOLDER of Parquet files, with columns smiles and valid and one row per "
         "input row; - prints CSV",
     )
+    options.add_overwrite(parser)
     options.add_stream(parser)
 
 
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     options.refuse_stream(args)
     if args.out != "-":
         options.suffix(args.out, ".csv")
+    options.refuse_existing(args, args.out)
     z = read_latents(source)
     strings = bulk.decode_rows(MolVAE.load(args.model), z, args.beam, options.progress())
     valid = [s is not None and canonicalize(s) is not None for s in strings]

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mark the molecules that decode to themselves, in a column round_trip; always done "
         "with --refine above 0, unless --out is a FOLDER",
     )
+    options.add_overwrite(parser)
     options.add_stream(parser)
 
 
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
     options.refuse_stream(args)
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".npz", ".csv")
+    options.refuse_existing(args, args.out)
     inputs = [_open(given) for given in args.smiles]
     rows = [row for given in inputs for row in given.read()]
     model = MolVAE.load(args.model)

@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="output file (default: MODEL-PRIOR.safetensors, beside MODEL)",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the output file if it exists"
-    )
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     out: str = getattr(args, "out", None) or _name_beside(args.model, args.prior)
     options.suffix(out, ".safetensors")
-    if Path(out).exists() and not args.overwrite:
-        raise MolvaeError(f"{out} exists: add --overwrite, or choose another --out")
+    options.refuse_existing(args, out)
     model = MolVAE.load(args.model)
     data = options.load_data(options.data_of(args, model))
     train, held_out = hold_out(data.split("train"), data.split("validation"))

@@ -20,11 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--along",
         metavar="PROPERTY",
+        type=options.quantity,
         default=argparse.SUPPRESS,
-        help="predicted property, such as QED, that increases to the right",
+        help="property that the model predicts, such as QED: it increases to the right, or "
+        "decreases with a minus, as in --along -SAS",
     )
     options.add_seed(parser)
     parser.add_argument("--out", default="neighbors.png", help="output file, .png or .svg")
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,18 +35,21 @@ def run(args: argparse.Namespace) -> None:
     from molvae.base.files import write_file
     from molvae.chem.molecules import canonicalize
     from molvae.chem.pictures import draw_molecules
-    from molvae.model.exploration import decode_plane
+    from molvae.model.exploration import decode_plane, read_axis
     from molvae.model.molvae import MolVAE
 
     picture = options.picture_format(args.out)
+    options.refuse_existing(args, args.out)
     model = MolVAE.load(args.model)
+    along = getattr(args, "along", None)
+    axis = None if along is None else read_axis(model, along)
     table = decode_plane(
         model,
         args.smiles,
         radius=args.radius,
         grid=args.grid,
         seed=args.seed,
-        along=getattr(args, "along", None),
+        along=along,
     )
     given = canonicalize(args.smiles)
     forms = [canonicalize(s) for s in table["smiles"]]
@@ -55,9 +61,15 @@ def run(args: argparse.Namespace) -> None:
     legends[middle] = "input molecule"
     cells = list(table["smiles"])
     cells[middle] = args.smiles
+    if axis is not None:
+        rows = zip(legends, axis.measure(model, cells), strict=True)
+        legends = [axis.write_legend(text, value) for text, value in rows]
     content = draw_molecules(cells, legends, args.grid, picture, highlighted={middle, *same})
     write_file(args.out, content)
     back = "to itself" if middle in same else f"to {table['smiles'][middle]}"
     different = len({form for form in forms if form is not None})
     print(f"{args.out}: {len(forms)} points, {table['valid'].sum()} valid, {different} distinct")
+    if axis is not None:
+        print(f"to the right the predicted {axis.name} {'rises' if axis.rises else 'falls'}")
+        print(f"the {axis.value} below a molecule is its own, {axis.how}")
     print(f"{args.smiles} decodes {back}; {len(same)} points decode to it (highlighted)")

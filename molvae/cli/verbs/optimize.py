@@ -7,10 +7,10 @@ done. At the end come best.csv, best.png and trace.png, and front.png for severa
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from molvae.loop.result import Result
     from molvae.model.molvae import MolVAE
     from molvae.oracles.history import History
+    from molvae.oracles.objectives import Objective
 
 DEFAULTS: dict[str, Any] = {
     "objective": ["logP"],
@@ -39,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
 }
 SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
+RESULTS = ("best.csv", "best.png", "trace.png", "front.png")  # written at the end
 SHOWN = 10  # best molecules printed in the terminal
 
 
@@ -60,11 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--objective",
         nargs="+",
+        type=options.quantity,
         metavar="NAME",
-        help="a name from 'molvae list objectives', such as logP, drug or pmo:jnk3; a goals.json "
-        "file (weighted sum or desirabilities); package.module:function, called with an RDKit "
-        "molecule; or 'cmd:./dock.sh {smiles}', a program that prints a number. Several objectives "
-        "are optimised jointly (default: logP)",
+        help=f"what to maximise: {options.QUANTITY}; with a leading minus it is minimised, as in "
+        "-logP or '-cmd:./dock.sh {smiles}'. Several objectives are optimised jointly "
+        "(default: logP)",
     )
     parser.add_argument(
         "--batch",
@@ -91,9 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--constraint",
         nargs="+",
+        type=options.quantity,
         metavar="TEXT",
-        help="evaluate only molecules that satisfy these constraints: 'SAS<4', 'MolWt<500', "
-        "'similarity(SMILES)>=0.4', 'has:SMARTS', 'lacks:SMARTS', 'alerts:PAINS'",
+        help="evaluate only molecules that satisfy these constraints: any quantity with a bound, "
+        "'SAS<4', 'similarity(SMILES)>=0.4', 'predicted:pIC50>6', and 'has:SMARTS', "
+        "'lacks:SMARTS', 'alerts:PAINS'",
     )
     parser.add_argument(
         "--out", type=Path, help="run folder (default: runs/OBJECTIVE-STRATEGY-seedSEED)"
@@ -136,9 +140,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the search, print and draw the best molecules; return the exit code."""
-    sys.path.insert(0, os.getcwd())  # so that objectives in the current folder can be imported
+    options.import_from_here()
     from molvae.loop.ask_tell import Search
-    from molvae.loop.begin import check_leads
+    from molvae.loop.begin import check_leads, predict_with
     from molvae.loop.config import OptimizeConfig
     from molvae.loop.optimization import run_search
     from molvae.model.adaptation import fine_tune
@@ -162,6 +166,7 @@ def run(args: argparse.Namespace) -> int:
             model, start, leads = _load(chosen)
             if not oracle.states_size:
                 oracle.limit_size(model.heavy_atoms)
+            predict_with(model, oracle)
             check_leads(model, oracle, leads)  # before the run folder is created
             oracle.history = history = _open_history(folder.path, chosen)
             search = Search(
@@ -172,12 +177,17 @@ def run(args: argparse.Namespace) -> int:
                 leads=leads,
                 fine_tune=fine_tune if chosen["adapt"] else None,
             )
+            _record_components(oracle.objectives, folder.path)
             folder.save(chosen | {"heavy_atoms": oracle.heavy_atoms})
             for lead, reason in search.left_out.items():
                 options.note(f"{lead} skipped: {reason}")
             sizes = "of {} to {} heavy atoms".format(*oracle.heavy_atoms or (1, "any number"))
+            aims = ", ".join(
+                f"{'maximise' if one.maximise else 'minimise'} {one.title}"
+                for one in oracle.objectives
+            )
             print(
-                f"maximise {', '.join(oracle.labels)} with {search.run.strategy}: "
+                f"{aims} with {search.run.strategy}: "
                 f"{oracle.budget} evaluations, molecules {sizes}; writing to {folder.path}"
             )
             with Evaluations(oracle) as progress:
@@ -201,6 +211,15 @@ def _open_history(folder: Path, chosen: dict[str, Any]) -> History:
     return History(chosen["history"] or folder / "history.sqlite", chosen["run"])
 
 
+def _record_components(objectives: Sequence[Objective], folder: Path) -> None:
+    """Let goals files whose parts are programs or functions of the user record their values."""
+    from molvae.oracles.goals import Goals
+
+    for objective in objectives:
+        if isinstance(objective.function, Goals) and not objective.function.is_ours:
+            objective.function.record = folder.absolute() / f"{objective.name}.jsonl"
+
+
 def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
     """Options -> run folder and effective settings; options override a resumed run or defaults."""
     from molvae.loop.config import default_strategy
@@ -215,6 +234,8 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
         required = [*SETTINGS, "run"]
         return folder, folder.resume(given, may_change=["budget"], required=required)
     folder.refuse_begun()
+    if strange := [name for name in RESULTS if (folder.path / name).exists()]:
+        raise MolvaeError(f"{folder.path / strange[0]} exists already: choose another --out")
     return folder, new | {"run": f"{folder.path.name} {uuid4()}" if new["history"] else "run"}
 
 
@@ -245,7 +266,7 @@ class _Terminable:
 
 def _show(result: Result, folder: Path) -> None:
     """Print a summary and the best molecules; write tables and pictures."""
-    from molvae.reports.run_report import write_run_report
+    from molvae.reports.run_report import name_with_unit, write_run_report
 
     failed = result.table["error"].dropna()
     rounds = max(len(result.iterations), 1)
@@ -257,9 +278,10 @@ def _show(result: Result, folder: Path) -> None:
     if len(failed):
         print(f"first failure: {failed.iloc[0]}")
     best = write_run_report(result, folder)
-    if len(result.labels) > 1:
+    if len(result.objectives) > 1:
         print(f"Pareto front of {len(best)} molecules:")
     shown = best.head(SHOWN).drop(columns=["iteration", "number"])
+    shown = shown.rename(columns=name_with_unit(result))
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    front = "front.png, " if len(result.labels) > 1 else ""
+    front = "front.png, " if len(result.objectives) > 1 else ""
     print(f"best.csv, best.png, {front}trace.png and history.sqlite are in {folder}")

@@ -35,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", type=options.whole_number, default=5_000, help="strings sampled from the model"
     )
     options.add_seed(parser)
-    parser.add_argument("--out", default="runs/report-{model}", help="folder for the results")
+    parser.add_argument(
+        "--out",
+        default="runs/report-{model}",
+        help="folder for the results; {model} is the name of the model, for a file with its folder",
+    )
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,20 +52,28 @@ def run(args: argparse.Namespace) -> None:
     from molvae.reports.model_report import ReportConfig, measure_model
     from molvae.reports.plots import plot_property_distributions
 
+    folder = Path(args.out.replace("{model}", _name(args.model)))
+    files = folder / "report.json", folder / "properties.png"
+    options.refuse_existing(args, *files)
     model = MolVAE.load(args.model)
     source = options.data_of(args, model)
     watched = options.progress()
     data = options.load_data(source)
     config = ReportConfig(args.molecules, args.samples, args.seed)
     report = measure_model(model, data, config, progress=watched)
-    folder = Path(args.out.replace("{model}", Path(args.model).stem))
     figures = {"model": args.model, **report.to_json()}
-    write_file(folder / "report.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
-    write_file(folder / "properties.png", plot_property_distributions(report.sets))
+    write_file(files[0], json.dumps(figures, indent=2, allow_nan=False) + "\n")
+    write_file(files[1], plot_property_distributions(report.sets))
     print(f"{args.model} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
     print(report.table.to_string(index=False))
     print("\n" + "\n".join(_lines(report)))
-    print(f"\n{folder / 'report.json'}, {folder / 'properties.png'}")
+    print(f"\n{files[0]}, {files[1]}")
+
+
+def _name(model: str) -> str:
+    """Shipped model or file -> its name; most files are called `model` and lie in a run folder."""
+    path = Path(model)
+    return path.stem if path.name == model else f"{path.resolve().parent.name}-{path.stem}"
 
 
 def _lines(report: Report) -> list[str]:

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".csv; .smi, valid molecules only; a FOLDER of Parquet (columns smiles, valid), where "
         "the same seed gives other molecules; - prints CSV",
     )
+    options.add_overwrite(parser)
     options.add_stream(parser)
 
 
@@ -77,6 +78,7 @@ def _collect(args: argparse.Namespace) -> None:
     from molvae.model.molvae import MolVAE
 
     kind = ".csv" if args.out == "-" else options.suffix(args.out, ".csv", ".smi")
+    options.refuse_existing(args, args.out)
     model = MolVAE.load(args.model)
     draw = {"seed": args.seed, "progress": options.progress(), **_decode_options(args)}
     if args.valid:

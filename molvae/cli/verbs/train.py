@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import RunFolder
+from molvae.cli import options
 from molvae.cli.watch import Watch, is_worker
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--properties",
         nargs="*",
+        type=options.quantity,
         metavar="NAME",
-        help="properties to predict from latent points: columns of the data, or names from 'molvae "
-        "list properties', objectives and RDKit descriptors; give no name for none (default: "
-        "logP SAS QED)",
+        help="properties to predict from latent points: columns of the data, or "
+        f"{options.QUANTITY}; give no name for none (default: logP SAS QED)",
     )
     parser.add_argument(
         "--random-smiles",
@@ -92,8 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, help="use only the first LIMIT molecules")
     parser.add_argument("--resume", action="store_true", help="resume the training in --out")
-    for options, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
-        for name, kind, text in options:
+    for group, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
+        for name, kind, text in group:
             default = getattr(defaults, name.replace("-", "_"))
             shown = "" if default is None else f" (default: {default})"
             parser.add_argument(f"--{name}", type=kind, help=f"{text}{shown}")
@@ -232,7 +233,7 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
     from molvae.chem.recombine import recombine
     from molvae.model.molvae import MolVAE
     from molvae.model.training import choose_config, hold_out, prepare_training
-    from molvae.oracles.objectives import find_objective
+    from molvae.oracles.given import find_quantity
 
     progress = not is_worker()
     data = load(settings["data"], progress=progress)
@@ -246,9 +247,10 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
             f"{data.description or data.name}\n{len(parts[0]):,} molecules for training, "
             f"{len(parts[1]):,} for validation; writing to {folder.path}"
         )
+    options.import_from_here()
     names = settings.get("properties", PROPERTIES)
-    found = {name: find_objective(name) for name in names}
-    functions = {name: entry.function for name, entry in found.items() if entry is not None}
+    found = {name: find_quantity(name) for name in names}
+    functions = {name: quantity for name, quantity in found.items() if quantity is not None}
     known = load_properties(data, names, functions, progress) if names else None
     if number := settings.get("recombine"):
         more = recombine(data, number, settings.get("seed", 0), progress=progress)
@@ -274,11 +276,6 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
         data=data.name,
         progress=progress,
     )
-    if progress and prepared.data.left_out:
-        print(
-            f"{prepared.data.left_out:,} molecules left out: they have symbols that the model "
-            "lacks, or are too long for it"
-        )
     if progress and config.epochs is not None and "epochs" not in given:
         print(
             f"{len(prepared.data.smiles):,} molecules are few to fine-tune on: at most "
@@ -288,5 +285,5 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
     return prepared
 
 
-def _names(options: list[tuple[str, type, str]]) -> set[str]:
-    return {name.replace("-", "_") for name, _, _ in options}
+def _names(group: list[tuple[str, type, str]]) -> set[str]:
+    return {name.replace("-", "_") for name, _, _ in group}
