@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rdkit import Chem
@@ -18,7 +18,9 @@ from rdkit.Chem import FilterCatalog, Mol
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import silence_rdkit
-from molvae.oracles.objectives import look_up_quantity
+from molvae.chem.properties import properties
+from molvae.oracles.objectives import Objective, find_objective, is_own, look_up_quantity
+from molvae.oracles.objectives import objectives as registered
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -31,10 +33,11 @@ CATALOGUES = FilterCatalog.FilterCatalogParams.FilterCatalogs.names
 
 @dataclass(frozen=True)
 class Constraint:
-    """A condition: its text, and a function that checks whether a molecule meets it."""
+    """A condition: its text, a function that checks it, and the name of the quantity, if any."""
 
     text: str
     met: Callable[[Mol], bool]
+    quantity: str | None = None
 
 
 def parse_constraint(text: str) -> Constraint:
@@ -57,6 +60,10 @@ def parse_constraint(text: str) -> Constraint:
             raise MolvaeError(f"constraint {text!r}: unknown catalogue {rest!r}; known: {known}")
         catalogue = FilterCatalog.FilterCatalog(CATALOGUES[rest])
         return Constraint(text, lambda mol: not catalogue.HasMatch(mol))
+    if colon and kind == "cmd":
+        raise MolvaeError(
+            f"constraint {text!r}: runs of a program would not be counted: make it an objective"
+        )
     parts = re.fullmatch(r"(.+?)\s*(<=|>=|<|>)\s*([^<>=]+)", text.strip())
     try:
         name, sign, number = parts.groups() if parts else ("", "", "")
@@ -70,4 +77,26 @@ def parse_constraint(text: str) -> Constraint:
         value, compare = look_up_quantity(name), COMPARISONS[sign]
     except MolvaeError as error:
         raise MolvaeError(f"constraint {text!r}: {error}") from None
-    return Constraint(text, lambda mol: compare(value(mol), limit))
+    return Constraint(text, lambda mol: compare(value(mol), limit), name)
+
+
+def refuse_paid(constraint: Constraint, objectives: Sequence[Objective]) -> None:
+    """Refuse a constraint that would evaluate what a search pays for, outside its budget.
+
+    That is a function that the user registered as an objective, and any of the objectives of the
+    search, unless it is a property of the molecule that costs nothing.
+
+    Raises:
+        MolvaeError: it is one of these.
+    """
+    name = constraint.quantity
+    found = None if name is None or name in properties else find_objective(name)
+    if found is None:
+        return
+    searched = found.function in [objective.function for objective in objectives]
+    if not is_own(found.function) or (searched and name in registered):
+        raise MolvaeError(
+            f"constraint {constraint.text!r}: {name} is an objective, and its evaluations for a "
+            "constraint would not be counted: make it a second objective, or register it with "
+            "molecule_property if it costs nothing"
+        )

@@ -40,6 +40,15 @@ def as_objective(given: Given) -> Objective:
     return Objective(name, function)
 
 
+def runs_code(name: str) -> bool:
+    """Name of an objective, as for `as_objective` -> whether it stands for code of somebody's.
+
+    A name in a file that came from elsewhere must not be resolved if it does. Goals count, since
+    they may name other quantities.
+    """
+    return find_objective(name) is None and (":" in name or name.endswith(".json"))
+
+
 def _look_up(name: str) -> Objective | Property:
     if name.startswith("cmd:"):
         return Command.parse(name.removeprefix("cmd:"))
@@ -54,6 +63,6 @@ def _look_up(name: str) -> Objective | Property:
         return objectives.look_up(name)
     except MolvaeError:
         raise
-    except Exception as error:  # importing a user's module may raise anything
+    except (Exception, SystemExit) as error:  # importing a user's module may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise MolvaeError(f"importing the objective {name!r} failed: {reason}") from error

@@ -9,13 +9,10 @@ write a function here and register it.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import rdkit
@@ -25,6 +22,12 @@ from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
 from molvae.chem.fingerprints import Similarity
 from molvae.chem.properties import Property, cycle, logp, properties, qed, sas
+from molvae.oracles.identity import (
+    combine_hashes,
+    find_command_files,
+    find_function_files,
+    hash_files,
+)
 from molvae.oracles.programs import Command
 from molvae.oracles.suites import SUITES
 
@@ -44,28 +47,43 @@ class Objective:
         return self.name if self.maximise else f"-{self.name}"
 
     @property
+    def measured(self) -> bool:
+        """Whether its values are told, not computed."""
+        return self.function is _fail_uncomputed
+
+    @property
+    def sources(self) -> dict[str, str] | None:
+        """What computes the values: versions of packages, or hashes of the user's files by path.
+
+        None if it is not known.
+        """
+        if isinstance(self.function, Command):
+            return hash_files(find_command_files(self.function))
+        if self.measured:
+            return None
+        if is_own(self.function):
+            # the package version, not a file hash, so that moving code keeps stored scores valid
+            return {"molvae": metadata.version("molvae"), "RDKit": rdkit.__version__}
+        files = find_function_files(self.function)
+        return None if files is None else hash_files(files)
+
+    @property
     def version(self) -> str | None:
         """Fingerprint of the code that computes the values; None if it cannot be determined.
 
-        Either the versions of molvae and RDKit, or a hash of the user's file.
+        Either the versions of molvae and RDKit, or a hash of the user's files.
         """
-        if self.function is _fail_uncomputed:
+        sources = self.sources
+        if sources is None:
             return None
-        # the package version, not a file hash, so that moving code keeps stored scores valid
-        if str(getattr(self.function, "__module__", "")).partition(".")[0] in ("molvae", "rdkit"):
-            file = self.function.file if isinstance(self.function, Command) else None
-            own = f"molvae {metadata.version('molvae')}, RDKit {rdkit.__version__}"
-            return own if file is None else _hash_file(file)
-        named = inspect.isfunction(self.function) and self.function.__qualname__.isidentifier()
-        file = inspect.getsourcefile(self.function) if named else None
-        return (
-            None if file is None else _hash_file(file)
-        )  # lambdas and closures: same name, different code
+        if is_own(self.function) and not isinstance(self.function, Command):
+            return ", ".join(f"{name} {version}" for name, version in sources.items())
+        return combine_hashes(sources)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle a registered objective by name."""
+        """Pickle what molvae registers by name."""
         known = {**DESCRIPTORS, **{name: entry.function for name, entry in objectives.items()}}
-        if known.get(self.name) is self.function:
+        if known.get(self.name) is self.function and is_own(self.function):
             return find_objective, (self.name,)
         return Objective, (self.name, self.function, self.maximise, self.description)
 
@@ -129,8 +147,9 @@ def _fail_uncomputed(mol: Mol) -> float:
     raise RuntimeError("this quantity is measured elsewhere: report its values with `tell`")
 
 
-def _hash_file(file: str) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+def is_own(function: Property) -> bool:
+    """Whether a function is part of molvae or RDKit."""
+    return str(getattr(function, "__module__", "")).partition(".")[0] in ("molvae", "rdkit")
 
 
 for _name in ("logP", "QED", "SAS"):
