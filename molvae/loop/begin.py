@@ -120,7 +120,8 @@ def begin_run(
     for name, value in run.settings(leads).items():
         if name in begun and begun[name] != value:
             raise MolvaeError(
-                f"this history was begun with {name} = {begun[name]!r}, not {value!r}"
+                f"history {oracle.history.where} was begun with {name} = {begun[name]!r:.60}, "
+                f"not {value!r:.60}"
             )
     oracle.history.save_settings({**run.settings(leads), SOURCES: oracle.sources})
     return run, checked
@@ -142,7 +143,7 @@ def _read_settings(history: History) -> dict[str, Any]:
     }
     for name, right in sound.items():
         if not right:
-            raise MolvaeError(f"history {history.path} is damaged: {name} = {begun[name]!r:.60}")
+            raise MolvaeError(f"history {history.where} is damaged: {name} = {begun[name]!r:.60}")
     return begun
 
 
@@ -156,7 +157,7 @@ def check_rounds(history: History) -> None:
     """
     rounds, records = history.iterations(), history.records()
     asked = history.settings.get(ASKED, {})
-    damaged = f"history {history.path} is damaged"
+    damaged = f"history {history.where} is damaged"
     if not isinstance(asked, dict) or not all(type(k) is int for k in asked.values()):
         raise MolvaeError(f"{damaged}: {ASKED} = {asked!r:.60}")
     for k, iteration in enumerate(rounds):

@@ -111,7 +111,8 @@ class History:
         """
         self.path = None if path is None else Path(path)
         self._name, self._claimed = run, set[tuple[str, str]]()
-        self._where = "in memory" if path is None else str(path)
+        self.where = "in memory" if path is None else str(path)
+        """The file, for messages."""
         with self._explained():
             self._db = sqlite3.connect(
                 ":memory:" if path is None else path, isolation_level=None, timeout=_PATIENCE
@@ -137,7 +138,7 @@ class History:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION_ID:
             raise MolvaeError(
-                f"{self._where} is a database, but not a history written by this version of molvae"
+                f"{self.where} is a database, but not a history written by this version of molvae"
             )
 
     def _rows(self, table: str, columns: str) -> list[Any]:
@@ -150,7 +151,7 @@ class History:
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError, RecursionError, OverflowError) as error:
-            raise MolvaeError(f"history {self._where}: {_reason(error)}") from error
+            raise MolvaeError(f"history {self.where}: {_reason(error)}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -212,7 +213,7 @@ class History:
             MolvaeError: the molecule is already stored, or the file cannot be written.
         """
         if smiles in self:
-            raise MolvaeError(f"history {self._where}: {smiles} is already stored")
+            raise MolvaeError(f"history {self.where}: {smiles} is already stored")
         if error is not None:
             error = error.encode(errors="replace").decode()  # lone surrogates cannot be stored
         latent = None if z is None else np.asarray(z, dtype="<f4").ravel()

@@ -246,10 +246,12 @@ class Oracle:
         begun = self.history.settings.get(SOURCES) if records else None
         if begun is not None:
             if not isinstance(begun, dict):
-                raise MolvaeError(f"history {self.history.path} is damaged: {SOURCES} = {begun!r}")
+                raise MolvaeError(f"history {self.history.where} is damaged: {SOURCES} = {begun!r}")
             if list(begun) != self.labels:
                 was, now = ", ".join(begun), ", ".join(self.labels)
-                raise MolvaeError(f"this history was begun with objective = {was!r}, not {now!r}")
+                raise MolvaeError(
+                    f"history {self.history.where} was begun with objective = {was!r}, not {now!r}"
+                )
             for label, sources in begun.items():
                 changed = _find_change(sources, self.sources[label])
                 if changed and not self.allow_changed_objective:
@@ -260,7 +262,9 @@ class Oracle:
                     )
         if any(len(record.values) != len(self.objectives) for record in records):
             names = ", ".join(self.labels)
-            raise MolvaeError(f"history {self.history.path} does not hold a value for each {names}")
+            raise MolvaeError(
+                f"history {self.history.where} does not hold a value for each {names}"
+            )
         unknown = [o.label for o in self.objectives if o.sources is None and not o.measured]
         if unknown and (records or self.history.shared):
             warnings.warn(
