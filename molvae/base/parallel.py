@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import joblib
@@ -11,6 +15,8 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 CHUNK = 2_000  # molecules a worker process gets at a time
+WATCH = "parent watch"  # the name of the thread
+GLANCE = 0.5  # seconds between two looks at the parent
 
 
 def map_parallel(
@@ -38,3 +44,37 @@ def parallel_unordered(jobs: int | None) -> joblib.Parallel:
         return joblib.Parallel(return_as="generator_unordered", **how)
     except ValueError:  # Ray and multiprocessing tell what is done at the end only
         return joblib.Parallel(**how)
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this worker process end, with all that it has started, soon after its parent has died.
+
+    A parent that is killed cannot stop its workers. `parent` is the process that the work comes
+    from; nothing is done where it is not the parent of this one, such as on another machine.
+    """
+    if os.getppid() != parent or any(thread.name == WATCH for thread in threading.enumerate()):
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(GLANCE)
+        for process in [*_find_descendants(os.getpid()), os.getpid()]:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except OSError:
+                continue  # it has ended by itself
+
+    threading.Thread(target=watch, name=WATCH, daemon=True).start()
+
+
+def _find_descendants(process: int) -> list[int]:
+    """Process -> all that it has started, on Linux; elsewhere they are not known."""
+    found = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        try:
+            children = [int(child) for child in path.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *_find_descendants(child)]
+    return found

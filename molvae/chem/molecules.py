@@ -65,11 +65,16 @@ def canonicalize(smiles: str) -> str | None:
     ('CCO', None)
     """
     mol = parse(smiles)
-    if mol is None:
-        return None
+    return None if mol is None else write_canonical(mol, smiles)
+
+
+def write_canonical(mol: Chem.Mol, smiles: str) -> str | None:
+    """Molecule and the string that it was parsed from -> its canonical SMILES.
+
+    None if RDKit cannot read that again, as with a few aromatic rings.
+    """
     form = str(Chem.MolToSmiles(mol))
-    # RDKit writes a few aromatic rings in a form that it cannot read
-    return form if form == smiles or parse(form) is not None else None
+    return form if form == smiles or parse_cached(form) is not None else None
 
 
 def find_fault(smiles: str) -> str | None:

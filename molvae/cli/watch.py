@@ -76,7 +76,8 @@ class Evaluations:
     """A progress bar over the budget of a search, with the best value and the last round."""
 
     def __init__(self, oracle: Oracle) -> None:
-        self._objectives, self._best, self._round = oracle.objectives, list[tuple[float, ...]](), ""
+        self._objectives, self._round = oracle.objectives, ""
+        self._best: dict[tuple[float, ...], int] = {}  # the front, and how many have these values
         past = oracle.history.records()
         self._bar = tqdm(total=oracle.budget, initial=len(past), unit="mol", dynamic_ncols=True)
         for record in past:
@@ -104,18 +105,21 @@ class Evaluations:
         """Update the Pareto front, which for one objective is the greatest value."""
         new = record.values
         if record.error is None and not any(_dominates(old, new) for old in self._best):
-            self._best = [new, *(old for old in self._best if not _dominates(new, old))]
+            alike = self._best.get(new, 0)
+            self._best = {old: n for old, n in self._best.items() if not _dominates(new, old)}
+            self._best[new] = alike + 1
 
     def _show(self) -> None:
         first = self._objectives[0]
         if len(self._objectives) > 1:
-            text = f"{len(self._best)} on the Pareto front"
+            text = f"{sum(self._best.values())} on the Pareto front"
         elif self._best:
-            text = f"best {first.title} {first.restore_sign(self._best[0][0]):.3f}"
+            best = first.restore_sign(next(iter(self._best))[0])
+            text = f"best {first.title} {best:.3f}"
         else:
             text = f"best {first.title} none yet"
         self._bar.set_postfix_str(f"{text}{self._round}", refresh=False)
 
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(a >= b for a, b in zip(one, other, strict=True))
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))

@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
-from molvae.loop.begin import begin_run
+from molvae.loop.begin import ASKED, begin_run
 from molvae.loop.config import OptimizeConfig, find_proposer
 from molvae.loop.space import LatentSpace
 from molvae.oracles.evaluation import Outcome
 from molvae.oracles.oracle import BudgetError, Oracle
-
-ASKED = "asked for"  # the setting of the history that holds the molecules of the current rounds
 
 Space = TypeVar("Space", bound=LatentSpace)
 
@@ -105,7 +103,8 @@ class Search:
 
         Raises:
             MolvaeError: a molecule that is not admissible or has a value already; more molecules
-                than the budget has left; not one value for each objective. None is stored then.
+                than the budget has left; not a finite number or NaN for each objective. None is
+                stored then.
         """
         oracle = self.oracle
         told: dict[str, tuple[float, ...]] = {}
@@ -125,10 +124,6 @@ class Search:
         """Store what `molvae.oracles.evaluation` found for a molecule that was asked for."""
         name = outcome.smiles
         self.oracle.store(outcome, self._asked[name], self._locate(name))
-
-    def reuse(self, name: str) -> bool:
-        """Store the score that another run in the history file found, if any; return whether."""
-        return self.oracle.reuse(name, self._asked[name], self._locate(name))
 
     def _locate(self, name: str) -> NDArray[np.float32] | None:
         """The latent point of a molecule, computed together with the rest of its round.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from molvae.base.errors import MolvaeError
+from molvae.chem.molecules import parse
 from molvae.loop.config import OptimizeConfig, default_strategy, find_proposer
 from molvae.loop.latent_proposer import FEW
 from molvae.loop.run import SearchRun
 from molvae.loop.space import LatentSpace
 from molvae.oracles.given import use_model
-from molvae.oracles.oracle import Oracle
+from molvae.oracles.history import History
+from molvae.oracles.oracle import SOURCES, Oracle, require_strings
+from molvae.search.strategies import strategies
 
+ASKED = "asked for"  # the setting of the history that holds the molecules of the current rounds
 STAGES = 10  # how often a model is fine-tuned in a run
 
 Space = TypeVar("Space", bound=LatentSpace)
@@ -88,13 +93,19 @@ def begin_run(
         The run, and what became of the leads.
 
     Raises:
-        MolvaeError: the history was begun with other settings; a strategy for one objective, but
-            several are given; leads as in `check_leads`; the model does not predict what the
-            oracle calls `predicted:NAME`.
+        MolvaeError: the history was begun with other settings or is damaged; a strategy for one
+            objective, but several are given; leads as in `check_leads`; the model does not predict
+            what the oracle calls `predicted:NAME`.
     """
+    require_strings(start, "start")
+    require_strings(leads, "leads")
     predict_with(model, oracle)
-    begun = oracle.history.settings
+    check_rounds(oracle.history)
+    oracle.check_history()
+    begun = _read_settings(oracle.history)
     strategy = config.strategy or begun.get("strategy") or default_strategy(len(oracle.objectives))
+    if config.strategy is None and ":" in strategy:
+        strategies.look_up_loaded(strategy)  # nothing is imported because a file names it
     kind = find_proposer(strategy)
     if len(oracle.objectives) > 1 and not kind.several:
         raise MolvaeError(
@@ -122,7 +133,60 @@ def begin_run(
     for name, value in run.settings(leads).items():
         if name in begun and begun[name] != value:
             raise MolvaeError(
-                f"this history was begun with {name} = {begun[name]!r}, not {value!r}"
+                f"history {oracle.history.where} was begun with {name} = {begun[name]!r:.60}, "
+                f"not {value!r:.60}"
             )
-    oracle.history.save_settings(run.settings(leads))
+    oracle.history.save_settings({**run.settings(leads), SOURCES: oracle.sources})
     return run, checked
+
+
+def _read_settings(history: History) -> dict[str, Any]:
+    """History -> the settings that its run was begun with, empty for a new one.
+
+    Raises:
+        MolvaeError: one of those that a run goes on with cannot have been written by molvae.
+    """
+    begun = history.settings
+    sizes = begun.get("heavy_atoms")
+    sound = {
+        "strategy": isinstance(begun.get("strategy", ""), str),
+        "heavy_atoms": sizes is None
+        or (isinstance(sizes, list) and len(sizes) == 2 and all(type(n) is int for n in sizes)),
+        **{n: type(begun.get(n, 1)) is int for n in ("batch", "initial", "stage")},
+    }
+    for name, right in sound.items():
+        if not right:
+            raise MolvaeError(f"history {history.where} is damaged: {name} = {begun[name]!r:.60}")
+    return begun
+
+
+def check_rounds(history: History) -> None:
+    """Refuse a history whose evaluations and rounds do not belong together.
+
+    A search would go in circles on it, or go on as if it had been another one.
+
+    Raises:
+        MolvaeError: a round or an evaluation is missing, or a SMILES is not valid.
+    """
+    rounds, records = history.iterations(), history.records()
+    asked = history.settings.get(ASKED, {})
+    damaged = f"history {history.where} is damaged"
+    if not isinstance(asked, dict) or not all(type(k) is int for k in asked.values()):
+        raise MolvaeError(f"{damaged}: {ASKED} = {asked!r:.60}")
+    for k, iteration in enumerate(rounds):
+        if iteration.iteration != k:
+            raise MolvaeError(f"{damaged}: round {k} is missing")
+    for k in {record.iteration for record in records} | set(asked.values()):
+        if not -1 <= k < max(len(rounds), 1):
+            raise MolvaeError(f"{damaged}: there are molecules of round {k}, but no such round")
+    for record in records:
+        if parse(record.smiles) is None:
+            raise MolvaeError(f"{damaged}: {record.smiles!r:.60} is not a valid SMILES")
+    made = Counter(record.iteration for record in records)
+    made.update(k for name, k in asked.items() if name not in history)
+    for iteration in rounds[:-1]:  # the last one may have been stopped
+        if made[iteration.iteration] < iteration.candidates:
+            raise MolvaeError(
+                f"{damaged}: {iteration.candidates - made[iteration.iteration]} evaluations of "
+                f"round {iteration.iteration} are missing"
+            )

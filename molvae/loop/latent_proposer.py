@@ -67,7 +67,7 @@ class LatentProposer:
         self.make = strategy
         placed = [(r.smiles, r.z) for r in self.oracle.history.records() if r.z is not None]
         if placed and not self._same_place(*placed[0]):
-            raise MolvaeError("this history was begun with another model")
+            raise MolvaeError(f"history {self.oracle.history.where} was begun with another model")
         self.bounds = self._find_bounds()
         self.molecules = MoleculeFeatures()
         # of what is decoded late in a search most has been seen before
@@ -216,5 +216,6 @@ class LatentProposer:
         return np.stack([np.minimum(low - reach, prior[0]), np.maximum(high + reach, prior[1])])
 
     def _same_place(self, smiles: str, z: NDArray[np.float32]) -> bool:
-        found = self._encode([smiles]) if self.model.can_encode_canonical(smiles) else np.inf
-        return bool(np.allclose(found, z, atol=1e-2, rtol=1e-2))
+        if z.shape != (self.model.latent,) or not self.model.can_encode_canonical(smiles):
+            return False
+        return bool(np.allclose(self._encode([smiles]), z, atol=1e-2, rtol=1e-2))

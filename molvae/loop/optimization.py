@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TypeVar
@@ -11,9 +12,9 @@ from molvae.loop.ask_tell import Search
 from molvae.loop.config import OptimizeConfig
 from molvae.loop.result import Result
 from molvae.loop.space import LatentSpace
-from molvae.oracles.evaluation import Outcome, evaluate_molecules, start_workers
+from molvae.oracles.evaluation import Outcome, start_workers
 from molvae.oracles.history import Iteration
-from molvae.oracles.oracle import Oracle
+from molvae.oracles.oracle import GLANCE, Oracle
 
 SPENT = "the budget is spent"
 
@@ -87,9 +88,11 @@ def run_search(
 def _evaluate_in_rounds(search: Search, on_iteration: OnIteration) -> None:
     oracle = search.oracle
     while names := search.ask():
-        new = [name for name in names if not search.reuse(name)]
-        for outcome in evaluate_molecules(oracle.objectives, new, oracle.effort):
+        known = len(oracle.history)
+        for outcome in oracle.find_outcomes(names):
             search.tell_outcome(outcome)
+        if len(oracle.history) == known:
+            raise MolvaeError("the search makes no progress: the last round evaluated no molecule")
         on_iteration(oracle.history.iterations()[-1])
 
 
@@ -97,14 +100,28 @@ def _evaluate_continuously(search: Search, on_iteration: OnIteration) -> None:
     oracle = search.oracle
     with start_workers(oracle.objectives, oracle.effort) as submit:
         names, running = search.ask(), set[Future[Outcome]]()
-        while True:
-            running |= {submit(name) for name in names if not search.reuse(name)}
-            names = search.ask(ahead=True) if len(running) < oracle.effort.jobs else []
-            if names:
-                on_iteration(oracle.history.iterations()[-1])
-                continue
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                search.tell_outcome(future.result())
+        try:
+            while True:
+                waiting = list[str]()  # for another run, which is evaluating them
+                for name in names:
+                    if (known := oracle.look_up(name)) is not None:
+                        search.tell_outcome(known)
+                    elif oracle.claim(name):
+                        running.add(submit(name))
+                    else:
+                        waiting.append(name)
+                names = search.ask(ahead=True) if len(running) < oracle.effort.jobs else []
+                if names:
+                    on_iteration(oracle.history.iterations()[-1])
+                elif running:
+                    glance = GLANCE if waiting else None
+                    done, running = wait(running, timeout=glance, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        search.tell_outcome(future.result())
+                elif waiting:
+                    time.sleep(GLANCE)
+                else:
+                    return
+                names += waiting
+        finally:
+            oracle.history.release()

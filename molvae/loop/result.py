@@ -10,7 +10,7 @@ import pandas as pd
 
 from molvae.oracles.history import Iteration, Record
 from molvae.oracles.objectives import Objective
-from molvae.search.pareto import hypervolume, pareto_front, reference_point
+from molvae.search.pareto import find_undominated, hypervolume, pareto_front, reference_point
 from molvae.search.protocols import Floats
 
 
@@ -47,9 +47,10 @@ class Result:
     def best(self, k: int = 10) -> pd.DataFrame:
         """Return the k rows with the greatest y, best first; failures are left out.
 
-        With several objectives, return the Pareto front, ordered by the first objective.
+        With several objectives, return the Pareto front, ordered by the first objective; of
+        molecules with equal values, all.
         """
-        rows = pareto_front(self._values) if len(self.labels) > 1 else slice(None)
+        rows = find_undominated(self._values) if len(self.labels) > 1 else slice(None)
         known = self.table.iloc[rows].dropna(subset=self._columns[0])
         ordered = known.sort_values(self._columns[0], ascending=False, kind="stable")
         return ordered.head(k).reset_index(drop=True)

@@ -12,16 +12,19 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rdkit import Chem
 from rdkit.Chem import FilterCatalog, Mol
 
-from molvae.base.errors import MolvaeError
+from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.chem.molecules import silence_rdkit
-from molvae.oracles.given import look_up_quantity
-from molvae.oracles.objectives import Quantity
+from molvae.chem.properties import properties
+from molvae.oracles.given import look_up_quantity, runs_code
+from molvae.oracles.objectives import Objective, Quantity
+from molvae.oracles.objectives import objectives as registered
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -29,6 +32,8 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+COMPARISON = re.compile(r"(.+?)\s*(<=|>=|<|>)\s*([^<>=]+)")
+KINDS = ("has:", "lacks:", "alerts:")
 CATALOGUES = FilterCatalog.FilterCatalogParams.FilterCatalogs.names
 
 
@@ -61,7 +66,11 @@ def parse_constraint(text: str) -> Constraint:
             raise MolvaeError(f"constraint {text!r}: unknown catalogue {rest!r}; known: {known}")
         catalogue = FilterCatalog.FilterCatalog(CATALOGUES[rest])
         return Constraint(text, lambda mol: not catalogue.HasMatch(mol))
-    parts = re.fullmatch(r"(.+?)\s*(<=|>=|<|>)\s*([^<>=]+)", text.strip())
+    if colon and kind == "cmd":
+        raise MolvaeError(
+            f"constraint {text!r}: runs of a program would not be counted: make it an objective"
+        )
+    parts = COMPARISON.fullmatch(text.strip())
     try:
         name, sign, number = parts.groups() if parts else ("", "", "")
         limit = float(number)
@@ -85,3 +94,43 @@ def _measure(quantity: Quantity, mol: Mol) -> float:
         raise
     except Exception:  # a user's function or program may raise anything
         return math.nan
+
+
+def constraint_runs_code(text: str) -> bool:
+    """Text of a condition -> whether checking it would run a program or a function of somebody's.
+
+    Nothing is resolved or imported.
+    """
+    parts = COMPARISON.fullmatch(text.strip())
+    return parts is not None and not text.startswith(KINDS) and runs_code(parts[1])
+
+
+def refuse_paid(constraint: Constraint, objectives: Sequence[Objective]) -> None:
+    """Refuse a constraint on an objective of the search, which would evaluate it uncounted.
+
+    A property of the molecule that costs nothing may be both.
+
+    Raises:
+        MolvaeError: it is one.
+
+    Warns:
+        MolvaeWarning: the constraint runs code of the user's, which is not counted.
+    """
+    if constraint.quantity is None or constraint.quantity.objective.name in properties:
+        return
+    one = constraint.quantity.objective
+    if one.function in [other.function for other in objectives] and (
+        not one.is_ours or one.name in registered
+    ):
+        raise MolvaeError(
+            f"constraint {constraint.text!r}: {one.name} is an objective, and its evaluations for "
+            "a constraint would not be counted: make it a second objective, or register it with "
+            "molecule_property if it costs nothing"
+        )
+    if not one.is_ours:
+        warnings.warn(
+            f"constraint {constraint.text!r} runs your code for every molecule that is decoded, "
+            "outside the budget",
+            MolvaeWarning,
+            stacklevel=3,
+        )

@@ -6,6 +6,8 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,6 +15,7 @@ from concurrent.futures import BrokenExecutor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import joblib
@@ -20,13 +23,16 @@ from joblib.externals.loky import get_reusable_executor
 from rdkit.Chem import Mol
 
 from molvae.base.errors import MolvaeError
-from molvae.base.parallel import parallel_unordered
+from molvae.base.parallel import end_with_parent, parallel_unordered
 from molvae.chem.molecules import parse, silence_rdkit
 from molvae.oracles.objectives import Objective
+from molvae.oracles.transport import pack_objectives, unpack_objectives
 
-Attempt: TypeAlias = tuple[tuple[float, ...], str | None]  # values, or NaN and the reason
+Attempt: TypeAlias = tuple[float, str | None]  # the value of one objective, or NaN and the reason
 
 KNOWN_METHODS = multiprocessing.get_all_start_methods()
+START = 300.0  # seconds that a process may take to start; they are not those of the evaluation
+GREATEST = 1e100  # a larger magnitude is no value: its square, for a surrogate, would be infinite
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Effort:
 
 
 class Outcome(NamedTuple):
-    """The result of an evaluation: M values in their own direction, or NaN and the reason."""
+    """The result of an evaluation: M values in their own direction, NaN for what failed and why."""
 
     smiles: str
     values: tuple[float, ...]
@@ -69,12 +75,15 @@ def evaluate_molecules(
     """M objectives and canonical SMILES -> outcomes, in order of completion.
 
     Raises:
-        MolvaeError: a worker process died.
+        MolvaeError: an objective cannot be sent to another process, or a worker process died.
     """
     if effort.jobs == 1:
-        yield from (_evaluated(objectives, name, effort) for name in smiles)
+        yield from (_evaluate(objectives, name, effort) for name in smiles)
     else:
-        tasks = (joblib.delayed(_evaluated)(objectives, name, effort) for name in smiles)
+        packed = pack_objectives(objectives)
+        tasks = (
+            joblib.delayed(_evaluate_packed)(packed, name, effort, os.getpid()) for name in smiles
+        )
         outcomes = parallel_unordered(effort.jobs)(tasks)
         try:
             yield from outcomes
@@ -96,11 +105,12 @@ def start_workers(
     Evaluations that are still running when the context ends are killed.
 
     Raises:
-        MolvaeError: a worker process died.
+        MolvaeError: an objective cannot be sent to another process, or a worker process died.
     """
+    packed = pack_objectives(objectives)
     executor = get_reusable_executor(max_workers=effort.jobs)
     try:
-        yield lambda name: executor.submit(_evaluated, objectives, name, effort)
+        yield lambda name: executor.submit(_evaluate_packed, packed, name, effort, os.getpid())
     except BrokenExecutor as error:
         raise _died() from error
     finally:
@@ -114,33 +124,48 @@ def _died() -> MolvaeError:
     )
 
 
-def _evaluated(objectives: Sequence[Objective], name: str, effort: Effort) -> Outcome:
+def _evaluate_packed(packed: bytes, name: str, effort: Effort, parent: int) -> Outcome:
+    """An evaluation in a worker process of the process `parent`."""
+    end_with_parent(parent)
+    return _evaluate(unpack_objectives(packed), name, effort)
+
+
+def _evaluate(objectives: Sequence[Objective], name: str, effort: Effort) -> Outcome:
     started = time.perf_counter()
     for _ in range(effort.retries + 1):
         if effort.seconds is None:
-            values, error = _attempt(objectives, name)
+            attempts = [_attempt(objective, name) for objective in objectives]
         else:
-            values, error = _limited(objectives, name, effort.seconds)
-        if error is None:
+            attempts = _attempt_in_time(objectives, name, effort.seconds)
+        if all(reason is None for _, reason in attempts):
             break
-    return Outcome(name, values, error, time.perf_counter() - started)
+    values, reasons = zip(*attempts, strict=True)
+    return Outcome(name, values, _explain(objectives, reasons), time.perf_counter() - started)
 
 
-def _attempt(objectives: Sequence[Objective], name: str) -> Attempt:
+def _explain(objectives: Sequence[Objective], reasons: Sequence[str | None]) -> str | None:
+    """Why each objective failed, if it did -> one text, or None where none failed."""
+    if len(objectives) == 1:
+        return reasons[0]
+    pairs = zip(objectives, reasons, strict=True)
+    return "; ".join(f"{o.name}: {reason}" for o, reason in pairs if reason is not None) or None
+
+
+def _attempt(objective: Objective, name: str) -> Attempt:
+    """One objective of one molecule, which is its own: what a function does to it is undone."""
     try:
         with silence_rdkit():
-            mol = _molecule(name)
-            return tuple(_number(objective.function(mol)) for objective in objectives), None
-    except Exception as failure:  # any exception in a user's function is a failed evaluation
-        return _failed(objectives), f"{type(failure).__name__}: {failure}"
+            return _number(objective.function(_molecule(name))), None
+    except (Exception, SystemExit) as failure:  # whatever a user's function raises, it has failed
+        return math.nan, f"{type(failure).__name__}: {failure}"
 
 
-def _failed(objectives: Sequence[Objective]) -> tuple[float, ...]:
-    return (math.nan,) * len(objectives)
+def _attempt_in_time(objectives: Sequence[Objective], name: str, seconds: float) -> list[Attempt]:
+    """An attempt in its own process, which is killed at the time limit.
 
-
-def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Attempt:
-    """An attempt in its own process, which is killed at the time limit."""
+    Time is counted from when the process has loaded the objectives.
+    """
+    packed = pack_objectives(objectives)
     method = "forkserver" if "forkserver" in KNOWN_METHODS else "spawn"
     if multiprocessing.get_start_method(allow_none=True) not in (None, *KNOWN_METHODS):
         multiprocessing.set_start_method(
@@ -149,30 +174,67 @@ def _limited(objectives: Sequence[Objective], name: str, seconds: float) -> Atte
     context: Any = multiprocessing.get_context(method)
     context.set_forkserver_preload([__name__])  # import once, not per evaluation
     answer, ask = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(ask, objectives, name))
-    try:
+    process = context.Process(target=_answer, args=(ask, packed, name))
+    with _hide_script():
         process.start()
-    except Exception as error:  # pickling can fail with many exception types
-        raise MolvaeError(
-            f"with a time limit the objective must be importable from other processes: {error}"
-        ) from error
     ask.close()
+    attempts = list[Attempt]()
     try:
-        if not answer.poll(seconds):
-            return _failed(objectives), f"TimeoutError: no answer after {seconds:g} s"
-        found: Attempt = answer.recv()
-        return found
+        reason = f"TimeoutError: its process did not start within {START:g} s"
+        if answer.poll(START):
+            if (problem := answer.recv()) is not None:
+                raise MolvaeError(problem)
+            reason = f"TimeoutError: no answer after {seconds:g} s"
+            end = time.monotonic() + seconds
+            while len(attempts) < len(objectives) and answer.poll(max(0, end - time.monotonic())):
+                attempts.append(answer.recv())
     except EOFError:
         process.join()
-        return _failed(objectives), f"its process died, exit code {process.exitcode}"
+        reason = f"its process died, exit code {process.exitcode}"
     finally:
         _kill(process)
+        answer.close()
+    return attempts + [(math.nan, reason) for _ in objectives[len(attempts) :]]
 
 
-def _answer(ask: Connection, objectives: Sequence[Objective], name: str) -> None:
+@contextmanager
+def _hide_script() -> Iterator[None]:
+    """Hide the user's script from multiprocessing, which would run it in each new process.
+
+    The objectives are sent by value, so nothing of it is needed there.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def _answer(ask: Connection, packed: bytes, name: str) -> None:
+    """In a new process: send None once the objectives are loaded, or why not; then each attempt."""
     if hasattr(os, "setsid"):
         os.setsid()  # so that the objective's child processes can be killed with it
-    ask.send(_attempt(objectives, name))
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    try:
+        objectives = unpack_objectives(packed)
+    except MolvaeError as error:
+        ask.send(str(error))
+        return
+    ask.send(None)
+    for objective in objectives:
+        ask.send(_attempt(objective, name))
+
+
+def _end_with_caller() -> None:
+    """Wait until the process that asks has died, then end this one and what it has started."""
+    caller = multiprocessing.parent_process()
+    if caller is not None:
+        caller.join()
+        try:
+            os.killpg(0, signal.SIGKILL)
+        except AttributeError:  # no groups on this platform
+            os._exit(1)
 
 
 def _kill(process: Any) -> None:
@@ -194,7 +256,7 @@ def _number(value: object) -> float:
     """Return value of an objective -> a finite float.
 
     Raises:
-        ValueError: the value is not a finite number.
+        ValueError: the value is not a finite number, or one that no surrogate can work with.
     """
     if isinstance(value, (str, bytes)):
         raise ValueError(f"returned the text {value!r}, not a number")
@@ -204,4 +266,6 @@ def _number(value: object) -> float:
         raise ValueError(f"returned {value!r}, not a number") from None
     if not math.isfinite(y):
         raise ValueError(f"returned {y}")
+    if abs(y) > GREATEST:
+        raise ValueError(f"returned {y:g}, which is beyond {GREATEST:g}")
     return y

@@ -77,6 +77,18 @@ def split_sign(text: str) -> tuple[bool, str]:
     return text.startswith("-"), text.removeprefix("-")
 
 
+def runs_code(text: str) -> bool:
+    """Text of a quantity -> whether it stands for code of somebody's.
+
+    A name in a file that came from elsewhere must not be resolved if it does. Goals count, since
+    they may name programs.
+    """
+    _, name = split_sign(text)
+    if find_registered(name) is not None or name.startswith((PREDICTED, "similarity(")):
+        return False
+    return ":" in name or name.endswith(".json")
+
+
 def use_model(model: Predicts, quantities: Sequence[Objective]) -> None:
     """Give a model to each `predicted:NAME` among quantities and their components.
 
@@ -121,7 +133,7 @@ def _look_up_single(name: str) -> Objective:
         function: object = objectives.look_up(name)
     except MolvaeError:
         raise
-    except Exception as error:  # importing a user's module may raise anything
+    except (Exception, SystemExit) as error:  # importing a user's module may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise MolvaeError(f"importing the objective {name!r} failed: {reason}") from error
     return function if isinstance(function, Objective) else _wrap(name, function)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import platform
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,19 +34,29 @@ CREATE TABLE iterations (
     valid INTEGER NOT NULL, candidates INTEGER NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (run, iteration));
 """
+# since the first version; a claim says which process is evaluating a molecule for which run
+_CLAIMS = """CREATE TABLE IF NOT EXISTS claims (
+    smiles TEXT NOT NULL, objective TEXT NOT NULL, run INTEGER NOT NULL, host TEXT NOT NULL,
+    process INTEGER NOT NULL, started TEXT NOT NULL, time REAL NOT NULL,
+    PRIMARY KEY (smiles, objective))"""
 _RECORD = "number, iteration, smiles, y, several, error, seconds, z"
 _ITERATION = "iteration, decoded, valid, candidates, seconds"
 _PATIENCE = 60.0  # seconds to wait for another process to finish writing
+_FOREIGN = 3_600.0  # seconds after which a claim of another machine, which may have died, is void
+_ROUNDS = 2**31  # more than any search has
 
+RUN = "run"  # the name of a run that has its file to itself
+COLUMNS = ("number", "iteration", "smiles", "y", "error", "seconds")
+"""The columns of a table of evaluations, beside those of several objectives."""
 
-_DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", "Expecting")
+_DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", "decode")
 
 
 @dataclass(frozen=True)
 class Record:
     """One evaluated molecule.
 
-    `values` are the M maximised objectives. If the evaluation failed, all are NaN and `error` holds
+    `values` are the M maximised objectives. Where one of them failed, it is NaN and `error` holds
     the reason.
     """
 
@@ -56,7 +70,7 @@ class Record:
 
     @property
     def y(self) -> float:
-        """The objective; with several objectives their sum, NaN where the evaluation failed."""
+        """The objective; with several objectives their sum, NaN where one of them failed."""
         return sum(self.values)
 
 
@@ -79,7 +93,8 @@ class History:
     """The evaluations of one run in order, stored in a file, or in memory if the path is None.
 
     A file can hold several runs, written by several processes at once. Each run sees only its own
-    evaluations, except that `score` looks in all of them.
+    evaluations, except that `score` looks in all of them, and `claim` keeps two of them from
+    evaluating the same molecule.
 
     >>> history = History()
     >>> history.add("CCO", -0.0014, seconds=0.1).number
@@ -88,14 +103,16 @@ class History:
     (True, 1)
     """
 
-    def __init__(self, path: str | Path | None = None, run: str = "run") -> None:
+    def __init__(self, path: str | Path | None = None, run: str = RUN) -> None:
         """Open or create the file, and the run of that name in it.
 
         Raises:
             MolvaeError: the file is damaged, locked, not writable or not a history.
         """
         self.path = None if path is None else Path(path)
-        self._where = "in memory" if path is None else str(path)
+        self._name, self._claimed = run, set[tuple[str, str]]()
+        self.where = "in memory" if path is None else str(path)
+        """The file, for messages."""
         with self._explained():
             self._db = sqlite3.connect(
                 ":memory:" if path is None else path, isolation_level=None, timeout=_PATIENCE
@@ -104,7 +121,10 @@ class History:
             self._db.execute("INSERT OR IGNORE INTO runs (name) VALUES (?)", (run,))
             find = "SELECT run FROM runs WHERE name = ?"
             (self._run,) = self._db.execute(find, (run,)).fetchone()
-            self._records = [_record(row) for row in self._rows("evaluations", _RECORD)]
+            rows = self._rows("evaluations", _RECORD)
+            self._records = [_read_record(i, row) for i, row in enumerate(rows)]
+            if len({r.z.size for r in self._records if r.z is not None}) > 1:
+                raise _DamageError("its latent points have different dimensions")
         self._by_smiles = {record.smiles: record for record in self._records}
 
     def _open(self) -> None:
@@ -113,11 +133,12 @@ class History:
         if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
+        self._db.execute(_CLAIMS)
         self._db.execute("COMMIT")
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION_ID:
             raise MolvaeError(
-                f"{self._where} is a database, but not a history written by this version of molvae"
+                f"{self.where} is a database, but not a history written by this version of molvae"
             )
 
     def _rows(self, table: str, columns: str) -> list[Any]:
@@ -129,8 +150,20 @@ class History:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, ValueError) as error:
-            raise MolvaeError(f"history {self._where}: {_reason(error)}") from error
+        except (sqlite3.Error, ValueError, TypeError, RecursionError, OverflowError) as error:
+            raise MolvaeError(f"history {self.where}: {_reason(error)}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that is written inside is stored, or nothing is."""
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     def __len__(self) -> int:
         return len(self._records)
@@ -180,7 +213,7 @@ class History:
             MolvaeError: the molecule is already stored, or the file cannot be written.
         """
         if smiles in self:
-            raise MolvaeError(f"history {self._where}: {smiles} is already stored")
+            raise MolvaeError(f"history {self.where}: {smiles} is already stored")
         if error is not None:
             error = error.encode(errors="replace").decode()  # lone surrogates cannot be stored
         latent = None if z is None else np.asarray(z, dtype="<f4").ravel()
@@ -190,12 +223,16 @@ class History:
         several = json.dumps(values) if len(values) > 1 else None
         row = (record.number, iteration, smiles, stored_y, several, error, seconds)
         blob = None if latent is None else latent.tobytes()
-        with self._explained():
+        with self._transaction():
             self._db.execute(
                 f"INSERT INTO evaluations (run, {_RECORD}, objective) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (self._run, *row, blob, objective),
             )
+            if claimed := (smiles, objective) in self._claimed:
+                self._delete_claim(smiles, str(objective))
+        if claimed:
+            self._claimed.remove((smiles, str(objective)))
         self._records.append(record)
         self._by_smiles[smiles] = record
         return record
@@ -211,7 +248,64 @@ class History:
                 "WHERE smiles = ? AND objective = ? AND error IS NULL",
                 (smiles, objective),
             ).fetchone()
-        return None if row is None else _values(*row)
+            return None if row is None else _read_values(*row)
+
+    @property
+    def shared(self) -> bool:
+        """Whether the file may hold other runs than this one."""
+        if self.path is None or self._name != RUN:
+            return self.path is not None
+        with self._explained():
+            (runs,) = self._db.execute("SELECT count(*) FROM runs").fetchone()
+        return bool(runs > 1)
+
+    def claim(self, smiles: str, objective: str) -> bool:
+        """Reserve an evaluation for this run -> whether it may be made now.
+
+        It may not where another run of the file is about it, or has just finished it; then `score`
+        has the value sooner or later, or the claim becomes free: because that evaluation failed, or
+        its process has died. A claim ends with `add` or `release`.
+
+        Args:
+            smiles: canonical SMILES.
+            objective: fingerprint of what is evaluated, as `score` takes it.
+        """
+        if not self.shared:
+            return True
+        with self._transaction():
+            if self.score(smiles, objective) is not None:
+                return False
+            holder = self._db.execute(
+                "SELECT run, host, process, started, time FROM claims "
+                "WHERE smiles = ? AND objective = ?",
+                (smiles, objective),
+            ).fetchone()
+            if holder is not None and holder[0] != self._run and _is_alive(*holder[1:]):
+                return False
+            process = os.getpid()
+            self._db.execute(
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(smiles, objective, self._run),
+                    *(platform.node(), process, _find_start(process), time.time()),
+                ),
+            )
+        self._claimed.add((smiles, objective))
+        return True
+
+    def release(self) -> None:
+        """Give back the claims whose evaluations were not made."""
+        if self._claimed:
+            with self._transaction():
+                for claim in self._claimed:
+                    self._delete_claim(*claim)
+            self._claimed.clear()
+
+    def _delete_claim(self, smiles: str, objective: str) -> None:
+        self._db.execute(
+            "DELETE FROM claims WHERE smiles = ? AND objective = ? AND run = ?",
+            (smiles, objective, self._run),
+        )
 
     def add_iteration(self, iteration: Iteration) -> None:
         """Store what a round proposed, replacing an earlier record of the same round."""
@@ -224,7 +318,8 @@ class History:
     def iterations(self) -> list[Iteration]:
         """Return the statistics of all rounds in order."""
         with self._explained():
-            return [Iteration(*row) for row in self._rows("iterations", _ITERATION)]
+            rows = self._rows("iterations", _ITERATION)
+            return [_read_iteration(row) for row in rows]
 
     @property
     def next_iteration(self) -> int:
@@ -240,19 +335,20 @@ class History:
         """The settings of the run; empty until they are first saved."""
         with self._explained():
             rows = self._rows("settings", "name, value")
-            return {name: json.loads(value) for name, value in rows}
+            return {name: _read_json(value) for name, value in rows}
 
     def save_settings(self, settings: Mapping[str, Any]) -> None:
         """Store settings (JSON values), replacing earlier values of the same names."""
         rows = [(self._run, name, json.dumps(value)) for name, value in settings.items()]
-        with self._explained():
-            self._db.execute("BEGIN")
+        with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", rows)
-            self._db.execute("COMMIT")
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Give back what is claimed, and close the file."""
+        try:
+            self.release()
+        finally:
+            self._db.close()
 
     def __enter__(self) -> History:
         return self
@@ -261,21 +357,90 @@ class History:
         self.close()
 
 
-def _record(row: tuple[Any, ...]) -> Record:
+class _DamageError(ValueError):
+    """What is in the file cannot have been written by molvae."""
+
+
+def _read_record(position: int, row: tuple[Any, ...]) -> Record:
+    """Row of the file, and how many lie before it -> the record.
+
+    Raises:
+        _DamageError: the row cannot have been written by molvae.
+    """
     number, iteration, smiles, y, several, error, seconds, blob = row
-    z = None if blob is None else np.frombuffer(blob, dtype="<f4")
-    return Record(number, iteration, smiles, _values(y, several), error, seconds, z)
+    where = f"evaluation {position}"
+    if number != position:
+        raise _DamageError(f"{where} is missing")
+    if type(iteration) is not int or not -1 <= iteration < _ROUNDS:
+        raise _DamageError(f"{where} has {iteration!r} as its round")
+    if not isinstance(smiles, str) or not isinstance(error, str | None):
+        raise _DamageError(f"{where} has {smiles!r} as its SMILES and {error!r} as its error")
+    if not isinstance(seconds, float | int) or not math.isfinite(seconds):
+        raise _DamageError(f"{where} took {seconds!r} seconds")
+    z = None
+    if blob is not None:
+        if not isinstance(blob, bytes) or len(blob) % 4:
+            raise _DamageError(f"{where} has a latent point that is cut off")
+        z = np.frombuffer(blob, dtype="<f4")
+        if not np.isfinite(z).all():
+            raise _DamageError(f"{where} has a latent point that is not finite")
+    return Record(number, iteration, smiles, _read_values(y, several), error, seconds, z)
 
 
-def _values(y: float | None, several: str | None) -> tuple[float, ...]:
-    if several is not None:
-        return tuple(json.loads(several))
-    return (np.nan if y is None else y,)
+def _read_iteration(row: tuple[Any, ...]) -> Iteration:
+    iteration, decoded, valid, candidates, seconds = row
+    counts = iteration, decoded, valid, candidates
+    if not all(type(count) is int and 0 <= count < _ROUNDS for count in counts):
+        raise _DamageError(f"a round has the figures {', '.join(map(repr, counts))}")
+    if not isinstance(seconds, float | int) or not math.isfinite(seconds):
+        raise _DamageError(f"round {iteration} took {seconds!r} seconds")
+    return Iteration(iteration, decoded, valid, candidates, seconds)
+
+
+def _read_values(y: object, several: object) -> tuple[float, ...]:
+    """One value, or the JSON list of several -> the values, NaN for those that failed."""
+    found = (math.nan if y is None else y,) if several is None else _read_json(several)
+    if not isinstance(found, tuple | list) or not all(
+        isinstance(value, float | int) and not math.isinf(value) for value in found
+    ):
+        raise _DamageError(f"{found!r:.60} is no value of an objective")
+    return tuple(map(float, found))
+
+
+def _read_json(text: object) -> Any:
+    try:
+        return json.loads(text)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _DamageError(f"{text!r:.60} cannot be read") from error
+
+
+def _is_alive(host: str, process: int, started: str, claimed: float) -> bool:
+    """Whether the process that claimed an evaluation is still there, as far as can be known."""
+    if host != platform.node() or os.name != "posix":
+        return time.time() - claimed < _FOREIGN
+    return started == _find_start(process) != ""
+
+
+def _find_start(process: int) -> str:
+    """Process of this machine -> what tells it from a later one of its number, "" if dead."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return "" if status[0] in "ZX" else status[19]  # clock ticks since the machine started
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    try:  # not Linux
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        pass  # another user's
+    return "alive"
 
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    if any(sign in text for sign in _DAMAGE):
+    if isinstance(error, _DamageError) or any(sign in text for sign in _DAMAGE):
         return f"the file is damaged or not a molvae history ({text})"
     if "full" in text:
         return "the disk is full; all evaluations before this one are saved"

@@ -8,12 +8,10 @@ function here and register it.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import rdkit
@@ -30,6 +28,12 @@ from molvae.chem.properties import (
     properties,
     qed,
     sas,
+)
+from molvae.oracles.identity import (
+    combine_hashes,
+    find_command_files,
+    find_function_files,
+    hash_files,
 )
 from molvae.oracles.predictions import Prediction
 from molvae.oracles.programs import Command
@@ -77,31 +81,50 @@ class Objective:
         return self.name if self.maximise else f"-{self.name}"
 
     @property
+    def measured(self) -> bool:
+        """Whether its values are told, not computed."""
+        return self.function is _fail_uncomputed
+
+    @property
+    def sources(self) -> dict[str, str] | None:
+        """What computes the values: versions of packages, or hashes of the user's files by path.
+
+        None if it is not known.
+        """
+        if self.components:
+            parts = [part.sources for part in self.components]
+            known = [part for part in parts if part is not None]
+            return dict(ChainMap(*known)) if len(known) == len(parts) else None
+        if isinstance(self.function, Command):
+            return hash_files(find_command_files(self.function))
+        if self.measured or isinstance(self.function, Prediction):
+            return None
+        if self.is_ours:
+            # the package version, not a file hash, so that moving code keeps stored scores valid
+            return {"molvae": metadata.version("molvae"), "RDKit": rdkit.__version__}
+        files = find_function_files(self.function)
+        return None if files is None else hash_files(files)
+
+    @property
     def version(self) -> str | None:
         """Fingerprint of the code that computes the values; None if it cannot be determined.
 
-        Either the versions of molvae and RDKit, or a hash of the user's file.
+        Either the versions of molvae and RDKit, or a hash of the user's files.
         """
         if self.components:  # the version that they share, or all of them
             known = [part.version or "" for part in self.components]
             return "; ".join(dict.fromkeys(known)) if all(known) else None
-        if self.function is _fail_uncomputed or isinstance(self.function, Prediction):
+        sources = self.sources
+        if sources is None:
             return None
-        # the package version, not a file hash, so that moving code keeps stored scores valid
-        if str(getattr(self.function, "__module__", "")).partition(".")[0] in ("molvae", "rdkit"):
-            file = self.function.file if isinstance(self.function, Command) else None
-            own = f"molvae {metadata.version('molvae')}, RDKit {rdkit.__version__}"
-            return own if file is None else _hash_file(file)
-        named = inspect.isfunction(self.function) and self.function.__qualname__.isidentifier()
-        file = inspect.getsourcefile(self.function) if named else None
-        return (
-            None if file is None else _hash_file(file)
-        )  # lambdas and closures: same name, different code
+        if self.is_ours:
+            return ", ".join(f"{name} {version}" for name, version in sources.items())
+        return combine_hashes(sources)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle a registered objective by name."""
+        """Pickle a registered objective of molvae's by name."""
         found = find_registered(self.name)
-        if found is not None and found.function is self.function:
+        if self.is_ours and found is not None and found.function is self.function:
             return _recall, (self.name, self.maximise)
         return Objective, tuple(vars(self).values())
 
@@ -162,10 +185,6 @@ def measured_objective(name: str, *, maximise: bool = True) -> Objective:
 
 def _fail_uncomputed(mol: Mol) -> float:
     raise RuntimeError("this quantity is measured elsewhere: report its values with `tell`")
-
-
-def _hash_file(file: str) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 for _name in ("logP", "QED", "SAS"):

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from numbers import Real
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit.Chem import MolToSmiles
 
-from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import parse_cached
-from molvae.oracles.constraints import parse_constraint
-from molvae.oracles.evaluation import Effort, Outcome, evaluate_molecules
+from molvae.base.errors import MolvaeError, MolvaeWarning
+from molvae.chem.molecules import parse_cached, write_canonical
+from molvae.oracles.constraints import parse_constraint, refuse_paid
+from molvae.oracles.evaluation import GREATEST, Effort, Outcome, evaluate_molecules
 from molvae.oracles.given import Given, as_objective
-from molvae.oracles.history import History, Record
+from molvae.oracles.history import COLUMNS, History, Record
+from molvae.oracles.objectives import Objective
 
+SOURCES = "sources"  # the setting of the history that says what computed its scores
+GLANCE = 0.5  # seconds between two looks at what another run is evaluating
 GIVE_UP_AFTER = 20  # failures without a single success: the objective is broken, not the molecules
 
 
@@ -45,6 +53,7 @@ class Oracle:
         on_evaluation: Callable[[Record], None] | None = None,
         effort: Effort | None = None,
         constraints: Sequence[str] = (),
+        allow_changed_objective: bool = False,
     ) -> None:
         """Combine an objective, a budget and a history.
 
@@ -60,15 +69,19 @@ class Oracle:
             effort: number of processes, time limit and retries; None runs each evaluation once in
                 this process, without a limit.
             constraints: conditions on an admissible molecule; see `molvae.oracles.constraints`.
+            allow_changed_objective: continue a history also where a file that computes the scores
+                has changed since.
 
         Raises:
-            MolvaeError: the objective is unknown, the budget is below 1, the size range is empty,
-                or a constraint is not valid.
+            MolvaeError: there is no objective, or it is unknown, the budget is below 1, the size
+                range is empty, or a constraint is not valid or would evaluate an objective.
         """
-        if budget < 1:
+        if not isinstance(budget, int | np.integer) or budget < 1:
             raise MolvaeError(f"the budget must be at least 1 evaluation, not {budget}")
         given: Sequence[Given] = objective if isinstance(objective, (list, tuple)) else [objective]
-        self.objectives = tuple(as_objective(one) for one in given)
+        if not given:
+            raise MolvaeError("a search needs at least one objective")
+        self.objectives = _tell_apart([as_objective(one) for one in given])
         self.budget = budget
         self.history = History() if history is None else history
         self.states_size = heavy_atoms is not None
@@ -76,9 +89,16 @@ class Oracle:
         self.limit_size(None if heavy_atoms == "any" else heavy_atoms)
         self.on_evaluation = on_evaluation
         self.effort = effort or Effort()
+        self.allow_changed_objective = allow_changed_objective
+        self.sources = {o.label: o.sources for o in self.objectives}
+        """What computes the values of each objective, as in `Objective.sources`, by its label."""
         versions = [f"{o.label} {o.version}" if o.version else "" for o in self.objectives]
         self.version = "; ".join(versions) if all(versions) else None
+        require_strings(constraints, "constraints")
         self.constraints = [parse_constraint(text) for text in constraints]
+        for constraint in self.constraints:
+            refuse_paid(constraint, self.objectives)
+        self._checked: History | None = None
 
     def limit_size(self, heavy_atoms: Sequence[int] | None) -> None:
         """Set the minimum and maximum number of heavy atoms of an admissible molecule.
@@ -102,17 +122,18 @@ class Oracle:
         return max(0, self.budget - len(self.history))
 
     def admissible(self, smiles: str) -> str | None:
-        """SMILES -> its canonical form, or None if it is invalid or inadmissible."""
+        """SMILES -> its canonical form, or None if it is invalid or inadmissible.
+
+        Raises:
+            MolvaeError: it is no text.
+        """
+        require_strings([smiles], "a SMILES")
         mol = parse_cached(smiles)
         low, high = self.heavy_atoms or (0, math.inf)
         if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
             return None
-        if not all(c.met(mol) for c in self.constraints):
-            return None
-        name = MolToSmiles(mol)
-        return (
-            name if parse_cached(name) is not None else None
-        )  # a few unusual rings do not parse back
+        name = write_canonical(mol, smiles)
+        return name if name and all(c.met(mol) for c in self.constraints) else None
 
     def __call__(
         self,
@@ -131,8 +152,13 @@ class Oracle:
 
         Raises:
             BudgetError: the new molecules exceed the remaining budget; none was evaluated.
-            MolvaeError: every evaluation so far has failed; all are in the history.
+            MolvaeError: the molecules are not a list of texts; the history was begun with other
+                objectives; or every evaluation so far has failed, and all are in the history.
         """
+        require_strings(smiles, "the molecules")
+        if self._checked is not self.history:
+            self.check_history()
+            self.history.save_settings({SOURCES: self.sources})
         names = [self.admissible(text) for text in smiles]
         new: dict[str, int] = {}
         for row, name in enumerate(names):
@@ -144,11 +170,7 @@ class Oracle:
                 "are left"
             )
         places = {name: None if z is None else z[row] for name, row in new.items()}
-        unknown = []
-        for name, place in places.items():
-            if not self.reuse(name, iteration, place):
-                unknown.append(name)
-        for outcome in evaluate_molecules(self.objectives, unknown, self.effort):
+        for outcome in self.find_outcomes(list(places)):
             self.store(outcome, iteration, places[outcome.smiles])
         failed = (math.nan,) * len(self.objectives)
         rows = [failed if name is None else self.history[name].values for name in names]
@@ -176,40 +198,113 @@ class Oracle:
         """
         if not self.remaining:
             raise BudgetError(f"all {self.budget} evaluations are spent")
-        values = self.check_values(value)
-        failed = not all(map(math.isfinite, values))
-        error = f"told {', '.join(map(str, values))}" if failed else None
-        values = (math.nan,) * len(values) if failed else values
-        self.store(Outcome(name, values, error, 0.0), iteration, z)
+        told = self.check_values(value)
+        values = tuple(math.nan if abs(v) > GREATEST else v for v in told)
+        failed = any(math.isnan(v) for v in values)
+        error = f"told {', '.join(map(str, told))}" if failed else None
+        self._keep(Outcome(name, values, error, 0.0), iteration, z)
 
     def check_values(self, value: float | Sequence[float]) -> tuple[float, ...]:
         """The values told for one molecule -> its M values.
 
         Raises:
-            MolvaeError: the number of values is not M.
+            MolvaeError: the number of values is not M, or one is neither a finite number nor NaN.
         """
-        values = tuple(value) if isinstance(value, Sequence) else (value,)
-        if len(values) != len(self.objectives):
-            raise MolvaeError(f"got {value}, expected a value for each of {', '.join(self.labels)}")
-        return values
+        values = tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,)
+        if isinstance(value, str) or len(values) != len(self.objectives):
+            raise MolvaeError(
+                f"got {value!r}, expected a value for each of {', '.join(self.labels)}"
+            )
+        for one in values:
+            if not isinstance(one, Real) or math.isinf(one):
+                raise MolvaeError(
+                    f"got {one!r} for {', '.join(self.labels)}, expected a finite number, or NaN "
+                    "for a failed measurement"
+                )
+        return tuple(map(float, values))
 
     @property
     def labels(self) -> list[str]:
         """The names of the maximised quantities."""
         return [objective.label for objective in self.objectives]
 
-    def reuse(self, name: str, iteration: int, z: NDArray[np.floating] | None) -> bool:
-        """Store the score of the molecule from another run in the file; return whether one exists.
+    def check_history(self) -> None:
+        """Compare what computes the scores with what computed those in the history.
 
-        Args:
-            name: canonical SMILES.
-            iteration: the round of the search.
-            z: the latent point of the molecule (D,).
+        Warns where that cannot be known: then no other run's scores are reused.
+
+        Raises:
+            MolvaeError: the history was begun with other objectives, or a file that computes them
+                has changed and `allow_changed_objective` is not set.
         """
+        records = self.history.records()
+        begun = self.history.settings.get(SOURCES) if records else None
+        if begun is not None:
+            if not isinstance(begun, dict):
+                raise MolvaeError(f"history {self.history.where} is damaged: {SOURCES} = {begun!r}")
+            if list(begun) != self.labels:
+                was, now = ", ".join(begun), ", ".join(self.labels)
+                raise MolvaeError(
+                    f"history {self.history.where} was begun with objective = {was!r}, not {now!r}"
+                )
+            for label, sources in begun.items():
+                changed = _find_change(sources, self.sources[label])
+                if changed and not self.allow_changed_objective:
+                    raise MolvaeError(
+                        f"{changed} has changed since this run began, so its scores may not "
+                        "compare with new ones: restore it, begin another run, or add "
+                        "--allow-changed-objective (in Python, allow_changed_objective=True)"
+                    )
+        if any(len(record.values) != len(self.objectives) for record in records):
+            names = ", ".join(self.labels)
+            raise MolvaeError(
+                f"history {self.history.where} does not hold a value for each {names}"
+            )
+        unknown = [o.label for o in self.objectives if o.sources is None and not o.measured]
+        if unknown and (records or self.history.shared):
+            warnings.warn(
+                f"what computes {', '.join(unknown)} is not in a file, so it cannot be told "
+                "whether stored scores are still the same: no other run's are reused",
+                MolvaeWarning,
+                stacklevel=3,
+            )
+        self._checked = self.history
+
+    def find_outcomes(self, names: Sequence[str]) -> Iterator[Outcome]:
+        """New canonical SMILES -> outcomes, from other runs in the file or evaluated now.
+
+        What another run is evaluating comes last, when it is known. Each outcome must be stored
+        before the next is asked for.
+        """
+        left = list(names)
+        try:
+            while left:
+                mine, waiting = list[str](), list[str]()
+                for name in left:
+                    if self.effort.jobs == 1 and mine:
+                        waiting.append(name)
+                    elif (known := self.look_up(name)) is not None:
+                        yield known
+                    elif self.claim(name):
+                        mine.append(name)
+                    else:
+                        waiting.append(name)
+                if mine:
+                    yield from evaluate_molecules(self.objectives, mine, self.effort)
+                elif len(waiting) == len(left):
+                    time.sleep(GLANCE)
+                left = waiting
+        finally:
+            self.history.release()
+
+    def look_up(self, name: str) -> Outcome | None:
+        """Canonical SMILES -> the outcome in another run of the file, or None."""
         found = self.history.score(name, self.version) if self.version else None
-        if found is not None:
-            self._keep(Outcome(name, found, None, 0.0), iteration, z)
-        return found is not None
+        return None if found is None else Outcome(name, self._turn(found), None, 0.0)
+
+    def claim(self, name: str) -> bool:
+        """Reserve the evaluation of a canonical SMILES -> whether it may be made now."""
+        return self.version is None or self.history.claim(name, self.version)
 
     def store(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
         """Store the outcome of evaluating a canonical SMILES.
@@ -217,27 +312,27 @@ class Oracle:
         Raises:
             MolvaeError: the molecule is already stored, or every evaluation so far has failed.
         """
-        pairs = zip(self.objectives, outcome.values, strict=True)
-        turned = tuple(
-            v if o.maximise else -v for o, v in pairs
-        )  # the only place where signs are flipped
-        self._keep(outcome._replace(values=turned), iteration, z)
+        self._keep(outcome, iteration, z)
+        if outcome.error is not None:
+            self._stop_if_all_failed()
 
     def _keep(self, outcome: Outcome, iteration: int, z: NDArray[np.floating] | None) -> None:
-        name, values, error, seconds = outcome
         record = self.history.add(
-            name,
-            values,
-            seconds=seconds,
+            outcome.smiles,
+            self._turn(outcome.values),
+            seconds=outcome.seconds,
             iteration=iteration,
-            error=error,
+            error=outcome.error,
             z=z,
             objective=self.version,
         )
         if self.on_evaluation is not None:
             self.on_evaluation(record)
-        if error is not None:
-            self._stop_if_all_failed()
+
+    def _turn(self, values: Sequence[float]) -> tuple[float, ...]:
+        """M values in their own direction -> maximised ones, or back; no one else turns a sign."""
+        pairs = zip(self.objectives, values, strict=True)
+        return tuple(value if o.maximise else -value for o, value in pairs)
 
     def _stop_if_all_failed(self) -> None:
         """Raise if every evaluation so far has failed, rather than spend the budget on failures."""
@@ -249,3 +344,40 @@ class Oracle:
                 f"the objective {', '.join(self.labels)} failed for all {len(records)} molecules "
                 f"so far; the last error, for {records[-1].smiles}: {records[-1].error}"
             )
+
+
+def require_strings(texts: Sequence[str], what: str) -> None:
+    """Refuse what is not a list of texts.
+
+    Raises:
+        MolvaeError: it is a single text, or one of them is something else, such as None or NaN.
+    """
+    if isinstance(texts, str | bytes):
+        raise MolvaeError(f"{what}: pass a list, not the text {texts!r:.60}")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise MolvaeError(
+                f"{what}: {text!r:.60} at position {position} is not a text: leave missing values "
+                "out, and pass molecules as SMILES"
+            )
+
+
+def _tell_apart(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
+    """Objectives -> the same, numbered where two have one label or it is that of a column."""
+    often = Counter(objective.label for objective in objectives)
+    taken = {*COLUMNS, *often}
+    found = list[Objective]()
+    for one in objectives:
+        if often[one.label] > 1 or one.label in COLUMNS:
+            numbered = (replace(one, name=f"{one.name} {i}") for i in count(1))
+            one = next(new for new in numbered if new.label not in taken)
+        taken.add(one.label)
+        found.append(one)
+    return tuple(found)
+
+
+def _find_change(was: dict[str, str] | None, now: dict[str, str] | None) -> str | None:
+    """Sources of an objective then and now -> the first that is not the same, if any is known."""
+    if was is None or now is None:
+        return None
+    return next((name for name, version in was.items() if version not in now.values()), None)

@@ -29,6 +29,15 @@ def pareto_front(y: Floats) -> NDArray[np.intp]:
     return np.sort(np.array(found, dtype=np.intp))
 
 
+def find_undominated(y: Floats) -> NDArray[np.intp]:
+    """Values (n, M), NaN where unknown -> the Pareto front as `pareto_front`, equal rows included.
+
+    The rows are in increasing order.
+    """
+    front = {tuple(row) for row in y[pareto_front(y)].tolist()}
+    return np.array([i for i, row in enumerate(y.tolist()) if tuple(row) in front], dtype=np.intp)
+
+
 def reference_point(y: Floats) -> Floats:
     """Values (n, M) -> the reference point (M,) for hypervolumes, just below the front.
 

@@ -15,6 +15,9 @@ from molvae.model.adaptation import fine_tune
 from molvae.oracles.history import History
 from molvae.reports.reconstruction import measure_reconstruction
 
+# an object of the tests' own is resumed
+pytestmark = pytest.mark.filterwarnings("ignore:what computes Interrupted is not in a file")
+
 CONFIG = OptimizeConfig("neighbourhood", initial=12, batch=6, pool=64, seed=1)
 
 

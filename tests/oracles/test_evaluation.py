@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import CalcNumAtoms
 
+import molvae
 from chains import START, Chains
 from molvae.base.errors import MolvaeError
 from molvae.loop.ask_tell import Search
@@ -159,8 +162,145 @@ def test_efforts_that_make_no_sense() -> None:
     for wrong in ({"jobs": 0}, {"seconds": 0.0}, {"seconds": math.nan}, {"retries": -1}):
         with pytest.raises(MolvaeError):
             Effort(**wrong)
-    with pytest.raises(MolvaeError, match="must be importable from other processes"):
-        list(evaluate_molecules([as_objective(lambda mol: 1.0)], ["CCO"], Effort(seconds=5)))
+
+
+def test_an_objective_may_be_defined_anywhere_also_for_other_processes() -> None:
+    factor = 2
+
+    def twice(mol: Chem.Mol) -> float:
+        return factor * CalcNumAtoms(mol)
+
+    for effort in (Effort(), Effort(jobs=2), Effort(seconds=20), Effort(jobs=2, seconds=20)):
+        assert Oracle(twice, 5, effort=effort)(["CCO", "CC"]).tolist() == [6, 4]
+
+
+@pytest.mark.parametrize("effort", [Effort(jobs=2), Effort(seconds=20)])
+def test_what_cannot_be_sent_to_another_process_is_told_with_a_way_out(effort: Effort) -> None:
+    lock = threading.Lock()
+
+    def locked(mol: Chem.Mol) -> float:
+        with lock:
+            return 1.0
+
+    with pytest.raises(MolvaeError, match=r"locked cannot be sent .* module of its own") as error:
+        Oracle(locked, 5, effort=effort)(["CCO", "CC"])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("effort", [Effort(), Effort(jobs=2), Effort(seconds=20)])
+def test_an_objective_that_exits_has_failed_and_the_others_go_on(effort: Effort) -> None:
+    def leave(mol: Chem.Mol) -> float:
+        if mol.GetNumAtoms() == 3:
+            sys.exit("no licence")
+        return 1.0
+
+    oracle = Oracle(leave, 5, effort=effort)
+    assert oracle(["CC", "CCO", "CCCC"]).tolist() == pytest.approx([1, math.nan, 1], nan_ok=True)
+    assert oracle.history["CCO"].error == "SystemExit: no licence"
+
+
+def test_a_module_that_exits_when_imported_is_one_line(lab: Path) -> None:
+    (lab / "leaving_lab.py").write_text("import sys\nsys.exit('usage: ...')")
+    with pytest.raises(MolvaeError, match=r"importing the objective .* SystemExit: usage"):
+        as_objective("leaving_lab:score")
+
+
+@pytest.mark.parametrize("effort", [Effort(), Effort(jobs=2), Effort(seconds=20)])
+def test_each_objective_has_a_molecule_of_its_own(effort: Effort) -> None:
+    def kekulize(mol: Chem.Mol) -> float:
+        Chem.Kekulize(mol, clearAromaticFlags=True)
+        return 1.0
+
+    def count_aromatic(mol: Chem.Mol) -> float:
+        return float(sum(atom.GetIsAromatic() for atom in mol.GetAtoms()))
+
+    y = Oracle([kekulize, count_aromatic], 5, effort=effort)(["c1ccccc1"])
+    assert y.tolist() == [[1, 6]]
+
+
+def test_what_was_found_before_the_time_limit_is_kept() -> None:
+    def sleep(mol: Chem.Mol) -> float:
+        time.sleep(60)
+        return 1.0
+
+    oracle = Oracle(["heavy_atoms", sleep], 5, effort=Effort(seconds=1))
+    assert oracle(["CCO"]).tolist() == [pytest.approx([3, math.nan], nan_ok=True)]
+    assert oracle.history["CCO"].error == "sleep: TimeoutError: no answer after 1 s"
+
+
+# the work of a whole script, which has no guard and takes longer to import than the limit
+SCRIPT = """
+import time
+time.sleep(1.5)
+from molvae import Oracle
+from molvae.oracles.evaluation import Effort
+def score(mol):
+    return mol.GetNumAtoms()
+print("run")
+print(Oracle(score, budget=5, effort=Effort(seconds=1, jobs={jobs}))(["CCO", "CC"]).tolist())
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_script_is_not_run_again_for_an_evaluation(typed: bool, jobs: int, lab: Path) -> None:
+    (lab / "script.py").write_text(SCRIPT.format(jobs=jobs))
+    words = ["-c", SCRIPT.format(jobs=jobs)] if typed else ["script.py"]
+    found = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, cwd=lab, env=environment()
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.split("\n")[:2] == ["run", "[3.0, 2.0]"]
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process that imports this molvae and what lies in its own folder."""
+    root = str(Path(molvae.__file__).parents[1])
+    return os.environ | {"PYTHONPATH": os.pathsep.join([root, "."])}
+
+
+KILLED = """
+import os, time
+def slow(mol):
+    mark = os.path.join(os.environ["MARKS"], "process-" + str(os.getpid()))
+    open(mark, "a").write("x")
+    time.sleep(4)
+    open(mark, "a").write("y")
+    return 1.0
+"""
+
+
+def is_running(process: int) -> bool:
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+@pytest.mark.parametrize(
+    "words", [[], ["--time-limit", "60"], ["--asynchronous"]], ids=lambda words: "".join(words)
+)
+def test_workers_end_soon_after_the_search_was_killed(words: list[str], lab: Path) -> None:
+    (lab / "killed_lab.py").write_text(KILLED)
+    command = ["optimize", "--objective", "killed_lab:slow", "--model", "qm9", "--budget", "12"]
+    command += ["--out", "run", "--jobs", "2", *words]
+    with subprocess.Popen(
+        [sys.executable, "-m", "molvae", *command],
+        cwd=lab,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as search:
+        end = time.monotonic() + 60
+        while len(list(lab.glob("process-*"))) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+        search.kill()
+    workers = {path: int(path.name.partition("-")[2]) for path in lab.glob("process-*")}
+    assert len(workers) == 2
+    end = time.monotonic() + 3
+    while any(map(is_running, workers.values())) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(is_running, workers.values()))
+    assert {path.read_text() for path in workers} == {"x"}  # what was under way has not gone on
 
 
 def test_optimize_with_a_program_from_the_command_line(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import math
+import os
 import sqlite3
 import subprocess
 import sys
@@ -183,3 +184,125 @@ def test_many_processes_write_into_one_file(tmp_path) -> None:
     for i in range(4):
         with History(path, str(i)) as history:
             assert [record.y for record in history.records()] == list(range(50))
+
+
+def test_a_molecule_is_claimed_by_one_run_until_it_is_evaluated(tmp_path) -> None:
+    path = tmp_path / "shared.sqlite"
+    with History(path, "one") as one, History(path, "two") as two:
+        assert one.claim("CCO", "logP")
+        assert one.claim("CCO", "logP")  # its own
+        assert not two.claim("CCO", "logP")
+        assert two.claim("CCO", "QED")
+        assert two.claim("CCN", "logP")
+        one.add("CCO", 1.0, seconds=1.0, objective="logP")
+        assert two.score("CCO", "logP") == (1.0,)
+        assert not two.claim("CCO", "logP")  # known: nothing is left to evaluate
+        two.add("CCN", math.nan, seconds=1.0, error="no", objective="logP")
+        assert one.claim("CCN", "logP")  # another's failure is nobody's value
+        one.release()
+        assert two.claim("CCN", "logP")
+    with History(path, "three") as three:  # a file that is closed claims nothing
+        assert three.claim("CCN", "logP")
+
+
+def test_the_claims_of_a_dead_process_are_void(tmp_path) -> None:
+    path = tmp_path / "shared.sqlite"
+    code = (
+        "import os, signal, sys\nfrom molvae.oracles.history import History\n"
+        f"History({str(path)!r}, 'dead').claim('CCO', 'logP')\n"
+        "print('claimed', flush=True)\nsys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
+        assert process.stdout.readline() == b"claimed\n"
+        with History(path, "alive") as history:
+            assert not history.claim("CCO", "logP")
+            process.kill()
+            process.wait()
+            assert history.claim("CCO", "logP")
+
+
+def test_a_claim_of_another_machine_is_void_after_an_hour(tmp_path) -> None:
+    path = tmp_path / "shared.sqlite"
+    with History(path, "there") as there, History(path, "here") as here:
+        assert there.claim("CCO", "logP")
+        there._db.execute("UPDATE claims SET host = 'elsewhere'")
+        assert not here.claim("CCO", "logP")
+        there._db.execute("UPDATE claims SET time = time - 3601")
+        assert here.claim("CCO", "logP")
+
+
+def test_a_run_alone_in_its_file_claims_without_writing(tmp_path) -> None:
+    with History(tmp_path / "own.sqlite") as history:
+        assert history.claim("CCO", "logP")
+        assert not history._db.execute("SELECT * FROM claims").fetchall()
+        with History(tmp_path / "own.sqlite", "another"):
+            assert history.claim("CCN", "logP")
+            assert len(history._db.execute("SELECT * FROM claims").fetchall()) == 1
+
+
+def test_a_file_of_the_first_version_is_read_and_can_be_shared(tmp_path) -> None:
+    path = tmp_path / "old.sqlite"
+    with History(path, "old") as history:
+        history.add("CCO", 1.0, seconds=1.0, objective="logP")
+        history._db.execute("DROP TABLE claims")
+    with History(path, "new") as history:
+        assert history.score("CCO", "logP") == (1.0,)
+        assert history.claim("CCN", "logP")
+
+
+DEEP = "[" * 100_000
+TAMPERED = [
+    ("iteration", "first"),
+    ("iteration", -2),
+    ("iteration", 2**40),
+    ("number", 7),
+    ("smiles", b"\0"),
+    ("y", "high"),
+    ("y", math.inf),
+    ("several", DEEP),
+    ("several", "[1, 1e999]"),
+    ("several", '"text"'),
+    ("error", 3.5),
+    ("seconds", "long"),
+    ("seconds", math.inf),
+    ("z", "text"),
+    ("z", b"abc"),
+    ("z", np.array([np.nan], dtype="<f4").tobytes()),
+    ("z", np.zeros(3, dtype="<f4").tobytes()),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), TAMPERED)
+def test_what_molvae_cannot_have_written_is_one_line_with_the_file(
+    column: str, value: object, tmp_path
+) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        for smiles in ("CCO", "CCN"):
+            history.add(smiles, 1.0, seconds=0.0, iteration=0, z=np.zeros(2))
+        history._db.execute(f"UPDATE evaluations SET {column} = ? WHERE number = 1", (value,))
+    with pytest.raises(MolvaeError, match="damaged") as error:
+        History(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300 + len(str(path))
+
+
+def test_damaged_settings_rounds_and_scores_are_told_too(tmp_path) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path, "one") as history, History(path, "two") as other:
+        history.add("CCO", 1.0, seconds=0.0, objective="logP")
+        history.save_settings({"seed": 1})
+        history.add_iteration(Iteration(0, 5, 4, 3, 0.1))
+        history._db.execute("UPDATE settings SET value = ?", (DEEP,))
+        history._db.execute("UPDATE iterations SET candidates = 'many'")
+        history._db.execute("UPDATE evaluations SET y = 'high'")
+        for read in (
+            lambda: history.settings,
+            history.iterations,
+            lambda: other.score("CCO", "logP"),
+        ):
+            with pytest.raises(MolvaeError, match=r"history\.sqlite: the file is damaged"):
+                read()
+    assert os.listdir(tmp_path) == ["history.sqlite"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from molvae.cli import options
 from molvae.cli.watch import Watch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -115,7 +116,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: history.sqlite in the run folder)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="resume the run in --out; only --budget may change"
+        "--resume",
+        action="store_true",
+        help="resume the run in --out; only --budget may change. A program, a function or a goals "
+        "file that the run was begun with must be named again with --objective, or --trust-folder "
+        "be added",
+    )
+    parser.add_argument(
+        "--trust-folder",
+        action="store_true",
+        help="with --resume: run the programs and functions that the run folder names",
+    )
+    parser.add_argument(
+        "--allow-changed-objective",
+        action="store_true",
+        help="with --resume: go on although what computes the objective has changed since",
     )
     group = parser.add_argument_group("slow or unreliable objectives")
     group.add_argument("--jobs", type=options.whole_number, default=1, help="parallel evaluations")
@@ -150,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
     from molvae.oracles.oracle import Oracle
 
     folder, chosen = _settings(args)
+    again = _resume_command(folder.path, chosen)
     if chosen["asynchronous"] and args.backend != "loky":
         raise MolvaeError(f"--asynchronous works with local processes, not with {args.backend}")
     config = OptimizeConfig(chosen["strategy"], chosen["batch"], seed=chosen["seed"])
@@ -162,13 +178,14 @@ def run(args: argparse.Namespace) -> int:
                 heavy_atoms=chosen.get("heavy_atoms"),
                 effort=Effort(args.jobs, args.time_limit, args.retries),
                 constraints=chosen["constraint"],
+                allow_changed_objective=args.allow_changed_objective,
             )
             model, start, leads = _load(chosen)
             if not oracle.states_size:
                 oracle.limit_size(model.heavy_atoms)
             predict_with(model, oracle)
             check_leads(model, oracle, leads)  # before the run folder is created
-            oracle.history = history = _open_history(folder.path, chosen)
+            oracle.history = history = _open_history(folder, chosen)
             search = Search(
                 model,
                 oracle,
@@ -197,18 +214,53 @@ def run(args: argparse.Namespace) -> int:
                 )
     except KeyboardInterrupt as stop:
         saved = 0 if history is None else len(history)
-        way = f"; resume with: molvae optimize --resume --out {folder.path}" if saved else ""
+        way = f"; resume with: {again}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     _show(result, folder.path)
     return 0
 
 
-def _open_history(folder: Path, chosen: dict[str, Any]) -> History:
+def _open_history(folder: RunFolder, chosen: dict[str, Any]) -> History:
+    """Open the history of a new run, or of one that is resumed, which must be there.
+
+    Raises:
+        MolvaeError: the history of a begun run is gone, or holds nothing of it.
+    """
     from molvae.oracles.history import History
 
-    folder.mkdir(parents=True, exist_ok=True)
-    return History(chosen["history"] or folder / "history.sqlite", chosen["run"])
+    path = Path(chosen["history"] or folder.path / "history.sqlite")
+    lost = f"the history of the run in {folder.path}: restore it, or begin another run"
+    if folder.begun and not path.exists():
+        raise MolvaeError(f"{path} is gone, {lost}")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    history = History(path, chosen["run"])
+    if folder.begun and not history.settings:
+        history.close()
+        raise MolvaeError(f"{path} is empty, {lost}")
+    return history
+
+
+def _resume_command(folder: Path, chosen: dict[str, Any]) -> str:
+    """Run folder and settings -> the command that resumes the run."""
+    words = ["molvae", "optimize", "--resume", "--out", str(folder)]
+    for option in _executed(chosen):
+        value = chosen[option]
+        words += [f"--{option}", *([value] if isinstance(value, str) else value)]
+    return shlex.join(words)
+
+
+def _executed(chosen: dict[str, Any]) -> list[str]:
+    """Settings -> the options whose stored values would run somebody's code."""
+    from molvae.oracles.constraints import constraint_runs_code
+    from molvae.oracles.given import runs_code
+
+    found = []
+    for option, runs in (("objective", runs_code), ("constraint", constraint_runs_code)):
+        texts = chosen[option]
+        sound = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        found += [option] if not sound or any(map(runs, texts)) else []
+    return found + ["strategy"] * (":" in str(chosen["strategy"]))
 
 
 def _record_components(objectives: Sequence[Objective], folder: Path) -> None:
@@ -232,7 +284,14 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
     folder = RunFolder(args.out or Path("runs") / name)
     if args.resume:
         required = [*SETTINGS, "run"]
-        return folder, folder.resume(given, may_change=["budget"], required=required)
+        chosen = folder.resume(given, may_change=["budget"], required=required)
+        for option in _executed(chosen):
+            if option not in given and not args.trust_folder:
+                raise MolvaeError(
+                    f"the run in {folder.path} has {option} {chosen[option]!r:.200}, which runs "
+                    f"code: if you trust it, give the same --{option} again, or add --trust-folder"
+                )
+        return folder, chosen
     folder.refuse_begun()
     if strange := [name for name in RESULTS if (folder.path / name).exists()]:
         raise MolvaeError(f"{folder.path / strange[0]} exists already: choose another --out")
