@@ -66,10 +66,6 @@ def parse_constraint(text: str) -> Constraint:
             raise MolvaeError(f"constraint {text!r}: unknown catalogue {rest!r}; known: {known}")
         catalogue = FilterCatalog.FilterCatalog(CATALOGUES[rest])
         return Constraint(text, lambda mol: not catalogue.HasMatch(mol))
-    if colon and kind == "cmd":
-        raise MolvaeError(
-            f"constraint {text!r}: runs of a program would not be counted: make it an objective"
-        )
     parts = COMPARISON.fullmatch(text.strip())
     try:
         name, sign, number = parts.groups() if parts else ("", "", "")

@@ -11,6 +11,7 @@ from molvae import OptimizeConfig, Oracle
 from molvae.base.errors import MolvaeError
 from molvae.loop.ask_tell import Search
 from molvae.loop.result import Result
+from molvae.oracles.given import as_objective
 from molvae.oracles.history import History, Iteration, Record
 from molvae.search.pareto import hypervolume, reference_point
 
@@ -21,7 +22,8 @@ def result(*values: tuple[float, ...], labels: tuple[str, ...] = ("logP",)) -> R
         for i, some in enumerate(values)
     ]
     rounds = [Iteration(0, 30, 10, 2, 1.5), Iteration(1, 50, 50, 2, 2.0)]
-    return Result(records, rounds, "the budget is spent", labels)
+    objectives = tuple(as_objective(label.removeprefix("-")) for label in labels)
+    return Result(records, rounds, "the budget is spent", objectives)
 
 
 def test_the_best_come_first_and_failures_not_at_all() -> None:
@@ -37,7 +39,7 @@ def test_the_best_come_first_and_failures_not_at_all() -> None:
     assert result().trace.tolist() == []
     assert found.valid_fraction == 60 / 80
     assert found.seconds == 3.5
-    assert Result([], [], "", ("y",)).valid_fraction == 0
+    assert Result([], [], "", (as_objective("logP"),)).valid_fraction == 0
 
 
 def test_of_several_objectives_the_front_is_best_and_its_volume_grows() -> None:

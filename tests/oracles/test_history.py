@@ -263,7 +263,7 @@ TAMPERED = [
     ("several", DEEP),
     ("several", "[1, 1e999]"),
     ("several", '"text"'),
-    ("error", 3.5),
+    ("error", b"\xff"),
     ("seconds", "long"),
     ("seconds", math.inf),
     ("z", "text"),
