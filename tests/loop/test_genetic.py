@@ -18,6 +18,13 @@ SEEDS = [
 ]
 
 
+def test_progress_is_shown_where_it_is_wanted(capsys):
+    breed_at_random(SEEDS, molecules=5)
+    assert capsys.readouterr().err == ""
+    breed_at_random(SEEDS, molecules=5, progress=True)
+    assert "GA: 100%" in capsys.readouterr().err
+
+
 def test_offspring_are_new_unique_canonical_molecules():
     children = breed_at_random(SEEDS, molecules=40, seed=1)
     assert len(children) == 40

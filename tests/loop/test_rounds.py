@@ -83,3 +83,13 @@ def test_a_first_round_is_two_thirds_data_and_the_rest_samples_of_the_prior() ->
     names = Search(Chains(), oracle, start=start, config=config).ask()
     assert len(names) == 12
     assert names[:8] == [name for name in names[:8] if name in start]
+    common = ["C", "CC", "CCC", "CN", "CO", "CCO", "CCN", "CCl"]  # decoded again and again
+    oracle = Oracle(measured_objective("length"), 100, heavy_atoms=(1, 14))
+    names = Search(Chains(), oracle, start=common, config=config).ask()
+    assert len(names) == len(set(names)) == 12
+
+
+def test_the_settings_of_a_history_identify_the_molecules_it_began_with() -> None:
+    run = begin("prior", Chains(), ["CCO", "CCN"]).run
+    settings = run.settings(["CCO"])  # pinned: earlier histories hold these
+    assert (settings["start"], settings["leads"]) == ("3189f6e2b5a6e67b", "ab1de819ede91df4")
