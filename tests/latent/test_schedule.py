@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from molvae.base.errors import MolvaeError
 from molvae.latent.checkpoint import read_tensors
 from molvae.latent.elbo import Bound
 from molvae.latent.fit import CHECKPOINT, fit
@@ -240,3 +241,24 @@ def test_patience_counts_validations_without_a_better_one() -> None:
     losses = [row.validation_loss for row in rows if row.validation_loss is not None]
     assert len(losses) - 1 - int(np.argmin(losses)) == 4
     assert len(path) < 100
+
+
+def test_a_gradient_that_is_not_finite_is_told_before_it_spoils_the_weights() -> None:
+    model = OneWeight(gain=lambda x, w: x * w)
+    with pytest.raises(MolvaeError, match="no longer finite at step"):
+        train(model, [1.0] * 4 + [np.inf] * 4, epochs=2)
+    assert model.w.isfinite().all()
+
+
+def test_validation_keeps_no_graph() -> None:
+    kept: list[bool] = []
+
+    class Watched(OneWeight):
+        def forward(self, x: Tensor) -> Bound:
+            if not self.training:
+                kept.append(torch.is_grad_enabled())
+            return super().forward(x)
+
+    train(Watched(), epochs=10)
+    assert kept
+    assert not any(kept)

@@ -195,7 +195,9 @@ def test_only_successes_or_failures_in_a_row_change_the_region() -> None:
         ([1.0, 2.0, 3.0, -1.0, -1.0], usual),
         ([0.0, 0.0], half),  # as good is no success
     ):
-        assert side([*begun, *then]) == pytest.approx(expected, rel=0.1), then
+        for shift in (0.0, -100.0):  # values may be negative, too
+            tops = [top + shift for top in [*begun, *then]]
+            assert side(tops) == pytest.approx(expected, rel=0.1), tops
 
 
 def test_a_new_strategy_is_one_file_anywhere(
