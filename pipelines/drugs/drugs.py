@@ -1,6 +1,6 @@
 """Assemble the training file of the model `drugs`: molecules that medicinal chemists have.
 
-python pipelines/drugs/drugs.py drugs_train.csv.gz train.csv
+python pipelines/drugs/drugs.py drugs.csv.gz:smiles drugs.csv
 """
 
 from __future__ import annotations
@@ -23,13 +23,20 @@ LEAST, MOST = 3, 60  # heavy atoms
 def main() -> None:
     """Standardise the molecules of the sources and write them without repeats."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("drugs", help="FILE or FILE:COLUMN of parent structures")
-    parser.add_argument("out", type=Path, help="CSV file with the columns smiles, source")
-    parser.add_argument("--limit", type=int, help="use only the first molecules of each source")
+    parser.add_argument("drugs", nargs="?", default="zinc", help="FILE or FILE:COLUMN")
+    parser.add_argument(
+        "out",
+        nargs="?",
+        type=Path,
+        default=Path("runs/drugs/train.csv"),
+        help="CSV file with the columns smiles, source",
+    )
+    parser.add_argument("--quick", action="store_true", help="200 molecules of each source")
     args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     seen: dict[str, str] = {}
     for source, smiles in (("drugs", load(args.drugs).smiles), ("zinc", load("zinc").smiles)):
-        own = smiles[: args.limit]
+        own = smiles[:200] if args.quick else smiles
         parents = map_parallel(find_parents, own, source, True)
         kept = own if source == "zinc" else []  # ZINC's own charge states stay beside the parents
         count = len(seen)

@@ -90,7 +90,7 @@ def test_a_model_starts_from_another_and_learns_a_column(
     assert fitted.summary.prior.after > fitted.summary.prior.before
     assert fitted.sample(5, standard=True) == before
     assert main(words) == 1
-    assert "model-mixture.safetensors exists: add --overwrite" in capsys.readouterr().err
+    assert "model-mixture.safetensors exists already: add --overwrite" in capsys.readouterr().err
     assert main([*words, "--overwrite"]) == 0
 
 
@@ -121,7 +121,7 @@ def test_a_few_molecules_improve_a_model_or_leave_it_as_it_is(
     words = ["train", "--data", str(tmp_path / "few.smi"), "--start", small_model_file]
     assert main([*words, "--minutes", "60", "--out", str(tmp_path / "a")]) == 0
     shown = capsys.readouterr().out
-    assert "14 for training, 2 for validation" in shown
+    assert "14 molecules for training, 2 for validation" in shown
     assert "14 molecules are few to fine-tune on: at most 40 epochs" in shown
     assert re.search(r"best validation loss \d+\.\d+ ± .* before training \(2 held-out", shown)
     start, tuned = MolVAE.load(small_model_file), MolVAE.load(tmp_path / "a" / "model.safetensors")

@@ -39,7 +39,12 @@ def by_heart(data: DataSet) -> MolVAE:
         blur=0.0,
         properties=everything,
         config=FitConfig(
-            epochs=300, batch=16, kl_weight=1e-3, learning_rate=1e-2, validate_every=300
+            epochs=300,
+            batch=16,
+            kl_weight=1e-3,
+            learning_rate=1e-2,
+            validate_every=300,
+            keep_best=False,
         ),
     )
 

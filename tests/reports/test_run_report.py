@@ -9,8 +9,10 @@ from rdkit import Chem
 from rdkit.Chem import QED
 
 from molvae.base.errors import MolvaeError
+from molvae.chem.properties import logp
 from molvae.loop.result import Result
 from molvae.oracles.history import Record
+from molvae.oracles.objectives import Objective
 from molvae.reports import run_report
 from molvae.reports.run_report import write_run_report
 
@@ -18,7 +20,8 @@ from molvae.reports.run_report import write_run_report
 def result(smiles: list[str], *values: list[float], labels: tuple[str, ...]) -> Result:
     rows = zip(smiles, zip(*values, strict=True), strict=True)
     records = [Record(i, i // 10, s, some, None, 0.1, None) for i, (s, some) in enumerate(rows)]
-    return Result(records, [], "the budget is spent", labels)
+    objectives = tuple(Objective(n.removeprefix("-"), logp, n[0] != "-") for n in labels)
+    return Result(records, [], "the budget is spent", objectives)
 
 
 def chains(n: int) -> list[str]:
@@ -77,8 +80,8 @@ def test_the_whole_front_of_several_objectives_is_listed(
     labels = ("length", "-weight")
     found = write_run_report(result(chains(130), up, down, labels=labels), tmp_path)
     assert len(found) == 130
-    assert list(found)[:3] == ["length", "-weight", "smiles"]
-    assert legends[0].startswith("129.000  -129.000  SAS ")
+    assert list(found)[:3] == ["length", "weight", "smiles"]  # with the sign of the user
+    assert legends[0].startswith("length 129.000  weight 129.000  SAS ")
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -110,7 +113,7 @@ def test_pictures_show_every_evaluation_and_the_best_so_far(
     write_run_report(result(chains(3), *three, labels=("a", "b", "c")), tmp_path)
     trace, front = figures
     assert [label.get_text() for label in trace.axes[0].get_legend().texts] == ["hypervolume"]
-    assert trace.axes[0].get_ylabel() == "a, b, c"
+    assert trace.axes[0].get_ylabel() == "hypervolume"
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in front.axes] == [
         ("a", "b"),
         ("a", "c"),

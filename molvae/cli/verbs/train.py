@@ -214,7 +214,8 @@ def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, A
         for limit, other in (("epochs", "minutes"), ("minutes", "epochs")):
             if limit in given and other not in given:  # the length that is asked for now is meant
                 settings.pop(other, None)
-        return {"tokenizer": "pairs"} | settings  # the default of versions that did not store it
+        settings.setdefault("tokenizer", "pairs")  # the default of versions that did not store it
+        return settings
     if not is_worker():
         folder.refuse_begun()
     return {"data": "zinc", "tokenizer": DEFAULT_TOKENIZER, **given}
