@@ -250,7 +250,7 @@ TAMPERED = [
     ("several", DEEP),
     ("several", "[1, 1e999]"),
     ("several", '"text"'),
-    ("error", 3.5),
+    ("error", b"\0"),
     ("seconds", "long"),
     ("seconds", math.inf),
     ("z", "text"),
