@@ -32,7 +32,7 @@ Attempt: TypeAlias = tuple[float, str | None]  # the value of one objective, or 
 
 KNOWN_METHODS = multiprocessing.get_all_start_methods()
 START = 300.0  # seconds that a process may take to start; they are not those of the evaluation
-GREATEST = 1e100  # a larger magnitude is no value: its square, for a surrogate, would be infinite
+GREATEST = 1e30  # a larger magnitude is no value: surrogates overflow from about 1e38 on
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
+import molvae
 from chains import START, Chains, Interrupted
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import DataSet, load
@@ -438,6 +440,12 @@ def test_what_is_told_must_be_new_and_admissible() -> None:
     )
     search.tell({"CCO": 1.0})
     for told, message in (
+        ({"CCCC": 1.0, "CCCN": math.inf}, "expected a finite number, or NaN"),
+        ({"CCCC": 1.0, "CCCN": "2.0"}, "expected a value for each of grease"),
+        ({"CCCC": 1.0, "CCCN": None}, "expected a finite number, or NaN"),
+        ({"CCCC": 1.0, "CCCN": 1j}, "expected a finite number, or NaN"),
+        ({"CCCC": 1.0, "CCCN": (1.0, 2.0)}, "expected a value for each of grease"),
+        ({"CCCC": 1.0, None: 2.0}, "is not a text"),
         ({"CCCC": 1.0, "OCC": 2.0}, "has a value already"),
         ({"CCCC": 1.0, "C(": 2.0}, "not a molecule that this search admits"),
         ({"C" * 20: 2.0}, "not a molecule that this search admits"),
@@ -445,7 +453,250 @@ def test_what_is_told_must_be_new_and_admissible() -> None:
     ):
         with pytest.raises(MolvaeError, match=message):
             search.tell(told)
-    search.tell({"CCCC": 2.0, "CCCN": 3.0})  # none of them was stored before
+    search.tell({"CCCC": 2, "CCCN": np.float32(3)})  # none of them was stored before
+    assert search.oracle.history["CCCN"].y == 3
+    # as many failures as end a search that computes its values
+    failed = {"C" * i + "O" * j: math.nan for i in range(2, 8) for j in range(1, 6)}
+    others = Search(Chains(), Oracle(measured_objective("grease"), 40, heavy_atoms=(2, 14)))
+    others.tell(failed)
+    assert len(others.oracle.history) == len(failed) == 30
+
+
+def test_what_was_measured_of_several_quantities_is_kept_where_another_failed() -> None:
+    both = [measured_objective("grease"), measured_objective("smell", maximise=False)]
+    search = Search(Chains(), Oracle(both, 30, heavy_atoms=(2, 14)), start=START)
+    search.tell({"CCO": (1.0, math.nan), "CCN": np.array([2.0, 1e300])})
+    records = search.oracle.history.records()
+    assert [r.values[0] for r in records] == [1.0, 2.0]
+    assert all(np.isnan(r.values[1]) for r in records)
+    assert [r.error for r in records] == ["told 1.0, nan", "told 2.0, 1e+300"]
+
+
+@pytest.mark.parametrize("strategy", strategy_names())
+def test_enormous_values_end_no_strategy(strategy: str) -> None:
+    """What a docking script returns for a molecule without a pose, up to the limit and beyond."""
+    enormous = [-sys.float_info.max, -1e155, -1e30, 1e30]
+
+    def dock(mol: Chem.Mol) -> float:
+        atoms = mol.GetNumAtoms()
+        return enormous[atoms // 3 % 4] if atoms % 3 == 0 else float(atoms)
+
+    result = run(objective=dock, strategy=strategy)
+    assert len(result.records) == 40
+    assert result.table["error"].str.contains("beyond 1e").any()
+    several = Oracle([dock, "logP"], 40, heavy_atoms=(2, 14))
+    if strategy != "ga":
+        config = OptimizeConfig(strategy, initial=12, batch=6, pool=64, seed=1)
+        result = optimize(Chains(), several, start=START, config=config)
+        assert len(result.records) == 40
+        failed = result.table["error"].notna()
+        assert failed.any()
+        assert result.table["logP"].notna().all()  # what did not fail is known
+        assert np.isfinite(result.trace).all()
+
+
+def test_a_front_holds_all_molecules_of_equal_values() -> None:
+    def atoms(mol: Chem.Mol) -> float:
+        return float(mol.GetNumAtoms())
+
+    def carbons(mol: Chem.Mol) -> float:
+        return -float(sum(atom.GetSymbol() == "C" for atom in mol.GetAtoms()))
+
+    oracle = Oracle([atoms, carbons], 20)
+    oracle(["CCO", "CCN", "CCF", "CCC", "CCCO", "CCCN"])
+    records = oracle.history.records()
+    best = Result(records, [], "", oracle.objectives).best(10)
+    assert set(best["smiles"]) == {"CCO", "CCN", "CCF", "CCCO", "CCCN"}
+    assert best["atoms"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        (
+            "UPDATE evaluations SET iteration = 1000000 WHERE number = 3",
+            "molecules of round 1000000",
+        ),
+        ("UPDATE iterations SET iteration = 1000000 WHERE iteration = 2", "round 2 is missing"),
+        ("DELETE FROM iterations WHERE iteration = 0", "round 0 is missing"),
+        ("DELETE FROM evaluations", "12 evaluations of round 0 are missing"),
+        ("DELETE FROM evaluations WHERE number > 15", "evaluations of round 1 are missing"),
+        ("UPDATE evaluations SET smiles = 'C1CC' WHERE number = 3", "'C1CC' is not a valid SMILES"),
+        ("UPDATE settings SET value = '7' WHERE name = 'asked for'", "asked for = 7"),
+        ("UPDATE settings SET value = '[1]' WHERE name = 'strategy'", "strategy = "),
+        ("UPDATE settings SET value = '\"x\"' WHERE name = 'batch'", "batch = 'x'"),
+        ("UPDATE settings SET value = '[1]' WHERE name = 'heavy_atoms'", "heavy_atoms = "),
+        ("UPDATE settings SET value = '3' WHERE name = 'sources'", "sources = 3"),
+        ("UPDATE evaluations SET z = x'00000000'", "begun with another model"),
+    ],
+)
+def test_a_damaged_history_is_one_line_that_names_it(
+    sql: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        run(history, budget=33)
+    with History(path) as history:
+        history._db.execute(sql)
+    with History(path) as history:
+        oracle, config = Oracle("logP", 40, history), OptimizeConfig(seed=1, pool=64)
+        with pytest.raises(MolvaeError) as error:
+            optimize(Chains(), oracle, start=START, config=config)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_search_that_stands_still_ends_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Search, "tell_outcome", lambda self, outcome: None)
+    with pytest.raises(MolvaeError, match="makes no progress"):
+        run()
+
+
+def test_a_strategy_that_only_the_history_names_is_not_imported(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "foreign_strategy.py").write_text("raise SystemExit('was run')")
+    monkeypatch.syspath_prepend(folder)
+    history = History()
+    history.save_settings({"strategy": "foreign_strategy:Strategy"})
+    with pytest.raises(MolvaeError, match="import foreign_strategy first, if you trust it"):
+        optimize(Chains(), Oracle("logP", 40, history), start=START)
+
+
+COSTLY = """
+import os, time
+def assay(mol):
+    time.sleep(0.05)
+    with open("calls", "a") as file:
+        file.write("x")
+    return float(mol.GetNumAtoms())
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["--jobs", "2"], ["--jobs", "2", "--asynchronous"]])
+def test_two_runs_that_begin_at_once_pay_for_no_molecule_twice(
+    words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "costly_lab.py").write_text(COSTLY)
+    root = str(Path(molvae.__file__).parents[1])
+    command = [sys.executable, "-m", "molvae", "optimize", "--objective", "costly_lab:assay"]
+    command += ["--model", "qm9", "--budget", "40", "--history", "shared.sqlite", *words]
+    runs = [
+        subprocess.Popen(
+            [*command, "--out", name],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": root},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for name in ("one", "two")
+    ]
+    assert [(process.communicate()[1][-500:], process.returncode)[1] for process in runs] == [0, 0]
+    with sqlite3.connect(tmp_path / "shared.sqlite") as file:
+        rows = file.execute("SELECT smiles, y FROM evaluations").fetchall()
+        assert not file.execute("SELECT * FROM claims").fetchall()
+    file.close()
+    assert len(rows) == 80
+    assert len((tmp_path / "calls").read_text()) == len({smiles for smiles, _ in rows}) < 80
+
+
+SCORES = "def score(mol):\n    open('ran', 'a').write('x')\n    return float(mol.GetNumAtoms())\n"
+
+
+@pytest.fixture
+def foreign(folder: Path) -> Path:
+    """A run folder, begun with a function and a strategy of somebody's."""
+    (folder / "foreign_scores.py").write_text(SCORES)
+    words = ["--objective", "foreign_scores:score", "--budget", "30", "--out", "run"]
+    assert main(["optimize", *words]) == 0
+    (folder / "ran").unlink()
+    yield folder
+    sys.modules.pop("foreign_scores", None)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        {"objective": ["cmd:touch ran {smiles}"]},
+        {"objective": ["logP", "os:system"]},
+        {"objective": ["goals.json"]},
+        {"objective": "cmd:touch ran {smiles}"},
+        {"objective": ["logP"], "strategy": "foreign_scores:score"},
+    ],
+)
+def test_a_run_folder_runs_no_code_without_the_users_word(
+    stored: dict[str, object], foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sys.modules.pop("foreign_scores")
+    config = foreign / "run" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | stored))
+    resume = ["optimize", "--resume", "--out", "run", "--budget", "35"]
+    assert main(resume) == 1
+    said = capsys.readouterr().err
+    assert "which runs code: if you trust it, give the same --" in said
+    assert said.count("\n") == 1
+    assert not (foreign / "ran").exists()
+    assert "foreign_scores" not in sys.modules
+    assert main([*resume, "--objective", "cmd:echo {smiles}"]) == 1  # another one
+    assert "--objective cannot change" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", [["--objective", "foreign_scores:score"], ["--trust-folder"]])
+def test_with_the_users_word_it_goes_on(word: list[str], foreign: Path) -> None:
+    assert main(["optimize", "--resume", "--out", "run", "--budget", "35", *word]) == 0
+    with History(foreign / "run" / "history.sqlite") as history:
+        assert len(history) == 35
+
+
+def test_a_changed_objective_is_continued_only_where_that_is_allowed(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (foreign / "foreign_scores.py").write_text(SCORES.replace("float(", "10 * float("))
+    resume = ["optimize", "--resume", "--out", "run", "--budget", "35", "--trust-folder"]
+    assert main(resume) == 1
+    said = capsys.readouterr().err
+    assert "foreign_scores.py has changed since this run began" in said
+    assert said.count("\n") == 1
+    assert not (foreign / "ran").exists()
+    assert main([*resume, "--allow-changed-objective"]) == 0
+
+
+def test_a_history_that_is_gone_or_empty_is_not_begun_afresh(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["optimize", "--budget", "20", "--out", "run"]) == 0
+    path = folder / "run" / "history.sqlite"
+    whole = path.read_bytes()
+    resume = ["optimize", "--resume", "--out", "run", "--budget", "25"]
+    path.unlink()
+    assert main(resume) == 1
+    assert "history.sqlite is gone, the history of the run in run" in capsys.readouterr().err
+    assert not path.exists()
+    path.write_bytes(b"")
+    assert main(resume) == 1
+    assert "history.sqlite is empty" in capsys.readouterr().err
+    path.write_bytes(whole)
+    with History(path) as history:
+        history._db.execute("DELETE FROM evaluations")
+        history._db.execute("DELETE FROM settings")
+    assert main(resume) == 1
+    path.write_bytes(whole)
+    assert main(resume) == 0
+
+
+def test_what_cannot_be_identified_is_a_note_in_the_shell(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "called_lab.py").write_text(
+        "class Score:\n    def __call__(self, mol): return mol.GetNumAtoms()\nscore = Score()"
+    )
+    words = ["optimize", "--objective", "called_lab:score", "--budget", "20", "--out", "run"]
+    assert main([*words, "--history", "shared.sqlite"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("note: what computes called_lab:score is not in a file") == 1
+    sys.modules.pop("called_lab")
 
 
 @pytest.mark.parametrize("strategy", ["neighbourhood", "ga"])

@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rdkit import Chem
 
+from chains import Chains
 from molvae.base.errors import MolvaeError
+from molvae.loop.ask_tell import Search
 from molvae.oracles.given import as_objective
 from molvae.oracles.history import History
-from molvae.oracles.objectives import measured_objective, objectives
+from molvae.oracles.objectives import Objective, measured_objective, objectives
 from molvae.oracles.oracle import GIVE_UP_AFTER, BudgetError, Oracle
+from molvae.oracles.transport import pack_objectives, unpack_objectives
 
 MOLECULES = ["CCO", "c1ccccc1", "CC(=O)O", "CCN", "C1CCCCC1"]
 
@@ -135,6 +139,55 @@ def test_a_minimised_property_changes_its_sign_here() -> None:
     assert oracle(["CCO"])[0] == oracle.history["CCO"].y
 
 
+@pytest.mark.parametrize("passed", ["CCO", [None], ["CCO", math.nan], [Chem.MolFromSmiles("CCO")]])
+def test_what_is_no_list_of_smiles_is_refused_before_anything_is_paid(passed: object) -> None:
+    oracle = Oracle("logP", budget=5)
+    with pytest.raises(MolvaeError, match=r"pass a list|is not a text") as error:
+        oracle(passed)
+    assert "\n" not in str(error.value)
+    assert oracle.remaining == 5
+    for what in ("start", "leads"):
+        with pytest.raises(MolvaeError, match=f"{what}: .*(pass a list|is not a text)"):
+            Search(Chains(), oracle, **{what: passed})
+
+
+def test_equal_names_are_numbered_and_those_of_columns_too() -> None:
+    def seconds(mol: Chem.Mol) -> float:
+        return 1.0
+
+    oracle = Oracle([lambda mol: 1.0, lambda mol: 2.0, "SAS", seconds, "SAS"], 5)
+    assert oracle.labels == ["<lambda> 1", "<lambda> 2", "-SAS 1", "seconds 1", "-SAS 2"]
+    assert Oracle([seconds], 5).labels == ["seconds 1"]
+    assert Oracle(["SAS", "logP"], 5).labels == ["-SAS", "logP"]
+    sent = unpack_objectives(pack_objectives(oracle.objectives))
+    assert [objective.name for objective in sent] == [o.name for o in oracle.objectives]
+
+
+@pytest.mark.parametrize("value", [1.1e30, -1e155, sys.float_info.max, 10**400])
+def test_a_magnitude_that_no_surrogate_bears_is_a_failure(value: float) -> None:
+    oracle = Oracle(lambda mol: value, budget=5)
+    assert math.isnan(oracle(["CCO"])[0])
+    assert (
+        "beyond 1e+100" in oracle.history["CCO"].error or "too large" in oracle.history["CCO"].error
+    )
+    oracle.tell("CCN", float(value) if value < 1e300 else sys.float_info.max)
+    assert math.isnan(oracle.history["CCN"].y)
+    assert Oracle(lambda mol: -1e30, budget=5)(["CCO"]) == -1e30
+
+
+@pytest.mark.parametrize("constraint", ["pmo:jnk3>0.5", "my_assay<3", "cmd:./dock.sh {smiles}<-7"])
+def test_a_constraint_does_not_call_what_is_paid_for(
+    constraint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Counting()
+    monkeypatch.setitem(objectives._entries, "my_assay", Objective("my_assay", count))
+    with pytest.raises(MolvaeError, match="would not be counted"):
+        Oracle(["pmo:jnk3", "QED"], budget=5, constraints=[constraint])
+    assert count.calls == 0
+    # properties of a molecule and tasks that are not searched for cost nothing
+    Oracle("QED", budget=5, constraints=["QED>0.3", "pmo:jnk3>0.5", "MolWt<500"])
+
+
 def test_molecules_out_of_size_are_free() -> None:
     oracle = Oracle("logP", budget=3, heavy_atoms=(2, 3))
     y = oracle(["C", "CC", "CCO", "CCCC"])
@@ -149,6 +202,10 @@ def test_wrong_arguments_are_told() -> None:
         Oracle("logP", budget=1, heavy_atoms=(9, 3))
     with pytest.raises(MolvaeError, match="unknown objective"):
         Oracle("logq", budget=1)
+    with pytest.raises(MolvaeError, match="at least one objective"):
+        Oracle([], budget=1)
+    with pytest.raises(MolvaeError, match="constraints: pass a list, not the text 'SAS<4'"):
+        Oracle("logP", budget=1, constraints="SAS<4")
 
 
 @pytest.mark.parametrize("name", list(objectives))
