@@ -601,7 +601,12 @@ def test_two_runs_that_begin_at_once_pay_for_no_molecule_twice(
     assert len((tmp_path / "calls").read_text()) == len({smiles for smiles, _ in rows}) < 80
 
 
-SCORES = "def score(mol):\n    open('ran', 'a').write('x')\n    return float(mol.GetNumAtoms())\n"
+SCORES = """
+def score(mol):
+    with open("ran", "a") as file:
+        file.write("x")
+    return float(mol.GetNumAtoms())
+"""
 
 
 @pytest.fixture

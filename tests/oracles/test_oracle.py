@@ -167,9 +167,7 @@ def test_equal_names_are_numbered_and_those_of_columns_too() -> None:
 def test_a_magnitude_that_no_surrogate_bears_is_a_failure(value: float) -> None:
     oracle = Oracle(lambda mol: value, budget=5)
     assert math.isnan(oracle(["CCO"])[0])
-    assert (
-        "beyond 1e+100" in oracle.history["CCO"].error or "too large" in oracle.history["CCO"].error
-    )
+    assert re.search(r"beyond 1e\+30|too large", oracle.history["CCO"].error)
     oracle.tell("CCN", float(value) if value < 1e300 else sys.float_info.max)
     assert math.isnan(oracle.history["CCN"].y)
     assert Oracle(lambda mol: -1e30, budget=5)(["CCO"]) == -1e30
