@@ -700,7 +700,7 @@ def test_what_cannot_be_identified_is_a_note_in_the_shell(
     words = ["optimize", "--objective", "called_lab:score", "--budget", "20", "--out", "run"]
     assert main([*words, "--history", "shared.sqlite"]) == 0
     said = capsys.readouterr().err
-    assert said.count("note: what computes called_lab:score is not in a file") == 1
+    assert said.count("what computes called_lab:score is not in a file") == 1
     sys.modules.pop("called_lab")
 
 
