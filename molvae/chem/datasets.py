@@ -138,15 +138,11 @@ def _count_faults(raw: list[str], forms: pd.Series) -> str:
         fault = find_fault(raw[number]) or "is invalid"
         first.setdefault(fault, number)
         counts[fault] += 1
-    more = ", ..." if len(numbers) > EXPLAINED else ""
-    return (
-        ", ".join(
-            f"{n:,} {fault} (first: row {first[fault] + 1:,}"
-            + (f", {raw[first[fault]][:40]!r})" if raw[first[fault]] else ")")
-            for fault, n in counts.most_common()
-        )
-        + more
-    )
+    parts = []
+    for fault, count in counts.most_common():
+        row, text = first[fault] + 1, f" {raw[first[fault]][:40]!r}" if raw[first[fault]] else ""
+        parts.append(f"row {row:,}{text} {fault}" + (f" ({count - 1:,} more)" if count > 1 else ""))
+    return ", ".join(parts) + (", ..." if len(numbers) > EXPLAINED else "")
 
 
 def canonicalize_rows(chunk: list[str]) -> list[str | None]:

@@ -38,6 +38,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 SMILES_SUFFIXES = (".smi", ".smiles", ".ism", ".can", ".cxsmiles")
 SDF_SUFFIXES = (".sdf", ".sd", ".mol")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+SUFFIXES = {*TABLE_SUFFIXES, ".txt", *SMILES_SUFFIXES, *SDF_SUFFIXES, *PARQUET_SUFFIXES}
 KNOWN = "CSV, TSV, Parquet, .smi, .txt and SDF, and these (not Parquet) as .gz, .bz2 or .xz"
 COMPRESSED: dict[bytes, Any] = {
     b"\x1f\x8b": gzip.open,
@@ -122,7 +123,7 @@ def open_molecules(source: str) -> MoleculeFile:
     encoding = _find_encoding(sample, path)
     if not sample.strip():
         raise MolvaeError(f"{path}: is empty")
-    if suffix in (*TABLE_SUFFIXES, ".txt", *SMILES_SUFFIXES):
+    if suffix in SUFFIXES:
         return _open_text(path, column, encoding, _decode(sample, encoding), whole)
     raise MolvaeError(f"{path}: unknown format {suffix or 'without a suffix'!r}; known: {KNOWN}")
 
@@ -146,11 +147,7 @@ def split_source(source: str) -> tuple[Path, str]:
 
 def names_a_file(text: str) -> bool:
     """Tell whether FILE or FILE:COLUMN is meant: it has a suffix that is known here."""
-    return any(_suffix(Path(part)) in _SUFFIXES for part in (text, text.rpartition(":")[0]))
-
-
-_SUFFIXES = {*TABLE_SUFFIXES, ".txt", *SMILES_SUFFIXES, *SDF_SUFFIXES, *PARQUET_SUFFIXES}
-_SUFFIXES |= {".gz", ".bz2", ".xz"}
+    return any(_suffix(Path(part)) in SUFFIXES for part in (text, text.rpartition(":")[0]))
 
 
 def _suffix(path: Path) -> str:
@@ -250,7 +247,7 @@ def _open_text(path: Path, column: str, encoding: str, sample: str, whole: bool)
     """A file of text -> a table if it has a header with a column of SMILES, else a SMILES file."""
     separator = re.match(r"sep=(.)\r?\n", sample, re.IGNORECASE)  # Excel's first line
     text = sample[separator.end() :] if separator else sample
-    text = text if whole else text[: text.rfind("\n") + 1]
+    text = text if whole else text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
     delimiters = [separator[1]] if separator else [*DELIMITERS]
     usable = [d for d in (_Dialect.make(text, one, column) for one in delimiters) if d.columns]
     found = [dialect for dialect in usable if dialect.matches]

@@ -7,6 +7,7 @@ property, write a function here and register it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,6 +16,7 @@ from rdkit.Chem import QED, Descriptors, Mol
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from rdkit.Contrib.SA_Score import sascorer
 
+from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
 
 Property: TypeAlias = Callable[[Mol], float]
@@ -65,6 +67,23 @@ def find_property(name: str) -> MoleculeProperty | None:
         unit = UNITS.get(name, "")
         return MoleculeProperty(name, DESCRIPTORS[name], True, "an RDKit descriptor", unit)
     return None
+
+
+def compute_or_nan(function: Property, mol: Mol) -> float:
+    """Function and molecule -> the value, NaN if it cannot be computed.
+
+    RDKit cannot compute QED of a few unusual molecules; a function or program of the user may fail
+    in any way.
+
+    Raises:
+        MolvaeError: the function cannot be used at all.
+    """
+    try:
+        return float(function(mol))
+    except MolvaeError:
+        raise
+    except Exception:
+        return math.nan
 
 
 @molecule_property("logP")

@@ -10,7 +10,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rdkit.Chem import Mol
 
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
@@ -18,7 +17,7 @@ from molvae.chem.cache import load_or_compute
 from molvae.chem.datasets import DataSet, canonicalize_rows, datasets, qm9_table
 from molvae.chem.files import match_column, open_molecules
 from molvae.chem.molecules import parse
-from molvae.chem.properties import REPORTED, Property, properties
+from molvae.chem.properties import REPORTED, Property, compute_or_nan, properties
 
 MISSING = ("", "na", "n/a", "#n/a", "nan", "none", "null", "-")  # an empty cell, as programs write
 REPORTED_FUNCTIONS = {name: properties[name].function for name in REPORTED}
@@ -171,15 +170,5 @@ def _compute_rows(functions: list[Property], chunk: list[str]) -> list[list[floa
     rows = []
     for smiles in chunk:
         mol = parse(smiles)
-        rows.append([float("nan") if mol is None else _compute_value(f, mol) for f in functions])
+        rows.append([float("nan") if mol is None else compute_or_nan(f, mol) for f in functions])
     return rows
-
-
-def _compute_value(function: Property, mol: Mol) -> float:
-    """Compute a property; NaN if it cannot be, as with QED for a few unusual molecules."""
-    try:
-        return float(function(mol))
-    except MolvaeError:
-        raise
-    except Exception:  # a user's function or program may raise anything
-        return float("nan")

@@ -89,15 +89,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def data_of(args: argparse.Namespace, model: MolVAE) -> str:
-    """Parsed options and model -> `--data`, or the data set that the model was trained on.
+def data_of(given: str | None, name: str, model: MolVAE) -> str:
+    """`--data`, name and model -> `--data`, or the data set that the model was trained on.
 
     Raises:
         MolvaeError: `--data` is missing and the model does not name its data set.
     """
-    data: str | None = getattr(args, "data", None) or model.summary.data
+    data = given or model.summary.data
     if not data:
-        raise MolvaeError(f"{args.model} does not name its training data: add --data")
+        raise MolvaeError(f"{name} does not name its training data: add --data")
     return data
 
 

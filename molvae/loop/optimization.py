@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from typing import TypeVar
 
 from molvae.base.errors import MolvaeError
@@ -89,8 +90,9 @@ def _evaluate_in_rounds(search: Search, on_iteration: OnIteration) -> None:
     oracle = search.oracle
     while names := search.ask():
         known = len(oracle.history)
-        for outcome in oracle.find_outcomes(names):
-            search.tell_outcome(outcome)
+        with closing(oracle.find_outcomes(names)) as outcomes:
+            for outcome in outcomes:
+                search.tell_outcome(outcome)
         if len(oracle.history) == known:
             raise MolvaeError("the search makes no progress: the last round evaluated no molecule")
         on_iteration(oracle.history.iterations()[-1])

@@ -20,7 +20,7 @@ from torch import Tensor
 from molvae.base.errors import MolvaeError
 from molvae.chem.fingerprints import tanimoto_similarities
 from molvae.chem.molecules import canonicalize, parse
-from molvae.chem.properties import MoleculeProperty, find_property
+from molvae.chem.properties import MoleculeProperty, compute_or_nan, find_property
 from molvae.chem.property_tables import compute_properties
 from molvae.model.molvae import MolVAE
 
@@ -70,7 +70,7 @@ class Axis:
         if self.computed is None:
             return list(model.predict_molecules(smiles)[self.name])
         function, mols = self.computed.function, map(parse, smiles)
-        return [math.nan if mol is None else function(mol) for mol in mols]
+        return [math.nan if mol is None else compute_or_nan(function, mol) for mol in mols]
 
 
 def read_axis(model: MolVAE, along: str) -> Axis:

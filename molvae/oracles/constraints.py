@@ -9,7 +9,6 @@ alerts:PAINS  alerts:BRENK          none of the structural alerts of an RDKit ca
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 import warnings
@@ -21,7 +20,7 @@ from rdkit.Chem import FilterCatalog, Mol
 
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.chem.molecules import silence_rdkit
-from molvae.chem.properties import properties
+from molvae.chem.properties import compute_or_nan, properties
 from molvae.oracles.given import look_up_quantity, runs_code
 from molvae.oracles.objectives import Objective, Quantity
 from molvae.oracles.objectives import objectives as registered
@@ -79,17 +78,7 @@ def parse_constraint(text: str) -> Constraint:
         quantity, compare = look_up_quantity(name), COMPARISONS[sign]
     except MolvaeError as error:
         raise MolvaeError(f"constraint {text!r}: {error}") from None
-    return Constraint(text, lambda mol: compare(_measure(quantity, mol), limit), quantity)
-
-
-def _measure(quantity: Quantity, mol: Mol) -> float:
-    """Molecule -> the value, NaN, which meets no constraint, if it cannot be computed."""
-    try:
-        return float(quantity(mol))
-    except MolvaeError:
-        raise
-    except Exception:  # a user's function or program may raise anything
-        return math.nan
+    return Constraint(text, lambda mol: compare(compute_or_nan(quantity, mol), limit), quantity)
 
 
 def constraint_runs_code(text: str) -> bool:

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import ModuleType
@@ -81,12 +81,13 @@ def evaluate_molecules(
         yield from (_evaluate(objectives, name, effort) for name in smiles)
     else:
         packed = pack_objectives(objectives)
-        tasks = (
-            joblib.delayed(_evaluate_packed)(packed, name, effort, os.getpid()) for name in smiles
-        )
+        here = os.getpid(), os.getcwd()
+        tasks = (joblib.delayed(_evaluate_packed)(packed, name, effort, *here) for name in smiles)
         outcomes = parallel_unordered(effort.jobs)(tasks)
         try:
-            yield from outcomes
+            # `yield from` would close the generator before its warning is silenced
+            for outcome in outcomes:  # noqa: UP028
+                yield outcome
         except BrokenExecutor as error:
             raise _died() from error
         finally:
@@ -107,10 +108,10 @@ def start_workers(
     Raises:
         MolvaeError: an objective cannot be sent to another process, or a worker process died.
     """
-    packed = pack_objectives(objectives)
+    packed, here = pack_objectives(objectives), (os.getpid(), os.getcwd())
     executor = get_reusable_executor(max_workers=effort.jobs)
     try:
-        yield lambda name: executor.submit(_evaluate_packed, packed, name, effort, os.getpid())
+        yield lambda name: executor.submit(_evaluate_packed, packed, name, effort, *here)
     except BrokenExecutor as error:
         raise _died() from error
     finally:
@@ -124,9 +125,11 @@ def _died() -> MolvaeError:
     )
 
 
-def _evaluate_packed(packed: bytes, name: str, effort: Effort, parent: int) -> Outcome:
-    """An evaluation in a worker process of the process `parent`."""
+def _evaluate_packed(packed: bytes, name: str, effort: Effort, parent: int, folder: str) -> Outcome:
+    """An evaluation in a worker process of the process `parent`, in its working folder."""
     end_with_parent(parent)
+    with suppress(OSError):  # another machine may not have it
+        os.chdir(folder)  # a worker is kept between searches, and the user may have moved on
     return _evaluate(unpack_objectives(packed), name, effort)
 
 

@@ -1,7 +1,8 @@
 """One grammar for a quantity, wherever a user names one.
 
-`[-]NAME` is an objective, the left side of a constraint, a part of a goals file, a property to
-learn, or the axis of a picture. NAME is
+`[-]NAME` is an objective, the left side of a constraint, a part of a goals file or a property to
+learn. (The axis of a picture follows a gradient, so there NAME is one that the model predicts.)
+NAME is
 
 QED  pmo:jnk3  TPSA          a registered objective or property, or an RDKit descriptor
 similarity(CCO)              Tanimoto similarity to a molecule: Morgan fingerprints of radius 2

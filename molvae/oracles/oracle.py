@@ -6,7 +6,8 @@ import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from numbers import Real
@@ -170,8 +171,9 @@ class Oracle:
                 "are left"
             )
         places = {name: None if z is None else z[row] for name, row in new.items()}
-        for outcome in self.find_outcomes(list(places)):
-            self.store(outcome, iteration, places[outcome.smiles])
+        with closing(self.find_outcomes(list(places))) as outcomes:
+            for outcome in outcomes:
+                self.store(outcome, iteration, places[outcome.smiles])
         failed = (math.nan,) * len(self.objectives)
         rows = [failed if name is None else self.history[name].values for name in names]
         values = np.array(rows, dtype=np.float64).reshape(len(rows), len(failed))
@@ -270,11 +272,11 @@ class Oracle:
             )
         self._checked = self.history
 
-    def find_outcomes(self, names: Sequence[str]) -> Iterator[Outcome]:
+    def find_outcomes(self, names: Sequence[str]) -> Generator[Outcome, None, None]:
         """New canonical SMILES -> outcomes, from other runs in the file or evaluated now.
 
         What another run is evaluating comes last, when it is known. Each outcome must be stored
-        before the next is asked for.
+        before the next is asked for. Close the generator where you stop early.
         """
         left = list(names)
         try:

@@ -1,5 +1,6 @@
 """Evaluations in other processes: time limits, crashes, retries, programs."""
 
+import gc
 import math
 import os
 import signal
@@ -171,7 +172,33 @@ def test_an_objective_may_be_defined_anywhere_also_for_other_processes() -> None
         return factor * CalcNumHeavyAtoms(mol)
 
     for effort in (Effort(), Effort(jobs=2), Effort(seconds=20), Effort(jobs=2, seconds=20)):
-        assert Oracle(twice, 5, effort=effort)(["CCO", "CC"]).tolist() == [18, 16]
+        assert Oracle(twice, 5, effort=effort)(["CCO", "CC"]).tolist() == [6, 4]
+
+
+@pytest.mark.parametrize("effort", [Effort(jobs=2), Effort(jobs=2, seconds=20)])
+def test_workers_that_are_kept_follow_the_user_to_another_folder(
+    effort: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("1", "2"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "own.sh").write_text(f"#!/bin/sh\necho {name}\n")
+        (folder / "own.sh").chmod(0o755)
+        monkeypatch.chdir(folder)
+        values = Oracle("cmd:./own.sh {smiles}", 5, effort=effort)(["CCO", "CC"])
+        assert values.tolist() == [float(name)] * 2
+
+
+def test_a_search_that_stops_early_leaves_no_warning_behind() -> None:
+    def fail(mol: Chem.Mol) -> float:
+        time.sleep(0.01)
+        raise ValueError("no licence")
+
+    oracle = Oracle(fail, 40, effort=Effort(jobs=2))
+    with pytest.raises(MolvaeError, match=r"failed for all .* no licence"):
+        oracle(["C" * i for i in range(1, 40)])
+    del oracle
+    gc.collect()  # an open generator would complain now, which fails the test
 
 
 @pytest.mark.parametrize("effort", [Effort(jobs=2), Effort(seconds=20)])

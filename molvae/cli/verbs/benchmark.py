@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     settings = {"model": identify_model(args.model)[1], "adapt": args.adapt, "heavy_atoms": sizes}
     RunFolder(args.out, "settings.json").agree(settings)
-    data = options.data_of(args, model)
+    data = options.data_of(getattr(args, "data", None), args.model, model)
     start = options.load_data(data).split("train")
 
     with (

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     options.suffix(out, ".safetensors")
     options.refuse_existing(args, out)
     model = MolVAE.load(args.model)
-    data = options.load_data(options.data_of(args, model))
+    data = options.load_data(options.data_of(getattr(args, "data", None), args.model, model))
     train, held_out = hold_out(data.split("train"), data.split("validation"))
     with Watch() as watch:
         fitted = model.fit_prior(

@@ -303,7 +303,7 @@ def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], list[str]]:
     from molvae.model.molvae import MolVAE
 
     model = MolVAE.load(chosen["model"])
-    chosen.setdefault("data", model.summary.data or "zinc")
+    chosen["data"] = options.data_of(chosen.get("data"), chosen["model"], model)
     leads = options.load_data(chosen["start"]).smiles if chosen["start"] else []
     return model, options.load_data(chosen["data"]).split("train"), leads
 

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     files = folder / "report.json", folder / "properties.png"
     options.refuse_existing(args, *files)
     model = MolVAE.load(args.model)
-    source = options.data_of(args, model)
+    source = options.data_of(getattr(args, "data", None), args.model, model)
     watched = options.progress()
     data = options.load_data(source)
     config = ReportConfig(args.molecules, args.samples, args.seed)
