@@ -160,4 +160,8 @@ def test_a_model_without_a_data_set_is_told_to_name_one(
     assert "does not name its training data: add --data" in capsys.readouterr().err
     assert main([*words, "--data", "zinc"]) == 0
     words = ["optimize", *words[1:3], "--out", str(tmp_path / "search"), "--budget", "12"]
-    assert main([*words, "--objective", "QED", "--strategy", "prior"]) == 0  # starts from zinc
+    words += ["--objective", "QED", "--strategy", "prior"]
+    assert main(words) == 1
+    assert "does not name its training data: add --data" in capsys.readouterr().err
+    assert not (tmp_path / "search").exists()
+    assert main([*words, "--data", "zinc"]) == 0
