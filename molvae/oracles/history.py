@@ -8,8 +8,9 @@ import os
 import platform
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,8 @@ class History:
             self._db = sqlite3.connect(
                 ":memory:" if path is None else path, isolation_level=None, timeout=_PATIENCE
             )
+            # also of a history that is damaged, or that nobody closes, such as the default one
+            weakref.finalize(self, _close, self._db)
             self._open()
             self._db.execute("INSERT OR IGNORE INTO runs (name) VALUES (?)", (run,))
             find = "SELECT run FROM runs WHERE name = ?"
@@ -355,6 +358,11 @@ class History:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _close(db: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):  # collected in a thread that may not close it
+        db.close()
 
 
 class _DamageError(ValueError):
