@@ -7,7 +7,7 @@ import importlib.resources
 import importlib.util
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from molvae.base.registry import Registry
 from molvae.chem.cache import load_or_compute
 from molvae.chem.files import names_a_file, open_molecules
 from molvae.chem.molecules import canonicalize, find_fault
+from molvae.chem.standardize import find_parents
 
 Part = Literal["train", "validation", "test"]
 
@@ -35,6 +36,7 @@ class DataSet:
         rejected: the number of rows that are not molecules.
         key: identifies the content of the source in the cache.
         description: for a file, what was read as what, and what was left out.
+        standardized: whether the molecules are the parents of what the source has.
     """
 
     name: str
@@ -42,6 +44,12 @@ class DataSet:
     rejected: int
     key: str
     description: str = ""
+    standardized: bool = False
+
+    def read_rows(self, smiles: list[str], what: str, progress: bool = False) -> list[str | None]:
+        """SMILES as written -> the molecules that they are here, None where they are none."""
+        read = find_parents if self.standardized else canonicalize_rows
+        return map_parallel(read, smiles, what, progress)
 
     def split(self, part: Part) -> list[str]:
         """Return the molecules of one part: 90 % train, 5 % validation, 5 % test.
@@ -85,11 +93,12 @@ def qm9_table() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def load(source: str, progress: bool = False) -> DataSet:
+def load(source: str, progress: bool = False, standardize: bool = False) -> DataSet:
     """Data set name, FILE or FILE:COLUMN -> its unique canonical SMILES.
 
-    `molvae.chem.files` says which files can be read. Every row is canonicalised by RDKit; invalid
-    rows and repeats are dropped and counted in the description. The result is cached.
+    `molvae.chem.files` says which files can be read. Every row is canonicalised by RDKit, and with
+    `standardize` reduced to its parent (`chem.standardize`); invalid rows and repeats are dropped
+    and counted in the description. The result is cached.
 
     Raises:
         MolvaeError: there is no such data set or file, it cannot be read, or it has no valid
@@ -105,8 +114,11 @@ def load(source: str, progress: bool = False) -> DataSet:
     digest = hashlib.blake2b("\n".join(raw).encode(), digest_size=8)
     key = f"{Path(source).name.partition('.')[0].partition(':')[0][:60]}-{digest.hexdigest()}"
 
+    key += "-parents" if standardize else ""
+    data = DataSet(source, [], 0, key, standardized=standardize)
+
     def compute() -> pd.DataFrame:
-        rows = map_parallel(canonicalize_rows, raw, "canonical SMILES", progress)
+        rows = data.read_rows(raw, "parents" if standardize else "canonical SMILES", progress)
         return pd.DataFrame({"smiles": rows}, dtype=object)
 
     column = load_or_compute(f"{key}-smiles", compute)["smiles"]
@@ -118,12 +130,14 @@ def load(source: str, progress: bool = False) -> DataSet:
     description = ""
     if how:
         parts = [f"{source}: read {len(unique):,} molecules, {how}"]
+        if standardize:
+            parts.append("reduced to their parents")
         if repeats := len(valid) - len(unique):
             parts.append(f"{repeats:,} {'repeats' if repeats > 1 else 'repeat'} merged")
         if faults:
             parts.append(f"{len(raw) - len(valid):,} left out: {faults}")
         description = "; ".join(parts)
-    return DataSet(source, unique, len(raw) - len(valid), key, description)
+    return replace(data, smiles=unique, rejected=len(raw) - len(valid), description=description)
 
 
 EXPLAINED = 1_000  # invalid rows whose faults are looked up

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
 from molvae.chem.cache import load_or_compute
-from molvae.chem.datasets import DataSet, canonicalize_rows, datasets, qm9_table
+from molvae.chem.datasets import DataSet, datasets, qm9_table
 from molvae.chem.files import match_column, open_molecules
 from molvae.chem.molecules import parse
 from molvae.chem.properties import REPORTED, Property, compute_or_nan, properties
@@ -84,7 +84,7 @@ def load_properties(
         key = hashlib.blake2b(content, digest_size=8)
 
         def compute() -> pd.DataFrame:
-            forms = map_parallel(canonicalize_rows, raw["smiles"].tolist(), "columns", progress)
+            forms = source.read_rows(raw["smiles"].tolist(), "columns", progress)
             return (
                 raw.assign(smiles=pd.Series(forms, dtype=object))
                 .groupby("smiles", sort=False)

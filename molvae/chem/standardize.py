@@ -8,10 +8,14 @@ from rdkit import Chem
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonicalize, find_fault, parse, silence_rdkit
+from molvae.chem.molecules import find_fault, parse, silence_rdkit, write_canonical
 
 _LARGEST = rdMolStandardize.LargestFragmentChooser(True)  # organic fragments first
 _UNCHARGER = rdMolStandardize.Uncharger(True)
+_LABELS = (
+    ("isotopes dropped", Chem.Atom.GetIsotope, Chem.Atom.SetIsotope),
+    ("atom maps dropped", Chem.Atom.GetAtomMapNum, Chem.Atom.SetAtomMapNum),
+)
 
 
 class Standard(NamedTuple):
@@ -46,16 +50,27 @@ def standardize(smiles: str) -> Standard:
             mol = _UNCHARGER.uncharge(mol)
             if [atom.GetFormalCharge() for atom in mol.GetAtoms()] != charges:
                 changes.append("neutralised")
-        for what, read, clear in (
-            ("isotopes dropped", Chem.Atom.GetIsotope, Chem.Atom.SetIsotope),
-            ("atom maps dropped", Chem.Atom.GetAtomMapNum, Chem.Atom.SetAtomMapNum),
-        ):
+        for what, read, clear in _LABELS:
             labelled = [atom for atom in mol.GetAtoms() if read(atom)]
             for atom in labelled:
                 clear(atom, 0)
             if labelled:
                 changes.append(what)
-        form = canonicalize(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+        if changes:  # the canonical form depends on more than the atoms that are left
+            mol = parse(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+    form = None if mol is None else write_canonical(mol, smiles)
     if form is None:
         raise MolvaeError(f"the parent of {smiles[:80]!r} is not a molecule")
     return Standard(form, tuple(changes))
+
+
+def find_parents(smiles: list[str]) -> list[str | None]:
+    """SMILES -> the parent of each, None where there is none."""
+    return [_find_parent(s) for s in smiles]
+
+
+def _find_parent(smiles: str) -> str | None:
+    try:
+        return standardize(smiles).smiles
+    except MolvaeError:
+        return None

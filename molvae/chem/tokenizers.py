@@ -238,6 +238,11 @@ def _refuse(smiles: str, unknown: str) -> MolvaeError:
             f"{isotope}{_ELEMENTS[symbol]} as {unknown}" if unknown != symbol else _ELEMENTS[symbol]
         )
         return MolvaeError(f"{shown} contains {kind}, which this model has not seen in training")
+    if re.fullmatch(r"%?\(?[0-9]+\)?", unknown):
+        return MolvaeError(
+            f"{shown} has more rings open at once than the molecules that this model has seen "
+            f"(ring bond {unknown})"
+        )
     return MolvaeError(f"{shown} has the token {unknown!r}, which this model has not seen")
 
 

@@ -80,6 +80,29 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="zinc", help="shipped model or .safetensors file")
 
 
+def add_standardize(parser: argparse.ArgumentParser) -> None:
+    """Declare `--standardize`, for `MolVAE.load`."""
+    parser.add_argument(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        help="encode the parent of each molecule: largest fragment, neutral, without isotopes and "
+        "atom maps (default: whether the model was trained on parents, as drugs was)",
+    )
+
+
+def read_molecule(model: MolVAE, smiles: str) -> str:
+    """Model and SMILES from the command line -> the SMILES that is encoded; says what was changed.
+
+    Raises:
+        MolvaeError: the SMILES is invalid.
+    """
+    found = model.read_molecule(smiles)
+    if found.changes:
+        note(f"{smiles} is read as {found.smiles} ({', '.join(found.changes)})")
+        return found.smiles
+    return smiles
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Declare `--data`, which `data_of` reads."""
     parser.add_argument(

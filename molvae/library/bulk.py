@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,7 @@ def encode(
     refine: int = STEPS,
     names: bool = False,
     check: bool = False,
+    standardize: bool | None = None,
 ) -> Tally:
     """SMILES -> Parquet parts with columns smiles, z0, z1, ... (float32), reason.
 
@@ -62,6 +63,8 @@ def encode(
         refine: maximum number of refinement steps, as in `MolVAE.encode`.
         names: also write the names, as a column name.
         check: also write whether each molecule decodes to itself, as a column round_trip.
+        standardize: encode the parent of each molecule, as in `MolVAE.load`, and write it and what
+            was changed to get it, as columns parent and changes.
 
     Returns:
         The number of rows of this shard, and how many of them were encoded.
@@ -72,9 +75,11 @@ def encode(
     """
     config = config or StreamConfig()
     weights, digest = identify_model(model)
+    parents = MolVAE.load(model, standardize=standardize).standardizes
     settings = {"verb": "encode", "model": digest, "input": origin, "chunk": config.chunk}
     settings |= {"properties": properties, "refine": refine}
-    extra = {name: True for name, on in (("names", names), ("check", check)) if on}
+    wanted = {"names": names, "check": check, "standardize": parents}
+    extra = {name: True for name, on in wanted.items() if on}
     settings |= extra  # absent otherwise, so that folders of earlier versions can be resumed
     rows = iter(smiles)
     chunks = iter(lambda: list(islice(rows, config.chunk)), [])
@@ -162,14 +167,31 @@ def sample(
     return run(chunks, work, folder, settings, config, number)
 
 
-def try_tokenize(model: MolVAE, smiles: str) -> tuple[list[int], None] | tuple[None, str]:
-    """A string -> its token ids and None, or None and in one line why it cannot be encoded."""
+class Row(NamedTuple):
+    """A string as the model reads it, or why it cannot be encoded.
+
+    Attributes:
+        ids: token ids of the molecule that is encoded, None if there is none.
+        parent: its canonical SMILES, "" if there is none.
+        changes: what was changed to get it, "" for nothing.
+        reason: in one line why the string cannot be encoded, None if it can.
+    """
+
+    ids: list[int] | None
+    parent: str
+    changes: str
+    reason: str | None
+
+
+def read_row(model: MolVAE, smiles: str) -> Row:
+    """Model and a string -> what is encoded of it."""
     if not smiles:
-        return None, "it is empty"
+        return Row(None, "", "", "it is empty")
     try:
-        return model.tokenize(smiles), None
+        parent, changes = model.read_molecule(smiles)
+        return Row(model.tokenize_canonical(parent), parent, "; ".join(changes), None)
     except MolvaeError as error:
-        return None, str(error)
+        return Row(None, "", "", str(error))
 
 
 def predict_properties(model: MolVAE, z: Latents) -> pd.DataFrame:
@@ -233,9 +255,10 @@ def _encode(
     model = _model(weights, digest)
     cells = [row.partition(" ") for row in rows]
     smiles = [own for own, _, _ in cells]
-    found, reasons = zip(*(try_tokenize(model, s) for s in smiles), strict=True)
-    usable = [ids for ids in found if ids is not None]
-    left_out = np.array([ids is None for ids in found])
+    model.standardizes = "standardize" in extra
+    read = [read_row(model, s) for s in smiles]
+    usable = [row.ids for row in read if row.ids is not None]
+    left_out = np.array([row.ids is None for row in read])
     z = np.full((len(smiles), model.latent), np.nan, dtype=np.float32)
     with _one_thread():
         z[~left_out] = model.encode_ids(usable, refine=refine).numpy()
@@ -247,9 +270,17 @@ def _encode(
         back = np.zeros(len(smiles), np.bool_)
         back[~left_out] = model.check_round_trip(usable, z[~left_out])
         columns = {"round_trip": pa.array(back, mask=left_out)} | columns
+    if "standardize" in extra:
+        parent = pa.array([row.parent for row in read], mask=left_out)
+        changes = pa.array([row.changes for row in read], mask=left_out)
+        columns = {"parent": parent, "changes": changes} | columns
     if "names" in extra:
         columns = {"name": pa.array([name for _, _, name in cells])} | columns
-    table = {"smiles": smiles, **columns, "reason": pa.array(reasons, pa.string())}
+    table = {
+        "smiles": smiles,
+        **columns,
+        "reason": pa.array([row.reason for row in read], pa.string()),
+    }
     return pa.table(table), len(usable)
 
 

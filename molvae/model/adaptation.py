@@ -34,4 +34,10 @@ def fine_tune(model: MolVAE, best: Sequence[str], others: Sequence[str], seed: i
         seed=seed,
     )
     train = [*best, *others[VALIDATION:]]
-    return MolVAE.fit(train, others[:VALIDATION], start=model, config=config)
+    return MolVAE.fit(
+        train,
+        others[:VALIDATION],
+        start=model,
+        config=config,
+        standardized=model.summary.standardized,
+    )

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonicalize, count_heavy_atoms, find_fault
+from molvae.chem.standardize import Standard, standardize
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.aggregate import PriorFit, fit_prior
 from molvae.latent.properties import PropertyHead
@@ -41,6 +42,7 @@ class MolVAE:
 
     def __init__(self, tokenizer: Tokenizer, vae: VAE, summary: TrainingSummary) -> None:
         self.tokenizer, self.vae, self.summary = tokenizer, vae.eval(), summary
+        self.standardizes = summary.standardized  # whether it encodes the parent of a molecule
 
     @property
     def latent(self) -> int:
@@ -66,11 +68,13 @@ class MolVAE:
         tokenizer: str = DEFAULT_TOKENIZER,
         shape: Mapping[str, Any] | None = None,
         start: MolVAE | None = None,
+        transfer: MolVAE | None = None,
         properties: pd.DataFrame | None = None,
         random_smiles: int = 0,
         blur: float | None = None,
         config: FitConfig | None = None,
         data: str | None = None,
+        standardized: bool = False,
         folder: Path | None = None,
         observe: Observer = lambda progress: None,
         progress: bool = False,
@@ -86,6 +90,8 @@ class MolVAE:
             shape: overrides fields of `VAEConfig`.
             start: fine-tune a copy of this model. The copy keeps tokenizer and shape, except
                 dropout; its prior is reset to N(0, I).
+            transfer: begin with the weights of this model where they fit: tokens of the same text,
+                its latent dimensions, its encoder. Widths, decoder and posterior are its own.
             properties: values to predict from latent points, one column per property, indexed by
                 SMILES; NaN for unknown values.
             random_smiles: number of randomised SMILES per molecule, of which the encoder reads one
@@ -95,6 +101,8 @@ class MolVAE:
             config: training settings; None for the defaults, which are gentler for fine-tuning on
                 few molecules (`molvae.model.training.choose_config`).
             data: name of the data set, stored in the model.
+            standardized: whether the molecules are parents (`chem.standardize`); the model then
+                encodes the parent of each molecule.
             folder: folder for metrics and checkpoints; a training found there is resumed.
             observe: called after every step; returns whether to stop.
             progress: show progress bars while the data is prepared.
@@ -108,11 +116,13 @@ class MolVAE:
             tokenizer=tokenizer,
             shape=shape,
             start=None if start is None else start.parts,
+            transfer=None if transfer is None else transfer.parts,
             properties=properties,
             random_smiles=random_smiles,
             blur=blur,
             config=config,
             data=data,
+            standardized=standardized,
             progress=progress,
         )
         return cls(*prepared.finish(prepared.job.run(folder, observe)))
@@ -123,14 +133,27 @@ class MolVAE:
         return Trained(self.tokenizer, self.vae, self.summary)
 
     @classmethod
-    def load(cls, source: str | Path, device: str | torch.device = "cpu") -> MolVAE:
+    def load(
+        cls,
+        source: str | Path,
+        device: str | torch.device = "cpu",
+        standardize: bool | None = None,
+    ) -> MolVAE:
         """Name of a shipped model, or a .safetensors file -> the model.
+
+        Args:
+            source: name or file.
+            device: where its weights are.
+            standardize: encode the parent of each molecule (`chem.standardize`), so that salts,
+                charge states and labels do not matter; None does what the model was trained for.
 
         Raises:
             MolvaeError: the model does not exist, or the file is damaged or not a molvae model.
         """
         model = cls(*read_model(source))
         model.vae.to(device)
+        if standardize is not None:
+            model.standardizes = standardize
         return model
 
     def predict_properties(self, z: ArrayLike | Tensor) -> pd.DataFrame:
@@ -229,8 +252,11 @@ class MolVAE:
 
     def can_encode(self, smiles: str) -> bool:
         """String -> whether `encode` accepts it: valid, with known tokens, not too long."""
-        form = canonicalize(smiles)
-        return form is not None and self.can_encode_canonical(form)
+        try:
+            self.tokenize(smiles)
+        except MolvaeError:
+            return False
+        return True
 
     def can_encode_canonical(self, form: str) -> bool:
         """Like `can_encode`, for canonical SMILES."""
@@ -243,7 +269,8 @@ class MolVAE:
     def encode(self, smiles: Sequence[str], progress: bool = False, refine: int = STEPS) -> Tensor:
         """SMILES (n) -> latent points (n, D) float32.
 
-        SMILES are canonicalised first. The points are posterior means. Means that do not decode
+        SMILES are canonicalised first, and reduced to their parents by a model that `standardizes`.
+        The points are posterior means. Means that do not decode
         greedily to their molecule are moved by up to `refine` steps of `latent.refine` to nearby
         points that do; `refine=0` returns the means.
 
@@ -259,12 +286,19 @@ class MolVAE:
         self, rows: Sequence[list[int]], progress: bool = False, refine: int = STEPS
     ) -> Tensor:
         """Rows of token ids -> latent points (n, D), as in `encode`."""
-        z = torch.empty(len(rows), self.latent)
+        return self.encode_and_measure(rows, progress, refine)[0]
+
+    def encode_and_measure(
+        self, rows: Sequence[list[int]], progress: bool = False, refine: int = STEPS
+    ) -> tuple[Tensor, Tensor]:
+        """Rows of token ids -> latent points (n, D), and how far each is from its mean (n,)."""
+        z, moved = torch.empty(len(rows), self.latent), torch.empty(len(rows))
         with torch.no_grad():
             for x, indices in self.batches(rows, "encode", progress):
                 means, gives = self.vae.encode(x), self.vae.sequence_decoder.gives
-                z[indices] = refine_latents(self.vae, x, means, gives, refine).cpu()
-        return z
+                points = refine_latents(self.vae, x, means, gives, refine)
+                z[indices], moved[indices] = points.cpu(), (points - means).norm(dim=1).cpu()
+        return z, moved
 
     def check_round_trip(
         self, rows: Sequence[list[int]], z: ArrayLike | Tensor, progress: bool = False
@@ -369,18 +403,28 @@ class MolVAE:
         z = self.sample_latents(n, seed, standard)
         return self.decode(z, temperature=temperature, seed=seed, progress=progress, beam=beam)
 
-    def tokenize(self, smiles: str) -> list[int]:
-        """SMILES -> token ids of its canonical form, without begin and end.
+    def read_molecule(self, smiles: str) -> Standard:
+        """SMILES -> the canonical SMILES that is encoded, and what was changed to get it.
 
         Raises:
-            MolvaeError: the SMILES is invalid, has an unknown token or is too long.
+            MolvaeError: the SMILES is invalid.
         """
+        if self.standardizes:
+            return standardize(smiles)
         form = canonicalize(smiles)
         if form is None:
             shown = repr(smiles)
             shown = shown if len(shown) <= 82 else f"{shown[:61]}...'"
             raise MolvaeError(f"{shown} {find_fault(smiles)}")
-        return self.tokenize_canonical(form)
+        return Standard(form, ())
+
+    def tokenize(self, smiles: str) -> list[int]:
+        """SMILES -> token ids of what is encoded of it, without begin and end.
+
+        Raises:
+            MolvaeError: the SMILES is invalid, has an unknown token or is too long.
+        """
+        return self.tokenize_canonical(self.read_molecule(smiles).smiles)
 
     def tokenize_canonical(self, form: str) -> list[int]:
         """Like `tokenize`, for canonical SMILES."""

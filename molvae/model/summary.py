@@ -41,6 +41,8 @@ class TrainingSummary:
             known; the first versions did not store it for `start`.
         start: summary of the model that was fine-tuned, if any.
         prior: the prior fitted after training, if any.
+        standardized: whether the training molecules are parents (`chem.standardize`), so that what
+            is encoded should be one, too.
     """
 
     molecules: int
@@ -53,6 +55,7 @@ class TrainingSummary:
     blur: float | None = None
     start: TrainingSummary | None = None
     prior: FittedPrior | None = None
+    standardized: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON values, without those that are None."""

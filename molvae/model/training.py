@@ -23,6 +23,7 @@ from molvae.latent.training import FitConfig, State
 from molvae.latent.vae import VAE, VAEConfig
 from molvae.model.job import TrainingJob, make_vae
 from molvae.model.summary import TrainingSummary
+from molvae.model.transfer import shape_to_transfer, transfer_weights
 
 # overrides of VAEConfig defaults that work better for molecules
 SHAPE: dict[str, Any] = {
@@ -235,6 +236,7 @@ class PreparedTraining:
     tokenizer: Tokenizer
     data: TrainingSet
     name: str | None  # of the data set
+    standardized: bool  # whether its molecules are parents
     start: TrainingSummary | None
     start_vae: VAE | None
 
@@ -261,6 +263,7 @@ class PreparedTraining:
             data=self.name,
             blur=job.blur,
             start=self.start,
+            standardized=self.standardized,
         )
         return Trained(self.tokenizer, vae, summary)
 
@@ -332,11 +335,13 @@ def prepare_training(
     tokenizer: str = DEFAULT_TOKENIZER,
     shape: Mapping[str, Any] | None = None,
     start: Trained | None = None,
+    transfer: Trained | None = None,
     properties: pd.DataFrame | None = None,
     random_smiles: int = 0,
     blur: float | None = None,
     config: FitConfig | None = None,
     data: str | None = None,
+    standardized: bool = False,
     progress: bool = False,
 ) -> PreparedTraining:
     """Canonical SMILES for training and validation -> a training job.
@@ -347,6 +352,7 @@ def prepare_training(
         tokenizer: name of a tokenizer; ignored if `start` is given.
         shape: overrides fields of `VAEConfig`.
         start: parts of a model to fine-tune.
+        transfer: parts of a model whose weights a new one begins with (`model.transfer`).
         properties: values to predict, one column per property, indexed by SMILES.
         random_smiles: number of randomised SMILES per molecule; 0 for none.
         blur: fraction of the molecules that are decoded from a blurred z; None for `BLUR`, or that
@@ -354,6 +360,7 @@ def prepare_training(
         config: training settings; None for those of `choose_config`. An epoch is validated at
             least once.
         data: name of the data set.
+        standardized: whether its molecules are parents, and what is encoded is to be reduced, too.
         progress: show progress bars.
 
     Raises:
@@ -369,7 +376,12 @@ def prepare_training(
         table = TrainingSet.make(
             parts, words, properties=properties, forms=random_smiles, progress=progress
         )
-        vae = build_vae(table, len(words), shape or {}, blur, config.seed)
+        own = shape or {}
+        if transfer is not None:
+            own = shape_to_transfer(transfer.vae.config, own)
+        vae = build_vae(table, len(words), own, blur, config.seed)
+        if transfer is not None:
+            transfer_weights(transfer.vae, transfer.tokenizer, vae, words)
     else:
         words, longest = start.tokenizer, start.vae.config.max_length
         table = TrainingSet.make(
@@ -384,5 +396,5 @@ def prepare_training(
     config = config.validate_each_epoch(len(table.smiles))
     job = TrainingJob(vae, table.train, table.validation, config, blur)
     if start is None:
-        return PreparedTraining(job, words, table, data, None, None)
-    return PreparedTraining(job, words, table, data, start.summary, start.vae)
+        return PreparedTraining(job, words, table, data, standardized, None, None)
+    return PreparedTraining(job, words, table, data, standardized, start.summary, start.vae)

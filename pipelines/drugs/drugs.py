@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from molvae.base.errors import MolvaeError
 from molvae.base.parallel import map_parallel
 from molvae.chem.datasets import load
 from molvae.chem.molecules import count_heavy_atoms
-from molvae.chem.standardize import standardize
+from molvae.chem.standardize import find_parents
 
 LEAST, MOST = 3, 60  # heavy atoms
 
@@ -38,24 +37,11 @@ def main() -> None:
     for source, smiles in (("drugs", load(args.drugs).smiles), ("zinc", load("zinc").smiles)):
         own = smiles[:200] if args.quick else smiles
         parents = map_parallel(find_parents, own, source, True)
-        kept = own if source == "zinc" else []  # ZINC's own charge states stay beside the parents
         count = len(seen)
-        seen |= {s: source for s in bound_sizes([*kept, *filter(None, parents)]) if s not in seen}
+        seen |= {s: source for s in bound_sizes(filter(None, parents)) if s not in seen}
         print(f"{source}: {len(seen) - count:,} molecules of {len(own):,}")
     pd.DataFrame(seen.items(), columns=["smiles", "source"]).to_csv(args.out, index=False)
     print(f"{args.out}: {len(seen):,} molecules")
-
-
-def find_parents(smiles: list[str]) -> list[str | None]:
-    """SMILES -> their parents, None where there is none."""
-    return [_find_parent(s) for s in smiles]
-
-
-def _find_parent(smiles: str) -> str | None:
-    try:
-        return standardize(smiles).smiles
-    except MolvaeError:
-        return None
 
 
 def bound_sizes(smiles: Iterable[str]) -> Iterator[str]:

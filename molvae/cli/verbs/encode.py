@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Parquet or a folder of Parquet files); - reads stdin",
     )
     options.add_model(parser)
+    options.add_standardize(parser)
     parser.add_argument(
         "--out",
         default="-",
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
 
     from molvae.base.errors import MolvaeError
     from molvae.base.files import write_file
-    from molvae.library.bulk import predict_properties, try_tokenize
+    from molvae.library.bulk import predict_properties, read_row
     from molvae.library.latents import format_latents_csv, format_latents_npz
     from molvae.model.molvae import MolVAE
 
@@ -73,24 +74,28 @@ def run(args: argparse.Namespace) -> None:
     options.refuse_existing(args, args.out)
     inputs = [_open(given) for given in args.smiles]
     rows = [row for given in inputs for row in given.read()]
-    model = MolVAE.load(args.model)
-    usable, names, found, numbers = [], [], [], []
+    model = MolVAE.load(args.model, standardize=args.standardize)
+    usable, names, found, numbers, parents = [], [], [], [], []
     for number, row in enumerate(rows, start=1):
         smiles, _, name = row.partition(" ")
-        ids, reason = try_tokenize(model, smiles)
-        if ids is None:
-            options.note(f"row {number}{name and f' ({name})'} skipped: {reason}")
+        read = read_row(model, smiles)
+        if read.ids is None:
+            options.note(f"row {number}{name and f' ({name})'} skipped: {read.reason}")
         else:
             usable.append(smiles)
             names.append(name)
-            found.append(ids)
+            found.append(read.ids)
             numbers.append(number)
+            parents.append((read.parent, read.changes))
     if not usable:
         raise MolvaeError(f"none of the {len(rows)} rows can be encoded")
-    z = model.encode_ids(found, options.progress(), args.refine).numpy()
+    points, moved = model.encode_and_measure(found, options.progress(), args.refine)
+    z = points.numpy()
     columns = pd.DataFrame(index=range(len(usable)))
     if any(given.named for given in inputs):
         columns["name"] = names
+    if model.standardizes:
+        columns[["parent", "changes"]] = parents
     if checked := args.check or args.refine > 0:
         columns["round_trip"] = model.check_round_trip(found, z, options.progress())
     if args.properties:
@@ -101,6 +106,14 @@ def run(args: argparse.Namespace) -> None:
         options.emit(format_latents_csv(usable, z, columns), args.out)
     if args.out != "-" or len(usable) < len(rows):
         options.note(f"{len(usable)} of {len(rows)} rows encoded")
+    if changed := sum(bool(changes) for _, changes in parents):
+        options.note(f"{changed} rows were changed to their parents (columns parent, changes)")
+    if refined := moved[moved > 0].tolist():
+        head = ", where the property head was not trained" if args.properties else ""
+        options.note(
+            f"{len(refined)} of {len(usable)} posterior means were refined, by a distance of "
+            f"{sum(refined) / len(refined):.2f} on average (--refine 0 keeps the means){head}"
+        )
     if checked and not columns["round_trip"].all():
         lost = [i for i, back in enumerate(columns["round_trip"]) if not back]
         shown = ", ".join(f"row {numbers[i]} ({names[i] or usable[i]})" for i in lost[:LISTED])
@@ -131,6 +144,7 @@ def _stream(args: argparse.Namespace) -> None:
             refine=args.refine,
             names=any(given.named for given in inputs),
             check=args.check,
+            standardize=args.standardize,
         )
     if tally.good == 0 and config.shard == (1, 1):
         raise MolvaeError(f"none of the {tally.rows} rows can be encoded")

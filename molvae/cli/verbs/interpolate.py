@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--distance", type=float, default=6.0, help="length of the --along walk in latent space"
     )
     options.add_model(parser)
+    options.add_standardize(parser)
     parser.add_argument(
         "--steps", type=options.whole_number, default=9, help="number of points, both ends included"
     )
@@ -52,12 +53,13 @@ def run(args: argparse.Namespace) -> None:
     along: str | None = getattr(args, "along", None)
     if (args.end is None) == (along is None):
         raise MolvaeError("give either a second SMILES or --along PROPERTY")
-    model = MolVAE.load(args.model)
+    model = MolVAE.load(args.model, standardize=args.standardize)
     axis = None if along is None else read_axis(model, along)
+    start = options.read_molecule(model, args.start)
     if axis is None or along is None:
-        table = interpolate(model, args.start, args.end, args.steps)
+        table = interpolate(model, start, options.read_molecule(model, args.end), args.steps)
     else:
-        table = walk_along_property(model, args.start, along, args.distance, args.steps)
+        table = walk_along_property(model, start, along, args.distance, args.steps)
         options.note(
             f"distance is along the gradient of the predicted {axis.name}, "
             f"{'upwards' if axis.rises else 'downwards'}; {axis.value} is the decoded molecule's "

@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae neighbors`."""
     parser.add_argument("smiles", metavar="SMILES", help="molecule at the centre")
     options.add_model(parser)
+    options.add_standardize(parser)
     parser.add_argument(
         "--radius", type=float, default=6.0, help="latent distance from the centre to the edge"
     )
@@ -40,18 +41,19 @@ def run(args: argparse.Namespace) -> None:
 
     picture = options.picture_format(args.out)
     options.refuse_existing(args, args.out)
-    model = MolVAE.load(args.model)
+    model = MolVAE.load(args.model, standardize=args.standardize)
+    smiles = options.read_molecule(model, args.smiles)
     along = getattr(args, "along", None)
     axis = None if along is None else read_axis(model, along)
     table = decode_plane(
         model,
-        args.smiles,
+        smiles,
         radius=args.radius,
         grid=args.grid,
         seed=args.seed,
         along=along,
     )
-    given = canonicalize(args.smiles)
+    given = canonicalize(smiles)
     forms = [canonicalize(s) for s in table["smiles"]]
     middle = len(forms) // 2
     same = [i for i, form in enumerate(forms) if form == given]
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         legends[i] += ": same molecule"
     legends[middle] = "input molecule"
     cells = list(table["smiles"])
-    cells[middle] = args.smiles
+    cells[middle] = smiles
     if axis is not None:
         rows = zip(legends, axis.measure(model, cells), strict=True)
         legends = [axis.write_legend(text, value) for text, value in rows]
@@ -72,4 +74,4 @@ def run(args: argparse.Namespace) -> None:
     if axis is not None:
         print(f"to the right the predicted {axis.name} {'rises' if axis.rises else 'falls'}")
         print(f"the {axis.value} below a molecule is its own, {axis.how}")
-    print(f"{args.smiles} decodes {back}; {len(same)} points decode to it (highlighted)")
+    print(f"{smiles} decodes {back}; {len(same)} points decode to it (highlighted)")

@@ -1,7 +1,8 @@
 """Search the latent space for better molecules.
 
 The run folder holds config.json and history.sqlite, which stores each evaluation as soon as it is
-done. At the end come best.csv, best.png and trace.png, and front.png for several objectives.
+done, and with --start start.csv, what each molecule was read as. At the end come best.csv, best.png
+and trace.png, and front.png for several objectives.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from molvae.base.errors import MolvaeError
-from molvae.base.files import RunFolder
+from molvae.base.files import RunFolder, write_file
 from molvae.cli import options
 from molvae.cli.watch import Evaluations
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from molvae.loop.result import Result
     from molvae.model.molvae import MolVAE
     from molvae.oracles.history import History
@@ -39,7 +42,9 @@ DEFAULTS: dict[str, Any] = {
     "asynchronous": False,
     "history": None,
     "seed": 0,
+    "standardize": None,
 }
+ADDED = ("standardize",)  # settings that the run folders of earlier versions lack
 SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
 RESULTS = ("best.csv", "best.png", "trace.png", "front.png")  # written at the end
 SHOWN = 10  # best molecules printed in the terminal
@@ -84,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lead molecules to start from instead, FILE or FILE:COLUMN: all of them are "
         "evaluated, then the search explores around them",
     )
+    options.add_standardize(parser)
     parser.add_argument(
         "--heavy-atoms",
         type=int,
@@ -180,10 +186,11 @@ def run(args: argparse.Namespace) -> int:
                 constraints=chosen["constraint"],
                 allow_changed_objective=args.allow_changed_objective,
             )
-            model, start, leads = _load(chosen)
+            model, start, table = _load(chosen)
             if not oracle.states_size:
                 oracle.limit_size(model.heavy_atoms)
             predict_with(model, oracle)
+            leads = table["parent"].drop_duplicates().tolist()
             check_leads(model, oracle, leads)  # before the run folder is created
             oracle.history = history = _open_history(folder, chosen)
             search = Search(
@@ -196,6 +203,8 @@ def run(args: argparse.Namespace) -> int:
             )
             _record_components(oracle.objectives, folder.path)
             folder.save(chosen | {"heavy_atoms": oracle.heavy_atoms})
+            if len(table):
+                write_file(folder.path / "start.csv", table.to_csv(index=False))
             for lead, reason in search.left_out.items():
                 options.note(f"{lead} skipped: {reason}")
             sizes = "of {} to {} heavy atoms".format(*oracle.heavy_atoms or (1, "any number"))
@@ -283,7 +292,7 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
     name = f"{objective}-{new['strategy']}-seed{new['seed']}"
     folder = RunFolder(args.out or Path("runs") / name)
     if args.resume:
-        required = [*SETTINGS, "run"]
+        required = [*(name for name in SETTINGS if name not in ADDED), "run"]
         chosen = folder.resume(given, may_change=["budget"], required=required)
         for option in _executed(chosen):
             if option not in given and not args.trust_folder:
@@ -298,13 +307,29 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
     return folder, new | {"run": f"{folder.path.name} {uuid4()}" if new["history"] else "run"}
 
 
-def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], list[str]]:
-    """Load the model, starting molecules and leads; fill in the default data set."""
+def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], pd.DataFrame]:
+    """Load the model, starting molecules and leads; fill in the default data set.
+
+    The leads are a table: smiles (as given), parent (what is evaluated and encoded), changes.
+    """
+    import pandas as pd
+
     from molvae.model.molvae import MolVAE
 
-    model = MolVAE.load(chosen["model"])
+    model = MolVAE.load(chosen["model"], standardize=chosen.get("standardize"))
     chosen["data"] = options.data_of(chosen.get("data"), chosen["model"], model)
-    leads = options.load_data(chosen["start"]).smiles if chosen["start"] else []
+    given = options.load_data(chosen["start"]).smiles if chosen["start"] else []
+    read = [model.read_molecule(smiles) for smiles in given]
+    leads = pd.DataFrame(
+        {
+            "smiles": given,
+            "parent": [found.smiles for found in read],
+            "changes": ["; ".join(found.changes) for found in read],
+        }
+    )
+    if changed := int((leads["changes"] != "").sum()):
+        options.note(f"{changed} of {len(leads)} molecules of --start changed to their parents")
+    model.standardizes = False  # what the search decodes is encoded as it is
     return model, options.load_data(chosen["data"]).split("train"), leads
 
 

@@ -65,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start", metavar="MODEL", help="fine-tune this model instead of training a new one"
     )
     parser.add_argument(
+        "--transfer",
+        metavar="MODEL",
+        help="begin with the weights of this model where they fit; tokens are learned from the "
+        "data, and --latent may be larger than the model's",
+    )
+    parser.add_argument(
         "--properties",
         nargs="*",
         type=options.quantity,
@@ -90,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="fraction of molecules decoded in training from a z blurred towards the prior "
         f"(default: {BLUR}, or that of the model in --start)",
+    )
+    parser.add_argument(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        help="train on the parents of the molecules (largest fragment, neutral, without isotopes "
+        "and atom maps), and encode parents later (default: no, or what the model in --start does)",
     )
     parser.add_argument("--limit", type=int, help="use only the first LIMIT molecules")
     parser.add_argument("--resume", action="store_true", help="resume the training in --out")
@@ -204,11 +216,13 @@ def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, A
     """
     from molvae.model.training import DEFAULT_TOKENIZER
 
-    keys = {"data", "tokenizer", "limit", "start", "properties", "random_smiles", "recombine"}
-    keys |= {"blur"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
+    keys = {"data", "tokenizer", "limit", "start", "transfer", "properties", "random_smiles"}
+    keys |= {"recombine", "blur", "standardize"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
     given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
     if args.start and "tokenizer" in given:
         raise MolvaeError("--tokenizer conflicts with --start: the model keeps its tokenizer")
+    if args.start and args.transfer:
+        raise MolvaeError("give --start to fine-tune a model, or --transfer to begin a new one")
     if args.resume:
         settings = folder.resume(given, may_change=ON_RESUME, required=["data"])
         for limit, other in (("epochs", "minutes"), ("minutes", "epochs")):
@@ -237,8 +251,12 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
     from molvae.oracles.given import find_quantity
 
     progress = not is_worker()
-    data = load(settings["data"], progress=progress)
-    start = None if "start" not in settings else MolVAE.load(settings["start"]).parts
+    start, transfer = (
+        MolVAE.load(settings[name]).parts if name in settings else None
+        for name in ("start", "transfer")
+    )
+    parents = settings.get("standardize", start is not None and start.summary.standardized)
+    data = load(settings["data"], progress, standardize=parents)
     parts = list(hold_out(data.split("train"), data.split("validation")))
     if limit := settings.get("limit"):
         parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
@@ -270,11 +288,13 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
         tokenizer=settings["tokenizer"],
         shape={k: v for k, v in settings.items() if k in shape_names},
         start=start,
+        transfer=transfer,
         properties=known,
         random_smiles=settings.get("random_smiles", 0),
         blur=settings.get("blur"),
         config=config,
         data=data.name,
+        standardized=data.standardized,
         progress=progress,
     )
     if progress and config.epochs is not None and "epochs" not in given:
