@@ -107,6 +107,7 @@ class Search:
                 stored then.
         """
         oracle = self.oracle
+        oracle.bring(list(values))
         told: dict[str, tuple[float, ...]] = {}
         for smiles, value in values.items():
             name = oracle.admissible(smiles)

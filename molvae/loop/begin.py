@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import parse
+from molvae.chem.plausibility import PASSING
 from molvae.loop.config import OptimizeConfig, default_strategy, find_proposer
 from molvae.loop.latent_proposer import FEW
 from molvae.loop.run import SearchRun
@@ -19,6 +20,7 @@ from molvae.oracles.oracle import SOURCES, Oracle, require_strings
 from molvae.search.strategies import strategies
 
 ASKED = "asked for"  # the setting of the history that holds the molecules of the current rounds
+PLAUSIBILITY = "plausibility"  # the setting of the history, and the quantity
 STAGES = 10  # how often a model is fine-tuned in a run
 
 Space = TypeVar("Space", bound=LatentSpace)
@@ -99,10 +101,10 @@ def begin_run(
     """
     require_strings(start, "start")
     require_strings(leads, "leads")
-    predict_with(model, oracle)
     check_rounds(oracle.history)
     oracle.check_history()
     begun = _read_settings(oracle.history)
+    begun = begun and {PLAUSIBILITY: 0.0} | begun  # which earlier versions did not know
     strategy = config.strategy or begun.get("strategy") or default_strategy(len(oracle.objectives))
     if config.strategy is None and ":" in strategy:
         strategies.look_up_loaded(strategy)  # nothing is imported because a file names it
@@ -115,6 +117,11 @@ def begin_run(
         raise MolvaeError("strategy gradient needs the property head, which fine-tuning drops")
     if not oracle.states_size:
         oracle.limit_size(begun.get("heavy_atoms", model.heavy_atoms))
+    plausibility = _find_plausibility(config, begun, model, oracle)
+    if plausibility:
+        oracle.require_plausibility(plausibility)
+        oracle.bring(leads)
+    predict_with(model, oracle)
     checked = check_leads(model, oracle, leads)
     batch = config.batch or begun.get("batch") or kind.default_batch(oracle.budget)
     run = SearchRun(
@@ -127,10 +134,12 @@ def begin_run(
         batch=batch,
         initial=config.initial or begun.get("initial") or max(30, oracle.budget // 100),
         pool=config.pool or 10 * max(FEW, batch),
+        plausibility=plausibility,
         seed=config.seed,
         stage=begun.get("stage") or max(batch, oracle.budget // STAGES),
     )
-    for name, value in run.settings(leads).items():
+    settings = {PLAUSIBILITY: 0.0} | run.settings(leads)
+    for name, value in settings.items():
         if name in begun and begun[name] != value:
             raise MolvaeError(
                 f"history {oracle.history.where} was begun with {name} = {begun[name]!r:.60}, "
@@ -138,6 +147,18 @@ def begin_run(
             )
     oracle.history.save_settings({**run.settings(leads), SOURCES: oracle.sources})
     return run, checked
+
+
+def _find_plausibility(
+    config: OptimizeConfig, begun: dict[str, Any], model: LatentSpace, oracle: Oracle
+) -> float:
+    """The least plausibility of a run; 0 where none is asked for."""
+    if config.plausibility is not None:
+        return config.plausibility
+    if begun:
+        return float(begun[PLAUSIBILITY])
+    stated = any(c.text.replace(" ", "").startswith(PLAUSIBILITY) for c in oracle.constraints)
+    return 0.0 if stated or model.domain is None else PASSING
 
 
 def _read_settings(history: History) -> dict[str, Any]:
@@ -152,6 +173,7 @@ def _read_settings(history: History) -> dict[str, Any]:
         "strategy": isinstance(begun.get("strategy", ""), str),
         "heavy_atoms": sizes is None
         or (isinstance(sizes, list) and len(sizes) == 2 and all(type(n) is int for n in sizes)),
+        PLAUSIBILITY: isinstance(begun.get(PLAUSIBILITY, 0.0), float),
         **{n: type(begun.get(n, 1)) is int for n in ("batch", "initial", "stage")},
     }
     for name, right in sound.items():

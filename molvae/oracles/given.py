@@ -9,6 +9,7 @@ similarity(CCO)              Tanimoto similarity to a molecule: Morgan fingerpri
 scores:polar                 package.module:function, called with an RDKit molecule
 cmd:./dock.sh {smiles}       a program that prints a number
 predicted:pIC50              what the model of the search predicts
+plausibility  known_rings    whether the model's training data has the molecule's parts
 goals.json                   several quantities combined (`molvae.oracles.goals`)
 
 An objective with a leading minus is minimised. Where numbers are compared, added or learned, the
@@ -29,7 +30,7 @@ from molvae.chem.fingerprints import Similarity
 from molvae.chem.properties import Property, properties
 from molvae.oracles.goals import Goals
 from molvae.oracles.objectives import Objective, Quantity, find_registered, objectives
-from molvae.oracles.predictions import Prediction, Predicts
+from molvae.oracles.predictions import OF_DOMAIN, OfDomain, Prediction, Predicts
 from molvae.oracles.programs import Command
 
 Given: TypeAlias = str | Property | Objective
@@ -91,14 +92,14 @@ def runs_code(text: str) -> bool:
 
 
 def use_model(model: Predicts, quantities: Sequence[Objective]) -> None:
-    """Give a model to each `predicted:NAME` among quantities and their components.
+    """Give a model to each quantity and component that needs one, such as `predicted:NAME`.
 
     Raises:
-        MolvaeError: the model does not predict one of them.
+        MolvaeError: the model does not know one of them.
     """
     for one in quantities:
         for part in (one, *one.components):
-            if isinstance(part.function, Prediction):
+            if isinstance(part.function, Prediction | OfDomain):
                 part.function.use(model)
 
 
@@ -128,8 +129,12 @@ def _look_up_single(name: str) -> Objective:
         return Objective(name, Command.parse(name.removeprefix(PROGRAM)))
     if name.startswith(PREDICTED):
         return _predicted(name.removeprefix(PREDICTED))
+    if name in OF_DOMAIN:
+        measure, text = OF_DOMAIN[name]
+        return Objective(name, OfDomain(name, measure), description=text)
     if ":" not in name:
-        raise unknown_name("objective", name, dict.fromkeys([*objectives, *properties]))
+        known = dict.fromkeys([*objectives, *properties, *OF_DOMAIN])
+        raise unknown_name("objective", name, known)
     try:
         function: object = objectives.look_up(name)
     except MolvaeError:
