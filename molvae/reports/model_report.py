@@ -6,16 +6,19 @@ import importlib.metadata
 import math
 import random
 import time
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from molvae.chem.datasets import DataSet
-from molvae.chem.molecules import canonicalize
-from molvae.chem.properties import REPORTED
+from molvae.chem.molecules import canonicalize, parse
+from molvae.chem.plausibility import PASSING
+from molvae.chem.properties import REPORTED, STATISTICS
 from molvae.chem.property_tables import compute_properties
 from molvae.loop.genetic import breed_at_random
 from molvae.model.molvae import MolVAE
@@ -27,8 +30,11 @@ from molvae.reports.metrics import (
 )
 from molvae.reports.published import PUBLISHED, Moments
 from molvae.reports.reconstruction import measure_reconstruction
+from molvae.reports.smoothness import measure_smoothness
 
 VERSIONS = ("molvae", "torch", "rdkit")
+LARGE = 8
+RING_SIZES = ("3", "4", "5", "6", "7", "8 or more")
 SHARES = ("validity", "uniqueness", "novelty")
 
 
@@ -57,8 +63,15 @@ class Report:
     validity_greedy: float
     """Validity of the same latent points under greedy decoding."""
     held_out: dict[str, float]
-    """`measure_reconstruction` and `measure_surroundings` on the test split, and r2_NAME,
-    the R^2 of each predicted property; empty if no test molecule can be encoded."""
+    """`measure_reconstruction`, `measure_surroundings` and `measure_smoothness` on the test split,
+    r2_NAME, the R^2 of each predicted property, and r2_NAME_means, that at posterior means, where
+    the property head was trained; empty if no test molecule can be encoded."""
+    curve: pd.DataFrame
+    """Validity and similarity against the distance from a molecule (`reports.smoothness`)."""
+    plausible: dict[str, float]
+    """Share of plausible molecules: held-out ones and samples; empty without a domain."""
+    rings: pd.DataFrame
+    """Share of molecules with a ring of each size: of the data and of the samples."""
     not_encodable: int
     """Number of test molecules that the model cannot encode."""
     seconds: float
@@ -84,6 +97,9 @@ class Report:
             "samples": {**asdict(self.samples), **shares},
             "validity_greedy": _number(self.validity_greedy),
             "held_out": {name: _number(value) for name, value in self.held_out.items()},
+            "curve": [_drop_nan(row) for row in self.curve.to_dict("records")],
+            "plausible": {name: _number(share) for name, share in self.plausible.items()},
+            "rings": self.rings.reset_index().to_dict("records"),
             "not_encodable": self.not_encodable,
             "seconds": round(self.seconds, 1),
             "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
@@ -109,11 +125,12 @@ def measure_model(
     """
     config = config or ReportConfig()
     began = time.perf_counter()
-    held_out, not_encodable = _measure_held_out(model, data, config, progress)
+    held_out, curve, not_encodable = _measure_held_out(model, data, config, progress)
     drawing: dict[str, Any] = {"seed": config.seed, "progress": progress}
     strings = model.sample(config.samples, **drawing)
     greedy = model.sample(config.samples, beam=1, **drawing)
     drawn = sorted({form for form in map(canonicalize, strings) if form is not None})
+    test = _draw(data.split("test"), config.molecules, config.seed)
     return Report(
         config=config,
         data=data.name,
@@ -122,6 +139,9 @@ def measure_model(
         samples=measure_samples(strings, data.split("train")),
         validity_greedy=_valid_share(greedy),
         held_out=held_out,
+        curve=curve,
+        plausible=_measure_plausible(model, {"held out": test, "samples": drawn}),
+        rings=pd.DataFrame({"data": _count_rings(test), "samples": _count_rings(drawn)}),
         not_encodable=not_encodable,
         seconds=time.perf_counter() - began,
     )
@@ -155,20 +175,46 @@ def compute_property_sets(
 
 def _measure_held_out(
     model: MolVAE, data: DataSet, config: ReportConfig, progress: bool
-) -> tuple[dict[str, float], int]:
+) -> tuple[dict[str, float], pd.DataFrame, int]:
     chosen = _draw(data.split("test"), config.molecules, config.seed)
     usable = [smiles for smiles in chosen if model.can_encode(smiles)]
     left_out = len(chosen) - len(usable)
     if not usable:
-        return {}, left_out
+        return {}, pd.DataFrame(), left_out
     z = model.encode(usable, progress=progress)
     figures = measure_reconstruction(model, usable, seed=config.seed, progress=progress)
     figures |= measure_surroundings(model, z, config.seed, progress)
     predicted = [name for name in model.vae.config.properties if name in REPORTED]
+    true = compute_properties(usable, progress)
     if predicted:
-        found, true = model.predict_properties(z), compute_properties(usable, progress)
-        figures |= {f"r2_{name}": _r2(found[name], true[name]) for name in predicted}
-    return figures, left_out
+        means = torch.from_numpy(model.encode_means(usable))
+        for suffix, points in (("", z), ("_means", means)):
+            found = model.predict_properties(points)
+            figures |= {f"r2_{name}{suffix}": _r2(found[name], true[name]) for name in predicted}
+    values = {name: true[name].to_numpy(np.float64) for name in STATISTICS}
+    smooth, curve = measure_smoothness(model, usable, values, config.seed)
+    return figures | smooth, curve, left_out
+
+
+def _measure_plausible(model: MolVAE, sets: dict[str, list[str]]) -> dict[str, float]:
+    """Sets of molecules -> the share of each that is plausible; empty without a domain."""
+    shares: dict[str, float] = {}
+    if model.domain is None:
+        return shares
+    for name, smiles in sets.items():
+        mols = [mol for mol in map(parse, smiles) if mol is not None]
+        passed = [model.domain.find_plausibility(mol) >= PASSING for mol in mols]
+        shares[name] = float(np.mean(passed)) if passed else math.nan
+    return shares
+
+
+def _count_rings(smiles: list[str]) -> dict[str, float]:
+    """Molecules -> share that has a ring of each size."""
+    counts = dict.fromkeys(RING_SIZES, 0)
+    for mol in filter(None, map(parse, smiles)):
+        for size in {min(len(ring), LARGE) for ring in mol.GetRingInfo().AtomRings()}:
+            counts[RING_SIZES[size - 3]] += 1
+    return {size: count / max(1, len(smiles)) for size, count in counts.items()}
 
 
 def measure_surroundings(
@@ -218,6 +264,10 @@ def _list_published(data: str) -> dict[str, Any] | None:
 
 def _mean_sd(row: Moments) -> dict[str, dict[str, float | None]]:
     return {name: {"mean": _number(mean), "sd": _number(sd)} for name, (mean, sd) in row.items()}
+
+
+def _drop_nan(row: dict[Hashable, Any]) -> dict[str, float | None]:
+    return {str(name): _number(float(value)) for name, value in row.items()}
 
 
 def _number(value: float) -> float | None:

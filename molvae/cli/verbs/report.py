@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from molvae.reports.model_report import Report
 
 GREEDY = "greedy decoding"
-MEANS = "greedy decoding from posterior means, unrefined"
+DISTANCES = "rank correlation of latent and Tanimoto distance"
+NEAREST = "R2 of the mean of the five nearest held-out molecules"
+MEANS = "greedy decoding from posterior means"
+REFINED = "the same after gradient steps on log p(x|z)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +70,10 @@ def run(args: argparse.Namespace) -> None:
     print(f"{args.model} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
     print(report.table.to_string(index=False))
     print("\n" + "\n".join(_lines(report)))
+    curve = report.curve.to_string(index=False, float_format="%.3f")
+    print(f"\ngreedy decoding at a distance from posterior means\n{curve}")
+    rings = report.rings.T.to_string(float_format="%.3f")
+    print(f"\nshare of molecules with rings of a size\n{rings}")
     print(f"\n{files[0]}, {files[1]}")
 
 
@@ -87,9 +94,9 @@ def _lines(report: Report) -> list[str]:
     if held_out:
         where = f"of {held_out['molecules']:.0f} held-out molecules"
         rows += [
-            ("exact reconstruction", f"{held_out['exact_reconstruction']:.1%}", where),
-            ("exact, greedy", f"{held_out['exact_reconstruction_greedy']:.1%}", GREEDY),
-            ("exact, means", f"{held_out['exact_reconstruction_means']:.1%}", MEANS),
+            ("exact, means", f"{held_out['exact_reconstruction_means']:.1%}", f"{where}: {MEANS}"),
+            ("exact, refined", f"{held_out['exact_reconstruction_greedy']:.1%}", REFINED),
+            ("exact, beam", f"{held_out['exact_reconstruction']:.1%}", "refined, and beam search"),
             ("token accuracy", f"{held_out['token_accuracy']:.2%}", "teacher-forced"),
             ("local validity", f"{held_out['local_validity']:.1%}", "with noise of 0.5 sd"),
             ("local, greedy", f"{held_out['local_validity_greedy']:.1%}", GREEDY),
@@ -97,9 +104,22 @@ def _lines(report: Report) -> list[str]:
             ("midpoint, greedy", f"{held_out['midpoint_validity_greedy']:.1%}", GREEDY),
         ]
         rows += [
-            (f"{key.removeprefix('r2_')} R2", f"{value:.3f}", "predicted from latent points")
+            (
+                f"{key.removeprefix('r2_')} R2",
+                f"{held_out[f'{key}_means']:.3f}",
+                f"predicted at posterior means; {value:.3f} at refined points",
+            )
             for key, value in held_out.items()
-            if key.startswith("r2_")
+            if key.startswith("r2_") and not key.endswith("_means")
+        ]
+        rows += [
+            ("distances", f"{held_out['distance_correlation']:.2f}", DISTANCES),
+            ("drift", f"{held_out['drift']:.2f}", "sd per dimension, decoded and encoded again"),
+        ]
+        rows += [
+            (f"{key.removeprefix('neighbors_r2_')} of near", f"{value:.3f}", NEAREST)
+            for key, value in held_out.items()
+            if key.startswith("neighbors_r2_")
         ]
         rows += [
             (name, f"{held_out[key]:.2f}", "nats per molecule")
@@ -109,6 +129,9 @@ def _lines(report: Report) -> list[str]:
                 ("ELBO", "elbo_nats"),
             )
         ]
+    if report.plausible:
+        rest = f"of the samples; {report.plausible['held out']:.1%} of held-out molecules"
+        rows.append(("plausible", f"{report.plausible['samples']:.1%}", rest))
     if report.not_encodable or not held_out:
         rows.append(("not encodable", str(report.not_encodable), "test molecules skipped"))
     return [f"{name:<21}{value:>8}  {base}" for name, value, base in rows]
