@@ -9,6 +9,7 @@ similarity(CCO)              Tanimoto similarity to a molecule: Morgan fingerpri
 scores:polar                 package.module:function, called with an RDKit molecule
 cmd:./dock.sh {smiles}       a program that prints a number
 predicted:pIC50              what the model of the search predicts
+dock:DRD2                    a docking score (`molvae.oracles.docking`)
 goals.json                   several quantities combined (`molvae.oracles.goals`)
 
 An objective with a leading minus is minimised. Where numbers are compared, added or learned, the
@@ -27,8 +28,10 @@ from molvae.base.errors import MolvaeError
 from molvae.base.registry import UnknownNameError, unknown_name
 from molvae.chem.fingerprints import Similarity
 from molvae.chem.properties import Property, properties
+from molvae.oracles.docking import DOCK
+from molvae.oracles.extras import External
 from molvae.oracles.goals import Goals
-from molvae.oracles.objectives import Objective, Quantity, find_registered, objectives
+from molvae.oracles.objectives import Objective, Quantity, dock, find_registered, objectives
 from molvae.oracles.predictions import Prediction, Predicts
 from molvae.oracles.programs import Command
 
@@ -41,14 +44,17 @@ def as_objective(given: Given) -> Objective:
     """Text of a quantity in the grammar above, or function of a molecule -> `Objective`.
 
     Raises:
-        MolvaeError: the name is unknown, its module fails to import, the file is not valid, or the
-            object is not callable.
+        MolvaeError: the name is unknown, its module fails to import, the file is not valid, the
+            object is not callable, or it needs a package that is not installed.
     """
     if isinstance(given, Objective):
         return given
     if isinstance(given, str):
         minus, name = split_sign(given)
         found = _look_up(name)
+        for part in (found, *found.components):
+            if isinstance(part.function, External):
+                part.function.check()
         return replace(found, maximise=False) if minus else found
     return _wrap(getattr(given, "__name__", type(given).__name__), given)
 
@@ -85,7 +91,7 @@ def runs_code(text: str) -> bool:
     they may name programs.
     """
     _, name = split_sign(text)
-    if find_registered(name) is not None or name.startswith((PREDICTED, "similarity(")):
+    if find_registered(name) is not None or name.startswith((PREDICTED, DOCK, "similarity(")):
         return False
     return ":" in name or name.endswith(".json")
 
@@ -126,6 +132,8 @@ def _look_up_single(name: str) -> Objective:
         return Objective(name, Similarity(target[1]))
     if name.startswith(PROGRAM):
         return Objective(name, Command.parse(name.removeprefix(PROGRAM)))
+    if name.startswith(DOCK):
+        return dock(name)
     if name.startswith(PREDICTED):
         return _predicted(name.removeprefix(PREDICTED))
     if ":" not in name:
