@@ -7,7 +7,7 @@ evaluated. Whoever lacks them is told what to install, before a search begins.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from importlib import metadata
+from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
 from rdkit.Chem import Mol
@@ -48,8 +48,8 @@ class External(ABC):
         found = dict[str, str]()
         for package in self.packages:
             try:
-                found[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
+                found[package] = version(package)
+            except PackageNotFoundError:
                 raise MolvaeError(
                     f"the package {package} is missing: pip install 'molvae[{self.extra}]'"
                 ) from None
