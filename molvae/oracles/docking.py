@@ -14,6 +14,8 @@ better benchmarks for ligand design".
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import os
 import platform
@@ -23,15 +25,16 @@ import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from rdkit.Chem import Mol, MolToSmiles
+from rdkit.Chem import Mol, MolToSmiles, SDWriter
 
 from molvae.base.errors import MolvaeError
+from molvae.base.files import write_file
 from molvae.base.registry import unknown_name
 from molvae.chem.properties import qed
 from molvae.oracles.extras import External
@@ -39,6 +42,7 @@ from molvae.oracles.identity import hash_files
 
 DOCK = "dock:"
 UNIT = "kcal/mol"
+KEPT = 10  # molecules whose poses are kept
 
 # those of dockstring 0.3.4, so that they can be listed where it is not installed
 _NAMES = """
@@ -87,11 +91,14 @@ class Docking(External):
         receptor: name of a target of DOCKSTRING, or the path of a .pdbqt file.
         box: the search box of a file; a target has its own.
         exhaustiveness: number of searches for the pose; None for Vina's default, 8.
+        poses: where the poses of the best molecules are kept, an SDF file for each; None keeps
+            none. Nothing is written where the folder above does not exist, as on another machine.
     """
 
     receptor: str
     box: Box | None = None
     exhaustiveness: int | None = None
+    poses: Path | None = field(default=None, compare=False)
 
     extra = "docking"
     packages = ("dockstring",)
@@ -135,11 +142,13 @@ class Docking(External):
         if "$" in smiles:  # dockstring writes it into a command line for a shell
             raise ValueError("a quadruple bond cannot be docked")
         with TemporaryDirectory(prefix="molvae-dock-") as folder:
-            score, _ = self._dock(smiles, Path(folder))
-        return score
+            scores, ligand = self._dock(smiles, Path(folder))
+        if self.poses is not None and self.poses.parent.is_dir():
+            _keep_best(self.poses / Path(self.receptor).stem, smiles, scores, ligand)
+        return scores[0]
 
-    def _dock(self, smiles: str, folder: Path) -> tuple[float, Mol]:
-        """SMILES and an empty folder -> the score, and the molecule with a conformer per pose."""
+    def _dock(self, smiles: str, folder: Path) -> tuple[list[float], Mol]:
+        """SMILES and an empty folder -> the scores of its poses, best first, and these."""
         from dockstring import VinaError, load_target
         from dockstring.utils import get_targets_dir
 
@@ -162,7 +171,7 @@ class Docking(External):
                 raise RuntimeError(f"Vina failed: {_last_line(str(error))}") from error
         if score is None:
             raise RuntimeError("Vina found no pose in the search box")
-        return float(score), found["ligand"]
+        return list(found["affinities"]), found["ligand"]
 
 
 @dataclass(frozen=True)
@@ -194,6 +203,27 @@ class DockingTask(External):
         """Molecule -> the value; errors as in `Docking`."""
         scores = [part(mol) for part in self.parts]
         return TASKS[self.name].combine(*scores) + 10 * (1 - qed(mol))
+
+
+def _keep_best(folder: Path, smiles: str, scores: list[float], ligand: Mol) -> None:
+    """Write the poses of a molecule, and remove those of all but the best in the folder.
+
+    The score stands in the name of the file, so that several processes can share the folder.
+    """
+
+    def read_score(path: Path) -> tuple[float, str]:
+        return float(path.stem.partition("_")[2]), path.name
+
+    text = io.StringIO()
+    with SDWriter(text) as writer:
+        for conformer, score in zip(ligand.GetConformers(), scores, strict=True):
+            ligand.SetProp("_Name", smiles)
+            ligand.SetProp(f"score ({UNIT})", f"{score}")
+            writer.write(ligand, conformer.GetId())
+    name = hashlib.sha256(smiles.encode()).hexdigest()[:12]
+    write_file(folder / f"{name}_{scores[0]:.2f}.sdf", text.getvalue())
+    for path in sorted(folder.glob("*_*.sdf"), key=read_score)[KEPT:]:
+        path.unlink(missing_ok=True)
 
 
 def parse_docking(text: str) -> Docking | DockingTask:

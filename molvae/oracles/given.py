@@ -28,7 +28,7 @@ from molvae.base.errors import MolvaeError
 from molvae.base.registry import UnknownNameError, unknown_name
 from molvae.chem.fingerprints import Similarity
 from molvae.chem.properties import Property, properties
-from molvae.oracles.docking import DOCK
+from molvae.oracles.docking import DOCK, Docking, DockingTask
 from molvae.oracles.extras import External
 from molvae.oracles.goals import Goals
 from molvae.oracles.objectives import Objective, Quantity, dock, find_registered, objectives
@@ -106,6 +106,24 @@ def use_model(model: Predicts, quantities: Sequence[Objective]) -> None:
         for part in (one, *one.components):
             if isinstance(part.function, Prediction):
                 part.function.use(model)
+
+
+def keep_poses(objective: Objective, folder: Path) -> Objective:
+    """Objective and a folder -> the same, which keeps the poses of its best docked molecules there.
+
+    One that docks nothing is returned as it is.
+    """
+    function = objective.function
+    if isinstance(function, Docking):
+        return replace(objective, function=replace(function, poses=folder))
+    if isinstance(function, DockingTask):
+        docked = tuple(replace(part, poses=folder) for part in function.parts)
+        return replace(objective, function=replace(function, parts=docked))
+    if isinstance(function, Goals):
+        for i, part in enumerate(function.parts):
+            kept = replace(part.quantity, objective=keep_poses(part.quantity.objective, folder))
+            function.parts[i] = replace(part, quantity=kept)
+    return objective
 
 
 def _look_up(name: str) -> Objective:

@@ -9,8 +9,10 @@ from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rdkit import Chem
+from rdkit.Chem.rdDistGeom import EmbedMultipleConfs
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.properties import qed
@@ -19,7 +21,13 @@ from molvae.oracles import docking
 from molvae.oracles.constraints import parse_constraint, refuse_paid
 from molvae.oracles.docking import TARGETS, TASKS, Docking, DockingTask, parse_docking
 from molvae.oracles.evaluation import Effort
-from molvae.oracles.given import as_objective, find_quantity, look_up_quantity, runs_code
+from molvae.oracles.given import (
+    as_objective,
+    find_quantity,
+    keep_poses,
+    look_up_quantity,
+    runs_code,
+)
 from molvae.oracles.history import History
 from molvae.oracles.objectives import Objective, find_registered
 from molvae.oracles.oracle import Oracle
@@ -240,6 +248,39 @@ def test_the_tasks_of_dockstring_by_hand(
     assert task.function(mol) == pytest.approx(value + 10 * (1 - qed(mol)))
 
 
+@pytest.mark.usefixtures("installed")
+def test_poses_of_the_best_are_kept_as_sdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dock(self: Docking, smiles: str, folder: Path) -> tuple[list[float], Chem.Mol]:
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        EmbedMultipleConfs(mol, 2, randomSeed=1)
+        return [-0.9 * mol.GetNumHeavyAtoms(), -1.0], mol
+
+    monkeypatch.setattr(Docking, "_dock", dock)
+    (tmp_path / "goals.json").write_text(json.dumps({"sum": {"QED": 1, "dock:F2": -1}}))
+    (tmp_path / "run").mkdir()
+    for name in ("dock:DRD2", str(tmp_path / "goals.json"), "dock:JAK2-LCK+QED"):
+        kept = keep_poses(as_objective(name), tmp_path / "run" / "poses")
+        for n in range(2, 16):
+            kept.function(Chem.MolFromSmiles("C" * n))
+    found = list((tmp_path / "run" / "poses").iterdir())
+    assert sorted(path.name for path in found) == ["DRD2", "F2", "JAK2", "LCK"]
+    for target in found:
+        scores = sorted(float(path.stem.partition("_")[2]) for path in target.iterdir())
+        assert scores == pytest.approx([-0.9 * n for n in range(15, 5, -1)])
+        best = next(target.glob("*_-13.50.sdf"))
+        poses = list(Chem.SDMolSupplier(str(best)))
+        assert [pose.GetProp("_Name") for pose in poses] == ["C" * 15] * 2
+        assert [pose.GetProp("score (kcal/mol)") for pose in poses] == ["-13.5", "-1.0"]
+        first, second = (pose.GetConformer().GetPositions() for pose in poses)
+        assert not np.allclose(first, second)
+    assert find_registered("dock:DRD2").function.poses is None  # of this search alone
+    keep_poses(as_objective("dock:DRD2"), tmp_path / "gone" / "poses").function(
+        Chem.MolFromSmiles("CC")
+    )
+    assert not (tmp_path / "gone").exists()
+    assert keep_poses(as_objective("QED"), tmp_path) == as_objective("QED")
+
+
 # from here on, molecules are docked
 
 
@@ -283,7 +324,7 @@ def test_a_receptor_of_the_user_gives_the_score_of_the_same_target_in_any_proces
     assert -8 < here < -4
     assert receptor.function(Chem.RenumberAtoms(mol, order)) == here
     before = sorted(Path().iterdir())
-    oracle = Oracle(receptor, 2, effort=Effort(jobs=2, seconds=120))
+    oracle = Oracle(receptor, 2, effort=Effort(seconds=120))
     assert oracle([ASPIRIN])[0] == -here
     assert sorted(Path().iterdir()) == before  # nothing is written beside the receptor
 

@@ -111,7 +111,7 @@ def test_a_value_is_the_same_in_any_process_and_for_any_order_of_atoms(
     mol = Chem.MolFromSmiles(ANTHRACENE)
     order = list(reversed(range(mol.GetNumAtoms())))
     here = as_objective("s1_energy").function(Chem.RenumberAtoms(mol, order))
-    oracle = Oracle("s1_energy", 2, effort=Effort(jobs=2, seconds=60))
+    oracle = Oracle("s1_energy", 2, effort=Effort(seconds=60))
     assert oracle([ANTHRACENE])[0] == pytest.approx(here, abs=1e-6)
     assert not list(tmp_path.iterdir())
 

@@ -2,7 +2,8 @@
 
 The run folder holds config.json and history.sqlite, which stores each evaluation as soon as it is
 done, and with --start start.csv, what each molecule was read as. At the end come best.csv, best.png
-and trace.png, and front.png for several objectives.
+and trace.png, and front.png for several objectives. Docking keeps the poses of the best molecules
+as SDF files in the folder poses.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
 ADDED = ("standardize",)  # settings that the run folders of earlier versions lack
 SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
 RESULTS = ("best.csv", "best.png", "trace.png", "front.png")  # written at the end
+POSES = "poses"  # folder of the best docked molecules
 SHOWN = 10  # best molecules printed in the terminal
 
 
@@ -201,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
                 leads=leads,
                 fine_tune=fine_tune if chosen["adapt"] else None,
             )
-            _record_components(oracle.objectives, folder.path)
+            oracle.objectives = tuple(_record(one, folder.path) for one in oracle.objectives)
             folder.save(chosen | {"heavy_atoms": oracle.heavy_atoms})
             if len(table):
                 write_file(folder.path / "start.csv", table.to_csv(index=False))
@@ -272,13 +273,18 @@ def _executed(chosen: dict[str, Any]) -> list[str]:
     return found + ["strategy"] * (":" in str(chosen["strategy"]))
 
 
-def _record_components(objectives: Sequence[Objective], folder: Path) -> None:
-    """Let goals files whose parts are programs or functions of the user record their values."""
+def _record(objective: Objective, folder: Path) -> Objective:
+    """Let an objective write into the run folder what its values alone do not say.
+
+    Goals files with programs or functions of the user record the values of their parts, and docking
+    keeps poses.
+    """
+    from molvae.oracles.given import keep_poses
     from molvae.oracles.goals import Goals
 
-    for objective in objectives:
-        if isinstance(objective.function, Goals) and not objective.function.is_ours:
-            objective.function.record = folder.absolute() / f"{objective.name}.jsonl"
+    if isinstance(objective.function, Goals) and not objective.function.is_ours:
+        objective.function.record = folder.absolute() / f"{objective.name}.jsonl"
+    return keep_poses(objective, folder.absolute() / POSES)
 
 
 def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
@@ -367,5 +373,6 @@ def _show(result: Result, folder: Path) -> None:
     shown = best.head(SHOWN).drop(columns=["iteration", "number"])
     shown = shown.rename(columns=name_with_unit(result))
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    front = "front.png, " if len(result.objectives) > 1 else ""
-    print(f"best.csv, best.png, {front}trace.png and history.sqlite are in {folder}")
+    more = "front.png, " if len(result.objectives) > 1 else ""
+    more += f"{POSES}, " if (folder / POSES).exists() else ""
+    print(f"best.csv, best.png, {more}trace.png and history.sqlite are in {folder}")
