@@ -39,8 +39,8 @@ from molvae.oracles.extras import External
 
 SEED = 1  # of the conformer
 FORCE, STEPS = 0.05, 500  # eV/Å at which a geometry has converged; most steps to get there
-# Among the lowest 200 excited configurations the states of 26 heavy atoms have settled; with more,
-# states that are nearly degenerate change places, as in anthracene.
+# Energies have settled among the lowest 200 excited configurations. With 600, bright states of small
+# arenes come down into the window below, and the rates are worse (pipelines/oled).
 KEYWORDS = "INDO CIS MAXCI=200 WRTCI=40"
 WINDOW = 0.3  # eV above the lowest state
 FAINTEST = 5e-7  # half of the last digit that MOPAC prints; a forbidden transition has no logarithm
