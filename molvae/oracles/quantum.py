@@ -39,8 +39,8 @@ from molvae.oracles.extras import External
 
 SEED = 1  # of the conformer
 FORCE, STEPS = 0.05, 500  # eV/Å at which a geometry has converged; most steps to get there
-# Energies have settled among the lowest 200 excited configurations. With 600, bright states of small
-# arenes come down into the window below, and the rates are worse (pipelines/oled).
+# Of excited configurations, as many as are needed: with 100 to 400 the ranks of rates and energies
+# stay; with 600 a bright state of small arenes enters the window below, and rates are worse.
 KEYWORDS = "INDO CIS MAXCI=200 WRTCI=40"
 WINDOW = 0.3  # eV above the lowest state
 FAINTEST = 5e-7  # half of the last digit that MOPAC prints; a forbidden transition has no logarithm
