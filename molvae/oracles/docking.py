@@ -314,15 +314,17 @@ def _ask_version(obabel: str) -> str:
     """Path of Open Babel's program -> its version.
 
     Raises:
-        MolvaeError: it does not say.
+        MolvaeError: it does not run, or is another one than dockstring needs.
     """
     try:
         done = subprocess.run([obabel, "-V"], capture_output=True, text=True)
-        said = re.match(r"Open Babel (\S+)", done.stdout)
+        said = re.match(r"Open Babel (3\.1\S*)", done.stdout)
     except OSError:
         said = None
     if said is None:
-        raise MolvaeError(f"{obabel} does not run: pip install 'molvae[docking]'")
+        raise MolvaeError(
+            f"{obabel} is not Open Babel 3.1, or broken: pip install 'molvae[docking]'"
+        )
     return said[1]
 
 
