@@ -120,7 +120,7 @@ def deferred(path: Path) -> Iterator[str]:
 
 
 # packages that are extras, or that a worker without them must be able to do without
-OPTIONAL = ("pyro", "distributed", "ray", "mol_ga", "fcd_torch")
+OPTIONAL = ("pyro", "distributed", "ray", "mol_ga", "fcd_torch", "dockstring", "tblite", "ase")
 
 
 @pytest.mark.parametrize("path", ROOM_FILES, ids=lambda path: str(path.relative_to(ROOT)))

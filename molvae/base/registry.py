@@ -121,8 +121,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
 def unknown_name(kind: str, name: str, known: Collection[str]) -> UnknownNameError:
     """Make the error for a name that is not among the known ones, with the nearest of them."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    lowered = {entry.lower(): entry for entry in reversed(list(known))}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1)
+    hint = f"did you mean {lowered[close[0]]!r}? " if close else ""
     shortened = dict.fromkeys(re.sub(":.*", ":…", entry) for entry in known)
     return UnknownNameError(f"unknown {kind} {name!r}: {hint}known are {', '.join(shortened)}")
 

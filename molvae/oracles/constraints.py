@@ -24,6 +24,7 @@ from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.chem.alerts import CATALOGUES, find_alerts
 from molvae.chem.molecules import silence_rdkit
 from molvae.chem.properties import compute_or_nan, properties
+from molvae.oracles.extras import External
 from molvae.oracles.given import look_up_quantity, runs_code
 from molvae.oracles.objectives import Objective, Quantity
 from molvae.oracles.objectives import objectives as registered
@@ -106,7 +107,8 @@ def refuse_paid(constraint: Constraint, objectives: Sequence[Objective]) -> None
         MolvaeError: it is one.
 
     Warns:
-        MolvaeWarning: the constraint runs code of the user's, which is not counted.
+        MolvaeWarning: the constraint runs code of the user's, or docking and the like, which is not
+            counted.
     """
     if constraint.quantity is None or constraint.quantity.objective.name in properties:
         return
@@ -120,8 +122,9 @@ def refuse_paid(constraint: Constraint, objectives: Sequence[Objective]) -> None
             "molecule_property if it costs nothing"
         )
     if not one.is_ours:
+        what = one.name if isinstance(one.function, External) else "your code"
         warnings.warn(
-            f"constraint {constraint.text!r} runs your code for every molecule that is decoded, "
+            f"constraint {constraint.text!r} runs {what} for every molecule that is decoded, "
             "outside the budget",
             MolvaeWarning,
             stacklevel=3,

@@ -10,6 +10,7 @@ scores:polar                 package.module:function, called with an RDKit molec
 cmd:./dock.sh {smiles}       a program that prints a number
 predicted:pIC50              what the model of the search predicts
 plausibility  known_rings    whether the model's training data has the molecule's parts
+dock:DRD2                    a docking score (`molvae.oracles.docking`)
 goals.json                   several quantities combined (`molvae.oracles.goals`)
 
 An objective with a leading minus is minimised. Where numbers are compared, added or learned, the
@@ -28,8 +29,10 @@ from molvae.base.errors import MolvaeError
 from molvae.base.registry import UnknownNameError, unknown_name
 from molvae.chem.fingerprints import Similarity
 from molvae.chem.properties import Property, properties
+from molvae.oracles.docking import DOCK, Docking, DockingTask
+from molvae.oracles.extras import External
 from molvae.oracles.goals import Goals
-from molvae.oracles.objectives import Objective, Quantity, find_registered, objectives
+from molvae.oracles.objectives import Objective, Quantity, dock, find_registered, objectives
 from molvae.oracles.predictions import OF_DOMAIN, OfDomain, Prediction, Predicts
 from molvae.oracles.programs import Command
 
@@ -42,14 +45,17 @@ def as_objective(given: Given) -> Objective:
     """Text of a quantity in the grammar above, or function of a molecule -> `Objective`.
 
     Raises:
-        MolvaeError: the name is unknown, its module fails to import, the file is not valid, or the
-            object is not callable.
+        MolvaeError: the name is unknown, its module fails to import, the file is not valid, the
+            object is not callable, or it needs a package that is not installed.
     """
     if isinstance(given, Objective):
         return given
     if isinstance(given, str):
         minus, name = split_sign(given)
         found = _look_up(name)
+        for part in (found, *found.components):
+            if isinstance(part.function, External):
+                part.function.check()
         return replace(found, maximise=False) if minus else found
     return _wrap(getattr(given, "__name__", type(given).__name__), given)
 
@@ -86,7 +92,7 @@ def runs_code(text: str) -> bool:
     they may name programs.
     """
     _, name = split_sign(text)
-    if find_registered(name) is not None or name.startswith((PREDICTED, "similarity(")):
+    if find_registered(name) is not None or name.startswith((PREDICTED, DOCK, "similarity(")):
         return False
     return ":" in name or name.endswith(".json")
 
@@ -101,6 +107,24 @@ def use_model(model: Predicts, quantities: Sequence[Objective]) -> None:
         for part in (one, *one.components):
             if isinstance(part.function, Prediction | OfDomain):
                 part.function.use(model)
+
+
+def keep_poses(objective: Objective, folder: Path) -> Objective:
+    """Objective and a folder -> the same, which keeps the poses of its best docked molecules there.
+
+    One that docks nothing is returned as it is.
+    """
+    function = objective.function
+    if isinstance(function, Docking):
+        return replace(objective, function=replace(function, poses=folder))
+    if isinstance(function, DockingTask):
+        docked = tuple(replace(part, poses=folder) for part in function.parts)
+        return replace(objective, function=replace(function, parts=docked))
+    if isinstance(function, Goals):
+        for i, part in enumerate(function.parts):
+            kept = replace(part.quantity, objective=keep_poses(part.quantity.objective, folder))
+            function.parts[i] = replace(part, quantity=kept)
+    return objective
 
 
 def _look_up(name: str) -> Objective:
@@ -127,6 +151,8 @@ def _look_up_single(name: str) -> Objective:
         return Objective(name, Similarity(target[1]))
     if name.startswith(PROGRAM):
         return Objective(name, Command.parse(name.removeprefix(PROGRAM)))
+    if name.startswith(DOCK):
+        return dock(name)
     if name.startswith(PREDICTED):
         return _predicted(name.removeprefix(PREDICTED))
     if name in OF_DOMAIN:

@@ -29,6 +29,9 @@ from molvae.chem.properties import (
     qed,
     sas,
 )
+from molvae.oracles.docking import DOCK, TARGETS, TASKS, parse_docking
+from molvae.oracles.docking import UNIT as DOCKING_UNIT
+from molvae.oracles.extras import External
 from molvae.oracles.identity import (
     combine_hashes,
     find_command_files,
@@ -37,6 +40,7 @@ from molvae.oracles.identity import (
 )
 from molvae.oracles.predictions import Prediction
 from molvae.oracles.programs import Command
+from molvae.oracles.quantum import QUANTITIES
 from molvae.oracles.suites import SUITES
 
 
@@ -69,7 +73,8 @@ class Objective:
     def is_ours(self) -> bool:
         """Whether molvae or RDKit computes it, fast and the same every time; no user's code."""
         module = str(getattr(self.function, "__module__", "")).partition(".")[0]
-        return module in ("molvae", "rdkit") and not isinstance(self.function, Command)
+        foreign = isinstance(self.function, Command | External)
+        return module in ("molvae", "rdkit") and not foreign
 
     def restore_sign(self, y: float) -> float:
         """Maximised value -> the value with the user's sign."""
@@ -99,9 +104,12 @@ class Objective:
             return hash_files(find_command_files(self.function))
         if self.measured or isinstance(self.function, Prediction):
             return None
+        # the package version, not a file hash, so that moving code keeps stored scores valid
+        ours = {"molvae": metadata.version("molvae"), "RDKit": rdkit.__version__}
+        if isinstance(self.function, External):
+            return ours | self.function.sources
         if self.is_ours:
-            # the package version, not a file hash, so that moving code keeps stored scores valid
-            return {"molvae": metadata.version("molvae"), "RDKit": rdkit.__version__}
+            return ours
         files = find_function_files(self.function)
         return None if files is None else hash_files(files)
 
@@ -109,7 +117,7 @@ class Objective:
     def version(self) -> str | None:
         """Fingerprint of the code that computes the values; None if it cannot be determined.
 
-        Either the versions of molvae and RDKit, or a hash of the user's files.
+        Either the versions of molvae, RDKit and further packages, or a hash of the user's files.
         """
         if self.components:  # the version that they share, or all of them
             known = [part.version or "" for part in self.components]
@@ -117,7 +125,7 @@ class Objective:
         sources = self.sources
         if sources is None:
             return None
-        if self.is_ours:
+        if self.is_ours or isinstance(self.function, External):
             return ", ".join(f"{name} {version}" for name, version in sources.items())
         return combine_hashes(sources)
 
@@ -217,3 +225,17 @@ for _suite, _tasks in SUITES.items():
     for _name, _task in _tasks.items():
         _entry = Objective(f"{_suite}:{_name}", _task, description=_task.description)
         objectives.register(_entry.name)(_entry)
+
+
+def dock(text: str) -> Objective:
+    """Name of docking, such as "dock:DRD2" -> the objective; errors as in `parse_docking`."""
+    function = parse_docking(text.removeprefix(DOCK))
+    return Objective(text, function, False, function.description, DOCKING_UNIT)
+
+
+for _name in (*TARGETS, *TASKS):
+    objectives.register(f"{DOCK}{_name}")(dock(f"{DOCK}{_name}"))
+
+for _name, _quantity in QUANTITIES.items():
+    _entry = Objective(_name, _quantity, True, _quantity.description, _quantity.unit)
+    objectives.register(_name)(_entry)

@@ -11,15 +11,20 @@ resume.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from molvae import History, MolVAE, OptimizeConfig, Oracle, optimize
+from molvae import History, MolVAE, Oracle
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
 from molvae.reports.metrics import top_mean
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.methods import spend_budget
 
 METHODS = (
     "neighbourhood",
@@ -76,38 +81,6 @@ def parse_arguments() -> argparse.Namespace:
         args.objectives, args.budget, args.seeds = args.objectives[:1], 40, 1
         args.methods = ["neighbourhood", "ga", "random"]
     return args
-
-
-def spend_budget(
-    oracle: Oracle,
-    method: str,
-    seed: int,
-    initial: int | None,
-    model: MolVAE,
-    molecules: list[str],
-) -> None:
-    """Spend the budget of the oracle with one method.
-
-    Args:
-        oracle: Objective, budget and history.
-        method: A strategy, or "random" for molecules of the data set.
-        seed: Of the search or of the draws.
-        initial: Random evaluations first, as in OptimizeConfig.
-        model: Latent model of the search.
-        molecules: SMILES to start from or to draw.
-    """
-    if method != "random":
-        start = (
-            [] if method == "prior" else molecules
-        )  # the prior-sampling baseline starts from samples
-        optimize(
-            model, oracle, start=start, config=OptimizeConfig(method, initial=initial, seed=seed)
-        )
-        return
-    for row in np.random.default_rng(seed).permutation(len(molecules)):
-        if not oracle.remaining:
-            break
-        oracle([molecules[row]])
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

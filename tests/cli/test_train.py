@@ -214,7 +214,7 @@ def test_options_that_make_no_sense_are_one_line(
         (["--tokenizer", "words"], "unknown tokenizer 'words'"),
         (["--encoder", "grru"], "unknown encoder 'grru': did you mean 'gru'"),
         (["--resume", "--out", "nowhere"], "nowhere holds no run to resume"),
-        (["--properties", "gap"], "zinc has no property 'gap'; known: logP"),
+        (["--properties", "pIC50"], "zinc has no property 'pIC50'; known: logP"),
         (["--batch", "0"], "batch must be at least 1"),
         (["--optimizer", "sgd"], "the optimizer is muon or adam, not 'sgd'"),
         (["--random-smiles", "-1"], "random SMILES must not be negative"),

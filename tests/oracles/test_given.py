@@ -122,15 +122,15 @@ def test_scores_are_told_apart_by_sign_and_by_every_part_of_a_goals_file(lab: Pa
 
 
 def test_the_unit_of_a_property_is_shown() -> None:
-    molecule_property("gap", maximise=False, unit="eV")(lambda mol: 5.0)
+    molecule_property("band", maximise=False, unit="eV")(lambda mol: 5.0)
     try:
-        assert as_objective("gap").title == as_objective("-gap").title == "gap (eV)"
-        assert as_objective("predicted:gap").title == "predicted:gap (eV)"
-        assert not as_objective("predicted:gap").maximise  # as the property itself
-        (there,) = unpack_objectives(pack_objectives([as_objective("gap")]))
+        assert as_objective("band").title == as_objective("-band").title == "band (eV)"
+        assert as_objective("predicted:band").title == "predicted:band (eV)"
+        assert not as_objective("predicted:band").maximise  # as the property itself
+        (there,) = unpack_objectives(pack_objectives([as_objective("band")]))
         assert there.unit == "eV"
     finally:
-        del properties._entries["gap"]
+        del properties._entries["band"]
     assert as_objective("TPSA").title == "TPSA (Å²)"
     assert as_objective("QED").title == "QED"
 

@@ -73,7 +73,10 @@ def test_large_ring_is_penalised() -> None:
     assert [cycle(Chem.MolFromSmiles(s)) for s in ("CCO", "C1CCCCC1", "C1CCCCCCC1")] == [0, 0, 2]
 
 
-@pytest.mark.parametrize("name", list(objectives))
+OURS = [name for name, entry in objectives.items() if entry.is_ours]  # others need an extra
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_any_spelling_of_a_molecule_has_one_value(name: str) -> None:
     for smiles, _, _ in GOLDEN[:5]:
         mol = Chem.MolFromSmiles(smiles)
@@ -83,7 +86,7 @@ def test_any_spelling_of_a_molecule_has_one_value(name: str) -> None:
             assert math.isfinite(value(name, spelling))
 
 
-NAMES = dict.fromkeys([*objectives, *properties])
+NAMES = dict.fromkeys([*OURS, *properties])
 
 
 def send(entry: Objective) -> Objective:

@@ -209,7 +209,7 @@ def test_wrong_arguments_are_told() -> None:
         Oracle("logP", budget=1, constraints="SAS<4")
 
 
-@pytest.mark.parametrize("name", list(objectives))
+@pytest.mark.parametrize("name", [name for name, one in objectives.items() if one.is_ours])
 def test_every_objective_is_finite_on_druglike_molecules(name: str) -> None:
     smiles = [
         "CC(=O)Oc1ccccc1C(=O)O",

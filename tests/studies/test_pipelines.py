@@ -1,5 +1,6 @@
 """Each study is a folder with a README and a script, and its quick form gives sound results."""
 
+import importlib.util
 import json
 import math
 import re
@@ -115,6 +116,29 @@ def check_digits_vae(runs: Path, output: str) -> None:
 
 
 @check
+def check_docking(runs: Path, output: str) -> None:
+    if importlib.util.find_spec("dockstring") is None:
+        assert output == (
+            "left out: the package dockstring is missing: pip install 'molvae[docking]'\n"
+        )
+        return
+    folder = runs / "docking"
+    published = read_numbers(folder / "published.csv", ["target", "smiles"])
+    assert ((published.docked - published.published).abs() < 1.5).all()
+    table = read_numbers(folder / "docking.csv", "method")
+    assert list(table.index) == ["neighbourhood", "random"]
+    assert (table.best <= table.top_10).all()
+    assert table.top_10.between(-12, -3).all()
+    for method, row in table.iterrows():
+        assert f"{method} seed 0: top 10 {row.top_10:.2f}\n" in output
+        name = f"DRD2-{method}-3-seed0"
+        own = pd.read_csv(folder / f"{name}.csv")
+        assert own.score.mean() == pytest.approx(row.top_10)  # three molecules
+        assert len(list((folder / f"{name}-poses/DRD2").glob("*.sdf"))) == 3
+        assert_pictures(folder, name)
+
+
+@check
 def check_drugs(runs: Path, output: str) -> None:
     table = pd.read_csv(runs / "drugs/train.csv")
     assert table.smiles.is_unique
@@ -209,6 +233,29 @@ def check_naive_bayes_vs_logistic(runs: Path, output: str) -> None:
     crossings = read_numbers(folder / "crossings.csv", "data")
     assert (crossings["they cross at m"].dropna() > 6).all()
     assert_pictures(folder, "curves")
+
+
+@check
+def check_oled(runs: Path, output: str) -> None:
+    folder = runs / "oled"
+    assert re.search(r"of 1,000 samples [\d.]+% are valid", output)
+    if any(importlib.util.find_spec(name) is None for name in ("tblite", "ase", "mopactools")):
+        assert "is missing: pip install 'molvae[quantum]'" in output
+        return
+    dyes = read_numbers(folder / "dyes.csv", "name")
+    assert dyes.error.isna().all()
+    assert (dyes.s1_energy - dyes.s1_ev).abs().max() < 0.6
+    for own, known in (("s1_energy", "s1_ev"), ("fluorescence", "log_rate")):
+        rank = dyes[own].corr(dyes[known], method="spearman")
+        assert rank > 0.5
+        assert f"{own}: rank correlation {rank:.3f}, root mean square error" in output
+    table = read_numbers(folder / "search.csv", "method")
+    assert list(table.index) == ["neighbourhood", "random"]
+    assert (table.best >= table.top_10).all()
+    for method, row in table.iterrows():
+        assert f"{method} seed 0: best {row.best:.2f}, top 10 {row.top_10:.2f}\n" in output
+        assert_pictures(folder, f"{method}-4-seed0")
+    assert_pictures(folder, "dyes")
 
 
 @check

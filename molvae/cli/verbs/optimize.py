@@ -2,7 +2,8 @@
 
 The run folder holds config.json and history.sqlite, which stores each evaluation as soon as it is
 done, and with --start start.csv, what each molecule was read as. At the end come best.csv, best.png
-and trace.png, and front.png for several objectives.
+and trace.png, and front.png for several objectives. Docking keeps the poses of the best molecules
+as SDF files in the folder poses.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -60,6 +60,7 @@ RESULTS = (
 )  # written at the end
 SHOWN = 20  # best molecules printed in the terminal
 FEW_ADMISSIBLE = 0.05  # share of the decoded points
+POSES = "poses"  # folder of the best docked molecules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -228,7 +229,7 @@ def run(args: argparse.Namespace) -> int:
                 leads=leads,
                 fine_tune=fine_tune if chosen["adapt"] else None,
             )
-            _record_components(oracle.objectives, folder.path)
+            oracle.objectives = tuple(_record(one, folder.path) for one in oracle.objectives)
             folder.save(chosen | {"heavy_atoms": oracle.heavy_atoms})
             if len(table):
                 write_file(folder.path / "start.csv", table.to_csv(index=False))
@@ -299,13 +300,18 @@ def _executed(chosen: dict[str, Any]) -> list[str]:
     return found + ["strategy"] * (":" in str(chosen["strategy"]))
 
 
-def _record_components(objectives: Sequence[Objective], folder: Path) -> None:
-    """Let goals files whose parts are programs or functions of the user record their values."""
+def _record(objective: Objective, folder: Path) -> Objective:
+    """Let an objective write into the run folder what its values alone do not say.
+
+    Goals files with programs or functions of the user record the values of their parts, and docking
+    keeps poses.
+    """
+    from molvae.oracles.given import keep_poses
     from molvae.oracles.goals import Goals
 
-    for objective in objectives:
-        if isinstance(objective.function, Goals) and not objective.function.is_ours:
-            objective.function.record = folder.absolute() / f"{objective.name}.jsonl"
+    if isinstance(objective.function, Goals) and not objective.function.is_ours:
+        objective.function.record = folder.absolute() / f"{objective.name}.jsonl"
+    return keep_poses(objective, folder.absolute() / POSES)
 
 
 def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
@@ -410,8 +416,9 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
     shown["alerts"] = shown["alerts"].str.count(";") + (shown["alerts"] != "")
     shown = shown.rename(columns=name_with_unit(result))
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    front = "front.png, " if several else ""
+    more = "front.png, " if several else ""
+    more += f"{POSES}, " if (folder / POSES).exists() else ""
     print(
-        f"best.csv, best.sdf, best.smi, best.png, {front}trace.png and history.sqlite are in "
+        f"best.csv, best.sdf, best.smi, best.png, {more}trace.png and history.sqlite are in "
         f"{folder}"
     )
