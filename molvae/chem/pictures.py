@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from rdkit import Chem
@@ -23,7 +23,7 @@ def draw_molecules(
     legends: Sequence[str] | None = None,
     columns: int = 5,
     picture: PictureFormat = "png",
-    highlighted: Collection[int] = (),
+    highlighted: Collection[int] | Mapping[int, Collection[int]] = (),
 ) -> bytes:
     """SMILES -> a grid of drawn molecules, filled row by row, as PNG or SVG bytes.
 
@@ -34,7 +34,8 @@ def draw_molecules(
         legends: a caption below each molecule; None for no captions.
         columns: number of cells per row.
         picture: "png" or "svg".
-        highlighted: indices of the molecules to highlight with a coloured background.
+        highlighted: indices of the molecules to highlight with a coloured background; where they
+            are keys, the atoms to highlight in each, in the order in which its SMILES has them.
 
     Returns:
         The contents of the image file.
@@ -50,18 +51,30 @@ def draw_molecules(
     options.bondLineWidth = 1.5
     options.highlightBondWidthMultiplier = 12
     mols = [_drawable(s) for s in smiles]
-    atoms = [range(mol.GetNumAtoms() if i in highlighted else 0) for i, mol in enumerate(mols)]
-    bonds = [range(mol.GetNumBonds() if i in highlighted else 0) for i, mol in enumerate(mols)]
+    atoms: list[Collection[int]] = [range(0)] * len(mols)
+    for i in highlighted:
+        some = highlighted[i] if isinstance(highlighted, Mapping) else None
+        atoms[i] = range(mols[i].GetNumAtoms()) if some is None else some
+    bonds = [_list_bonds(mol, some) for mol, some in zip(mols, atoms, strict=True)]
     with silence_rdkit():
         drawing.DrawMolecules(
             mols,
             legends=list(legends) if legends is not None else [""] * len(mols),
             highlightAtoms=[list(each) for each in atoms],
-            highlightBonds=[list(each) for each in bonds],
+            highlightBonds=bonds,
         )
     drawing.FinishDrawing()
     content = drawing.GetDrawingText()
     return content if isinstance(content, bytes) else content.encode()
+
+
+def _list_bonds(mol: Chem.Mol, atoms: Collection[int]) -> list[int]:
+    """Molecule and some of its atoms -> the bonds between these."""
+    return [
+        b.GetIdx()
+        for b in mol.GetBonds()
+        if b.GetBeginAtomIdx() in atoms and b.GetEndAtomIdx() in atoms
+    ]
 
 
 def _drawable(smiles: str) -> Chem.Mol:

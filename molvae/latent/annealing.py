@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MOVES = 4  # Metropolis moves per stage
+MOVES = 3  # Metropolis moves per stage
 SHARE = 0.5  # each stage resamples from weights with this effective share of the points
 ACCEPT = 0.25  # share of accepted moves that the step size is adjusted to
 FIRST_STEP = 0.3  # step size of the first stage, in standard deviations of p(z)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -111,12 +111,18 @@ class Constraint:
             self.needed = needed
         self.cost[self.cost >= never] = torch.iinfo(self.cost.dtype).max
 
+    def to(self, device: torch.device) -> Self:
+        """Move the tables to a device, in place."""
+        self.following, self.bound = self.following.to(device), self.bound.to(device)
+        self.needed, self.cost = self.needed.to(device), self.cost.to(device)
+        return self
+
     def can_end(self, start: Tensor, length: int) -> Tensor:
         """States (B,) -> whether a sequence of at most `length` symbols, EOS in, ends from each."""
         return self.needed[start] <= min(length, self.following.shape[0])
 
     def allow(self, at: Tensor, places: int) -> Tensor:
-        """States (b,) and the places left after the next symbol -> which symbols may come (b, V)."""
+        """States (b,), places left after the next symbol -> which symbols may come (b, V)."""
         return self.cost[at] <= places
 
 
