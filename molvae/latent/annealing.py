@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MOVES = 3  # Metropolis moves per stage
+MOVES = 5  # Metropolis moves per stage
 SHARE = 0.5  # each stage resamples from weights with this effective share of the points
 ACCEPT = 0.25  # share of accepted moves that the step size is adjusted to
 FIRST_STEP = 0.3  # step size of the first stage, in standard deviations of p(z)
@@ -86,7 +86,7 @@ def anneal_latents(
             log_w = log_other.where(accepted, log_w)
             z, drawn = (_choose(accepted, new, old) for new, old in ((moved, z), (other, drawn)))
             rate = accepted.float().mean(dim=1)
-            step = (step * (rate - ACCEPT).exp()).clamp(1e-3, 0.9)
+            step = (step * (2 * (rate - ACCEPT)).exp()).clamp(1e-3, 0.9)
     return Population(z, labels, drawn, evidence)
 
 

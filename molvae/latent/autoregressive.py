@@ -126,7 +126,7 @@ class Constraint:
         return self.cost[at] <= places
 
 
-class Written(NamedTuple):
+class Sequences(NamedTuple):
     """Sequences written under a constraint."""
 
     ids: Tensor
@@ -149,7 +149,7 @@ def generate_constrained(
     generator: torch.Generator | None = None,
     given: Tensor | None = None,
     until_free: bool = False,
-) -> Written:
+) -> Sequences:
     """Latents z (B, D) -> sequences under a constraint, by masking the logits at each step.
 
     A mask alone draws from the wrong distribution: it takes a symbol that fits even where all that
@@ -196,7 +196,7 @@ def generate_constrained(
         ids[rows, t] = symbols
         at[rows] = constraint.following[at[rows], symbols]
         rows = rows[symbols != EOS]
-    return Written(ids, log_p, log_mass)
+    return Sequences(ids, log_p, log_mass)
 
 
 def _ended(symbols: Tensor) -> Tensor:
