@@ -13,7 +13,9 @@ from rdkit import Chem
 
 from molvae.chem.molecules import silence_rdkit
 
-_TAIL = re.compile(r"(?:\[[^\]]*|%\(?[0-9]*)\Z")  # the beginning of a bracket atom or ring bond
+_TAIL = re.compile(
+    r"(?:\[[^\]]*|%[0-9]?|%\([0-9]*)\Z"
+)  # the beginning of a bracket atom or ring bond
 _PART = re.compile(
     r"(?P<atom>\[[^\]]+\]|Br|Cl|[BCNOPSFIbcnops])|(?P<ring>%\([0-9]+\)|%[0-9]{2}|[0-9])|[-=#$:/\\.()]"
 )
