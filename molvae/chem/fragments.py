@@ -90,7 +90,7 @@ def read_fragment(text: str) -> Fragment:
 
     >>> mol = Chem.MolFromSmiles("Cc1ccccc1")
     >>> read_fragment("c1ccccc1*").find(mol), read_fragment("*c1ccc(*)cc1").find(mol)
-    ((3, 4, 5, 6, 1, 2), None)
+    ((2, 3, 4, 5, 6, 1), None)
 
     Raises:
         MolvaeError: it is no fragment that can be written as a SMILES.

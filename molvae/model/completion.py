@@ -126,7 +126,8 @@ def grow(
     (`chem.fragments.Fragment.find`) is dropped, and not counted as valid.
 
     The decoder completes SMILES of the fragment that end at an attachment point, as in `complete`;
-    those that the model finds likely are preferred.
+    those that the model finds likely are preferred. They are often not the canonical ones that it
+    has learned, least so with several attachment points.
 
     Args:
         model: a model that writes SMILES.
