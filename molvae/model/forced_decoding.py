@@ -5,10 +5,10 @@ Two things make this more than a mask on the first tokens that the decoder write
 - "CC(=" ends in the middle of the token "C(=O)N", which the decoder would have written there. So
   each token is allowed that agrees with the text as far as both go ("token healing"). Of the many
   ways to write the text in tokens none is excluded, and each counts by its probability.
-- At nearly all latent points the text is very unlikely, and a decoder that is forced to write it
-  there goes on with nonsense. So points are drawn of p(z|text), by annealed importance resampling
-  with the weights p(text|z) (`latent.annealing`); at temperature 1 the strings are then draws of
-  p(x|text) under the model.
+- At nearly all latent points the text is very unlikely. A decoder that is forced to write it there
+  goes on with the end of another molecule. So points are drawn of p(z|text), by annealed importance
+  resampling with the weights p(text|z) (`latent.annealing`); at temperature 1 the strings are then
+  draws of p(x|text) under the model.
 
 p(z) is the standard normal that the model was trained with, or a normal around a molecule; a prior
 that was fitted afterwards is not used, because the moves of the resampling need a Gaussian.
