@@ -205,7 +205,6 @@ def _close(mol: Chem.Mol, point: int) -> Chem.Mol:
             name = f"{POINT}{atom.GetIntProp(POINT)}"
             anchor.SetIntProp(name, _HYDROGENS.get(bond.GetBondType(), 1))
             atom.SetAtomicNum(1)
-            bond.SetBondType(BondType.SINGLE)
     with silence_rdkit():
         return Chem.RemoveHs(edit.GetMol(), _NOT_TO_KEEP)
 

@@ -3,13 +3,14 @@
 Each canonical SMILES of some held-out molecules is cut in half. `molvae.model.completion` draws
 endings of the first halves at points of p(z|beginning); and the same decoder, forced to write the
 same beginnings, at points of N(0, I). The true second half is compared with these endings, and with
-random ones: second halves of other molecules that make a molecule with this beginning.
+random ones: second halves of other molecules, any or only those that make a molecule.
 
 Columns: `valid`, share of the draws that are molecules, and `prior_valid` at points of N(0, I);
 `distinct`, different molecules per valid draw; `log_evidence`, log p(beginning) in nats; `gain`,
-mean log p(x) of the drawn molecules less that of those from points of N(0, I); `random`, number of
-random endings; `above_random`, `above_prior` and `above_drawn`, share of random endings and of
-those from N(0, I) and p(z|beginning) that are less likely than the true one.
+mean log p(x) of the drawn molecules less that of those from points of N(0, I); `fitting`, number of
+random endings that make a molecule; `above_random`, `above_fitting`, `above_prior` and
+`above_drawn`, share of random endings, of fitting ones, and of those from N(0, I) and from
+p(z|beginning) that are less likely than the true one.
 
 log p(x) is estimated by importance sampling with q(z|x) (Burda et al. 2016), as the string is
 written. All endings of a beginning share log p(beginning), so they are compared by log p(x).
@@ -74,10 +75,9 @@ def main() -> None:
         unweighted = decode_at_prior(model, beginning, found.drawn, args.seed)
         valid = [s for s in unweighted if canonicalize(s) is not None]
         kinds = {
-            "random": [
-                s
-                for s in choose_endings(beginning, smiles, others, args.seed)
-                if model.can_encode(s)
+            "random": sample_smiles([beginning + s for s in others], len(others), args.seed),
+            "fitting": [
+                s for s in choose_endings(beginning, smiles, others) if model.can_encode(s)
             ],
             "prior": valid,
             "drawn": sample_smiles(list(found.table["written"]), 100, args.seed),
@@ -93,7 +93,7 @@ def main() -> None:
             "distinct": found.distinct / found.valid,
             "log_evidence": found.log_evidence,
             "gain": less["drawn"].mean() - less["prior"].mean(),
-            "random": len(less["random"]),
+            "fitting": len(less["fitting"]),
             **{f"above_{kind}": np.mean(less[kind] < 0) for kind in kinds},
         }
         differences[beginning] = less
@@ -107,17 +107,17 @@ def main() -> None:
     print(f"the true ending is likelier than all random ones for {best:.0%} of the molecules")
 
 
-def choose_endings(beginning: str, smiles: str, others: Sequence[str], seed: int) -> list[str]:
-    """Beginning of a molecule and endings of others -> the SMILES of molecules that they make.
+def choose_endings(model: MolVAE, beginning: str, smiles: str, others: Sequence[str]) -> list[str]:
+    """Beginning of a molecule and endings of others -> SMILES of the other molecules they make.
 
     Args:
+        model: has to be able to encode them.
         beginning: first half of `smiles`.
         smiles: the molecule, which is left out.
         others: second halves of other molecules.
-        seed: of their order.
     """
-    joined = [beginning + other for other in sample_smiles(others, len(others), seed)]
-    return [s for s in dict.fromkeys(joined) if canonicalize(s) not in (None, smiles)]
+    joined = dict.fromkeys(beginning + other for other in others)
+    return [s for s in joined if canonicalize(s) != smiles and model.can_encode(s)]
 
 
 @torch.no_grad()
@@ -171,10 +171,11 @@ def draw_differences(found: dict[str, dict[str, NDArray[np.float64]]], path: Pat
     figure, axes = plt.subplots(figsize=(9, 1.5 + 0.3 * len(found)), layout="constrained")
     labels = {
         "random": "second halves of other molecules",
+        "fitting": "those that make a molecule",
         "prior": "drawn at points of N(0, I)",
         "drawn": "drawn at points of p(z|beginning)",
     }
-    for (kind, label), mark in zip(labels.items(), ("|", "x", "."), strict=True):
+    for (kind, label), mark in zip(labels.items(), ("|", "+", "x", "."), strict=True):
         x = np.concatenate([row[kind] for row in found.values()])
         y = np.concatenate([np.full(len(row[kind]), i) for i, row in enumerate(found.values())])
         axes.plot(x, y, mark, ms=6, alpha=0.7, label=label)

@@ -65,9 +65,17 @@ def test_the_later_points_are_opened_again_in_the_molecule_that_was_grown() -> N
         ("[*:1]N1CCC(=[*:2])CC1", "C", "C", "C=C1CCN(C)CC1"),
         ("[1*]C[2*]", "F", "Cl", "FCCl"),
         ("*c1cc(*)ccc1", "F", "Br", "Fc1cccc(Br)c1"),
+        ("[*:1]CC#[*:2]", "F", "N", "N#CCF"),
+        (
+            "[*:1]c1ccc(/C=C/[*:2])cc1",
+            "F",
+            "C",
+            "CC=Cc1ccc(F)cc1",
+        ),  # E is known where it is written
     ]:
         (opened,) = read_fragment(fragment).open()
         for text, later in write_beginnings(opened, 0, 6):
+            assert "H" not in text.replace("[nH]", "")
             (opening,) = later
             assert opening.point == 1
             again = open_points(mol(text + first), later)
@@ -84,6 +92,10 @@ def test_a_point_that_has_no_hydrogen_left_is_not_opened() -> None:
     twice = [Opening(0, 1, SINGLE), Opening(1, 1, SINGLE)]
     assert open_points(mol("CNC"), twice) is None
     assert open_points(mol("CCC"), twice) is not None
+    double = [Opening(i, 0, Chem.BondType.DOUBLE) for i in range(2)]
+    for smiles, form in [("C", "*=C=*"), ("CC", None)]:
+        opened = open_points(mol(smiles), double)
+        assert (None if opened is None else Chem.MolToSmiles(opened)) == form
 
 
 @pytest.mark.parametrize(

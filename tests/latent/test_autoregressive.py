@@ -130,5 +130,10 @@ def test_a_constraint_that_no_sequence_has_room_for_is_refused() -> None:
     assert constraint.can_end(states, LONGEST - 1).tolist() == [False, False, True, True]
     with pytest.raises(MolvaeError, match="no sequence of up to 6 symbols"):
         generate_constrained(make_decoder("gru"), torch.zeros(4, 2), constraint, states)
-    dead = Constraint(torch.full((1, 5), -1), torch.ones(1, dtype=torch.bool))
-    assert not dead.can_end(torch.zeros(1, dtype=torch.long), 100)
+    for symbol in (None, PAD, BOS):  # which are no symbols to write
+        following = torch.full((2, 5), -1)
+        following[1, EOS] = 0
+        if symbol is not None:
+            following[0, symbol] = 1
+        dead = Constraint(following, torch.ones(2, dtype=torch.bool))
+        assert dead.can_end(torch.tensor([0, 1]), 100).tolist() == [False, True]

@@ -123,6 +123,7 @@ def test_every_completion_begins_with_the_prefix(model: MolVAE, prefix: str) -> 
     assert found.drawn == DRAWN
     assert found.valid > 0.5 * DRAWN
     assert table["written"].str.startswith(prefix).all()
+    assert table["log_p"].max() > -6  # of the rest: the first of these begins has a log p of -30
     for written, given in zip(table["written"], table["given"], strict=True):
         mol = Chem.MolFromSmiles(written)
         assert list(given) == list(range(len(given)))
@@ -138,8 +139,8 @@ def test_a_prefix_is_continued_across_the_end_of_its_last_token(model: MolVAE) -
 
 
 def test_the_last_atom_of_the_prefix_stays_what_it_is(model: MolVAE) -> None:
-    table = complete(model, "c1ccccc1C", 40).table
-    assert not table["written"].str.startswith("c1ccccc1Cl").any()
+    table = complete(model, "O=C(Nc1ccc(C", 40).table  # most likely as Cl
+    assert not table["written"].str.startswith("O=C(Nc1ccc(Cl").any()
     bromine = complete(model, "c1ccc(cc1)B", 40).table  # this model knows no boron
     assert bromine["written"].str.startswith("c1ccc(cc1)Br").all()
 
