@@ -24,7 +24,7 @@ def draw_molecules(
     legends: Sequence[str] | None = None,
     columns: int = 5,
     picture: PictureFormat = "png",
-    highlighted: Collection[int] = (),
+    highlighted: Collection[int] | Mapping[int, Collection[int]] = (),
     marked: Mapping[int, tuple[list[int], list[int]]] | None = None,
 ) -> bytes:
     """SMILES -> a grid of drawn molecules, filled row by row, as PNG or SVG bytes.
@@ -36,7 +36,8 @@ def draw_molecules(
         legends: a caption below each molecule; None for no captions.
         columns: number of cells per row.
         picture: "png" or "svg".
-        highlighted: indices of the molecules to highlight with a coloured background.
+        highlighted: indices of the molecules to highlight with a coloured background; where they
+            are keys, the atoms to highlight in each, in the order in which its SMILES has them.
         marked: index of a molecule -> atoms and bonds of it to mark in another colour.
 
     Returns:
@@ -53,9 +54,11 @@ def draw_molecules(
     options.bondLineWidth = 1.5
     options.highlightBondWidthMultiplier = 12
     mols = [_drawable(s) for s in smiles]
-    whole = [mol if i in highlighted else Chem.Mol() for i, mol in enumerate(mols)]
-    atoms: list[Sequence[int]] = [range(mol.GetNumAtoms()) for mol in whole]
-    bonds: list[Sequence[int]] = [range(mol.GetNumBonds()) for mol in whole]
+    atoms: list[Collection[int]] = [range(0)] * len(mols)
+    for i in highlighted:
+        some = highlighted[i] if isinstance(highlighted, Mapping) else None
+        atoms[i] = range(mols[i].GetNumAtoms()) if some is None else some
+    bonds: list[list[int]] = [_list_bonds(mol, some) for mol, some in zip(mols, atoms, strict=True)]
     colours: list[tuple[dict[int, Any], dict[int, Any]]] = [({}, {}) for _ in mols]
     for i, (own_atoms, own_bonds) in (marked or {}).items():
         atoms[i], bonds[i] = own_atoms, own_bonds
@@ -65,13 +68,22 @@ def draw_molecules(
             mols,
             legends=list(legends) if legends is not None else [""] * len(mols),
             highlightAtoms=[list(each) for each in atoms],
-            highlightBonds=[list(each) for each in bonds],
+            highlightBonds=bonds,
             highlightAtomColors=[of_atoms for of_atoms, _ in colours],
             highlightBondColors=[of_bonds for _, of_bonds in colours],
         )
     drawing.FinishDrawing()
     content = drawing.GetDrawingText()
     return content if isinstance(content, bytes) else content.encode()
+
+
+def _list_bonds(mol: Chem.Mol, atoms: Collection[int]) -> list[int]:
+    """Molecule and some of its atoms -> the bonds between these."""
+    return [
+        b.GetIdx()
+        for b in mol.GetBonds()
+        if b.GetBeginAtomIdx() in atoms and b.GetEndAtomIdx() in atoms
+    ]
 
 
 def _drawable(smiles: str) -> Chem.Mol:

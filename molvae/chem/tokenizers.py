@@ -36,6 +36,8 @@ class Scheme:
     """Regular expression for what must follow a token, so that none ends inside a symbol."""
     cuts_atoms: bool = False
     """Whether a symbol can be part of an atom, such as the B of Br."""
+    spells_smiles: bool = True
+    """Whether the symbols of a string, one after the other, are its SMILES."""
 
 
 tokenizers: Registry[Scheme] = Registry("tokenizer")
@@ -88,10 +90,21 @@ tokenizers.register("atom-pairs")(
     )
 )
 tokenizers.register("selfies")(
-    Scheme(_split_selfies, _join_selfies, "SELFIES symbols: every sequence is a molecule")
+    Scheme(
+        _split_selfies,
+        _join_selfies,
+        "SELFIES symbols: every sequence is a molecule",
+        spells_smiles=False,
+    )
 )
 tokenizers.register("selfies-pairs")(
-    Scheme(_split_selfies, _join_selfies, "frequent runs of SELFIES symbols", merges=150)
+    Scheme(
+        _split_selfies,
+        _join_selfies,
+        "frequent runs of SELFIES symbols",
+        merges=150,
+        spells_smiles=False,
+    )
 )
 
 _TABLE = Chem.GetPeriodicTable()
@@ -166,15 +179,32 @@ class Tokenizer:
         Raises:
             MolvaeError: it has an atom or a token that the data did not have.
         """
-        if "." in smiles and "." not in self._ids:
-            raise _refuse(smiles, ".")
-        if self.atoms is not None and (new := list_atoms(smiles) - self.atoms):
-            raise _refuse(smiles, min(new))
+        self.check_atoms(smiles)
         try:
             return [self._ids[symbol] for symbol in self.split(smiles)]
         except KeyError:
             unknown = (t for t in self._scheme.split(smiles) if t not in self._ids)
             raise _refuse(smiles, next(unknown, smiles)) from None
+
+    def check_atoms(self, smiles: str) -> None:
+        """Check that the data had the atoms of a SMILES string, or of the beginning of one.
+
+        Raises:
+            MolvaeError: it has an atom that the data did not have, or several fragments.
+        """
+        if "." in smiles and "." not in self._ids:
+            raise _refuse(smiles, ".")
+        if self.atoms is not None and (new := list_atoms(smiles) - self.atoms):
+            raise _refuse(smiles, min(new))
+
+    @property
+    def spells_smiles(self) -> bool:
+        """Whether its tokens, one after the other, are a SMILES string."""
+        return self._scheme.spells_smiles
+
+    def knows_atom(self, atom: str) -> bool:
+        """Kind of atom without brackets, such as "B" -> whether the data had it."""
+        return atom in (self._ids if self.atoms is None else self.atoms)
 
     def encode(self, smiles: Sequence[str]) -> NDArray[np.integer]:
         """SMILES strings -> ids (B, L): begin, tokens, end, padding; L fits the longest string.

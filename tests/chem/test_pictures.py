@@ -47,6 +47,19 @@ def test_highlight_colours_only_the_cell_asked_for():
     ]  # fmt: skip
 
 
+def test_highlight_of_some_atoms_colours_no_others():
+    def colour(highlighted):
+        drawn = cell(pixels(draw_molecules(["CCCCCCO"], columns=1, highlighted=highlighted)), 0, 0)
+        yellow = (drawn[..., 0] > 0.9) & (drawn[..., 1] > 0.8) & (drawn[..., 2] < 0.8)
+        return np.flatnonzero(yellow.any(axis=0))  # columns of the picture
+
+    whole, left, right = colour([0]), colour({0: (0, 1, 2)}), colour({0: range(3, 7)})
+    assert min(map(len, (whole, left, right))) > 20
+    assert set(left) | set(right) <= set(whole)
+    assert len(set(left) & set(right)) < 12  # the bond between them has no colour
+    assert len(colour({0: ()})) == 0
+
+
 def test_legend_is_drawn_below_its_molecule():
     bare = cell(pixels(draw_molecules(["CCO"], columns=1)), 0, 0)
     named = cell(pixels(draw_molecules(["CCO"], ["ethanol"], columns=1)), 0, 0)

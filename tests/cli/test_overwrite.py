@@ -21,6 +21,7 @@ WRITERS = {
     ("interpolate", ASPIRIN, "--along", "QED", "--steps", "2", "--out", "w.svg"): "w.svg",
     ("neighbors", ASPIRIN, "--grid", "3"): "neighbors.png",
     ("neighbors", ASPIRIN, "--grid", "3", "--out", "deep/n.svg"): "deep/n.svg",
+    ("complete", "CC", "-n", "2", "--out", "c.csv"): "c.csv",
     ("report", *SMALL): "runs/report-first-model/report.json",
     ("report", *SMALL, "--out", "r"): "r/report.json",
 }

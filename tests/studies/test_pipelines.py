@@ -73,6 +73,24 @@ def check_beam_study(runs: Path, output: str) -> None:
 
 
 @check
+def check_completion(runs: Path, output: str) -> None:
+    folder = runs / "completion"
+    table = read_numbers(folder / "completion.csv", "beginning")
+    assert len(table) == 2
+    assert np.isfinite(table).all(axis=None)
+    shares = table.filter(regex="valid|distinct|above")
+    assert len(shares.columns) == 7
+    assert shares.stack().between(0, 1).all()
+    assert table.valid.mean() > 0.5
+    assert (table.log_evidence < -5).all()
+    assert (table.fitting > 0).all()
+    assert (table.above_random > 0.9).all()
+    for beginning, row in table.iterrows():
+        assert_printed(output, beginning, ".2f", row.valid, row.prior_valid, row.distinct)
+    assert_pictures(folder, "completion")
+
+
+@check
 def check_digits_semi(runs: Path, output: str) -> None:
     folder = runs / "digits-semi"
     table = pd.read_csv(folder / "errors.csv")
