@@ -46,8 +46,8 @@ def seed_number(text: str) -> int:
 
 QUANTITY = (
     "a name from 'molvae list objectives' or 'molvae list properties', an RDKit descriptor, "
-    "similarity(SMILES), package.module:function, 'cmd:PROGRAM {smiles}', predicted:NAME or a "
-    "goals.json file"
+    "similarity(SMILES), package.module:function, 'cmd:PROGRAM {smiles}', predicted:NAME, "
+    "model:FILE:COLUMN (learned from your measurements) or a goals.json file"
 )
 TAKE_QUANTITIES = ("--objective", "--constraint", "--properties", "--along")
 

@@ -15,7 +15,7 @@ from molvae.loop.run import SearchRun
 from molvae.loop.space import LatentSpace
 from molvae.oracles.given import use_model
 from molvae.oracles.history import History
-from molvae.oracles.oracle import SOURCES, Oracle, require_strings
+from molvae.oracles.oracle import Oracle, require_strings
 from molvae.search.strategies import strategies
 
 ASKED = "asked for"  # the setting of the history that holds the molecules of the current rounds
@@ -37,8 +37,7 @@ def predict_with(model: LatentSpace, oracle: Oracle) -> None:
     Raises:
         MolvaeError: the model does not predict one of them.
     """
-    constraints = [c.quantity.objective for c in oracle.constraints if c.quantity is not None]
-    use_model(model, [*oracle.objectives, *constraints])
+    use_model(model, oracle.quantities)
 
 
 def check_leads(model: LatentSpace, oracle: Oracle, leads: Sequence[str]) -> Leads:
@@ -136,7 +135,7 @@ def begin_run(
                 f"history {oracle.history.where} was begun with {name} = {begun[name]!r:.60}, "
                 f"not {value!r:.60}"
             )
-    oracle.history.save_settings({**run.settings(leads), SOURCES: oracle.sources})
+    oracle.history.save_settings({**run.settings(leads), **oracle.identity})
     return run, checked
 
 

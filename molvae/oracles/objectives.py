@@ -35,9 +35,12 @@ from molvae.oracles.identity import (
     find_function_files,
     hash_files,
 )
+from molvae.oracles.measurements import Learned
 from molvae.oracles.predictions import Prediction
 from molvae.oracles.programs import Command
 from molvae.oracles.suites import SUITES
+
+PACKAGES = ("molvae", "RDKit")  # whose versions say what they compute
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,12 @@ class Objective:
             return hash_files(find_command_files(self.function))
         if self.measured or isinstance(self.function, Prediction):
             return None
+        # the package version, not a file hash, so that moving code keeps stored scores valid
+        ours = dict(zip(PACKAGES, (metadata.version("molvae"), rdkit.__version__), strict=True))
+        if isinstance(self.function, Learned):
+            return dict(self.function.regression.hashes) | ours
         if self.is_ours:
-            # the package version, not a file hash, so that moving code keeps stored scores valid
-            return {"molvae": metadata.version("molvae"), "RDKit": rdkit.__version__}
+            return ours
         files = find_function_files(self.function)
         return None if files is None else hash_files(files)
 
@@ -109,7 +115,7 @@ class Objective:
     def version(self) -> str | None:
         """Fingerprint of the code that computes the values; None if it cannot be determined.
 
-        Either the versions of molvae and RDKit, or a hash of the user's files.
+        The versions of molvae and RDKit, a hash of the user's files, or both.
         """
         if self.components:  # the version that they share, or all of them
             known = [part.version or "" for part in self.components]

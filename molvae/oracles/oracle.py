@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from molvae.oracles.history import COLUMNS, History, Record
 from molvae.oracles.objectives import Objective
 
 SOURCES = "sources"  # the setting of the history that says what computed its scores
+BOUNDED = "sources of constraints"  # and the one for what its constraints bound
 GLANCE = 0.5  # seconds between two looks at what another run is evaluating
 GIVE_UP_AFTER = 20  # failures without a single success: the objective is broken, not the molecules
 
@@ -99,6 +100,8 @@ class Oracle:
         self.constraints = [parse_constraint(text) for text in constraints]
         for constraint in self.constraints:
             refuse_paid(constraint, self.objectives)
+        self.bounded = {c.text: c.sources for c in self.constraints}
+        """Hashes of the user's files that compute what each constraint bounds, by its text."""
         self._checked: History | None = None
 
     def limit_size(self, heavy_atoms: Sequence[int] | None) -> None:
@@ -159,7 +162,7 @@ class Oracle:
         require_strings(smiles, "the molecules")
         if self._checked is not self.history:
             self.check_history()
-            self.history.save_settings({SOURCES: self.sources})
+            self.history.save_settings(self.identity)
         names = [self.admissible(text) for text in smiles]
         new: dict[str, int] = {}
         for row, name in enumerate(names):
@@ -226,37 +229,50 @@ class Oracle:
         return tuple(map(float, values))
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What computes the scores and what the constraints bound, as settings of the history."""
+        return {SOURCES: self.sources, BOUNDED: self.bounded}
+
+    @property
+    def quantities(self) -> list[Objective]:
+        """What is scored, and what is bounded by constraints."""
+        bounded = [c.quantity.objective for c in self.constraints if c.quantity is not None]
+        return [*self.objectives, *bounded]
+
+    @property
     def labels(self) -> list[str]:
         """The names of the maximised quantities."""
         return [objective.label for objective in self.objectives]
 
     def check_history(self) -> None:
-        """Compare what computes the scores with what computed those in the history.
+        """Compare what computes scores and constraints with what did so for the history.
 
         Warns where that cannot be known: then no other run's scores are reused.
 
         Raises:
             MolvaeError: the history was begun with other objectives, or a file that computes them
-                has changed and `allow_changed_objective` is not set.
+                or a constraint has changed and `allow_changed_objective` is not set.
         """
         records = self.history.records()
-        begun = self.history.settings.get(SOURCES) if records else None
-        if begun is not None:
-            if not isinstance(begun, dict):
-                raise MolvaeError(f"history {self.history.where} is damaged: {SOURCES} = {begun!r}")
-            if list(begun) != self.labels:
-                was, now = ", ".join(begun), ", ".join(self.labels)
+        settings = self.history.settings if records else {}
+        begun, bounded = settings.get(SOURCES), settings.get(BOUNDED, {})
+        for name, stored in ((SOURCES, begun), (BOUNDED, bounded)):
+            if not isinstance(stored, dict | None):
+                raise MolvaeError(f"history {self.history.where} is damaged: {name} = {stored!r}")
+        if begun is not None and list(begun) != self.labels:
+            was, now = ", ".join(begun), ", ".join(self.labels)
+            raise MolvaeError(
+                f"history {self.history.where} was begun with objective = {was!r}, not {now!r}"
+            )
+        now_known = self.sources | self.bounded
+        for label, sources in ((begun or {}) | (bounded or {})).items():
+            changed = _find_change(sources, now_known.get(label))
+            if changed and not self.allow_changed_objective:
                 raise MolvaeError(
-                    f"history {self.history.where} was begun with objective = {was!r}, not {now!r}"
+                    f"{changed} has changed since this run began, so its scores may not "
+                    "compare with new ones: restore it, begin another run, or add "
+                    "--allow-changed-objective (in Python, allow_changed_objective=True)"
                 )
-            for label, sources in begun.items():
-                changed = _find_change(sources, self.sources[label])
-                if changed and not self.allow_changed_objective:
-                    raise MolvaeError(
-                        f"{changed} has changed since this run began, so its scores may not "
-                        "compare with new ones: restore it, begin another run, or add "
-                        "--allow-changed-objective (in Python, allow_changed_objective=True)"
-                    )
         if any(len(record.values) != len(self.objectives) for record in records):
             names = ", ".join(self.labels)
             raise MolvaeError(

@@ -14,11 +14,13 @@ from molvae.base.errors import MolvaeError
 from molvae.base.files import write_file
 from molvae.chem.molecules import parse
 from molvae.chem.pictures import draw_molecules
-from molvae.chem.properties import REPORTED, properties
+from molvae.chem.properties import REPORTED, Property, compute_or_nan, properties
 from molvae.loop.result import Result
 from molvae.oracles.goals import Goals
+from molvae.oracles.measurements import DOMAIN, Learned
 from molvae.oracles.objectives import Objective
 
+NEAREST, SPREAD = " nearest", " deviation"  # columns beside what is learned from measurements
 LISTED, DRAWN = 100, 20  # rows of best.csv for one objective, molecules in best.png
 PALE, STRONG = "#b0b8c4", "#2a7fb8"
 
@@ -47,6 +49,18 @@ def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
     return best
 
 
+def note_guesses(best: pd.DataFrame) -> list[str]:
+    """Table of best molecules -> a line for each table of measurements that some are far from."""
+    lines = []
+    for column in best.columns[best.columns.str.endswith(NEAREST)]:
+        if far := int((best[column] < DOMAIN).sum()):
+            lines.append(
+                f"{far} of these {len(best)} molecules are less than {DOMAIN} similar to every "
+                f"measured one: what {column.removesuffix(NEAREST)} says of them is a guess"
+            )
+    return lines
+
+
 def name_with_unit(result: Result) -> dict[str, str]:
     """Result -> name of each objective and component -> the name with its unit, for headers."""
     return {
@@ -70,7 +84,9 @@ def _restore_signs(table: pd.DataFrame, objectives: Sequence[Objective]) -> pd.D
 def _describe(best: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFrame:
     """Best molecules -> objectives, SMILES, components, properties, evaluation number, iteration.
 
-    The components of a goals file are their values, and for desirabilities also these.
+    The components of a goals file are their values, and for desirabilities also these. Beside what
+    is learned from measurements stand its standard deviation and the similarity to the nearest
+    measured molecule.
     """
     table = _restore_signs(best, objectives).assign(smiles=best["smiles"])
     mols = [mol for mol in map(parse, best["smiles"]) if mol is not None]
@@ -82,6 +98,14 @@ def _describe(best: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFra
                 if part.points is not None:
                     name = f"{part.quantity.objective.name} desirability"
                     table[name] = [part.desirability(value) for value in values]
+    learned = [one.function for objective in objectives for one in _with_components(objective)]
+    for regression in dict.fromkeys(f.regression for f in learned if isinstance(f, Learned)):
+        beside: dict[str, Property] = {
+            f"{regression.name}{SPREAD}": regression.measure_deviation,
+            f"{regression.name}{NEAREST}": regression.measure_nearest,
+        }
+        for name, function in beside.items():
+            table[name] = [compute_or_nan(function, mol) for mol in mols]
     for name in REPORTED:
         if name not in table:
             function = properties[name].function

@@ -168,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
     from molvae.loop.optimization import run_search
     from molvae.model.adaptation import fine_tune
     from molvae.oracles.evaluation import Effort
+    from molvae.oracles.given import report_learned
     from molvae.oracles.oracle import Oracle
 
     folder, chosen = _settings(args)
@@ -186,6 +187,8 @@ def run(args: argparse.Namespace) -> int:
                 constraints=chosen["constraint"],
                 allow_changed_objective=args.allow_changed_objective,
             )
+            for line in report_learned(oracle.quantities):
+                options.note(line)
             model, start, table = _load(chosen)
             if not oracle.states_size:
                 oracle.limit_size(model.heavy_atoms)
@@ -350,7 +353,7 @@ class _Terminable:
 
 def _show(result: Result, folder: Path) -> None:
     """Print a summary and the best molecules; write tables and pictures."""
-    from molvae.reports.run_report import name_with_unit, write_run_report
+    from molvae.reports.run_report import name_with_unit, note_guesses, write_run_report
 
     failed = result.table["error"].dropna()
     rounds = max(len(result.iterations), 1)
@@ -367,5 +370,7 @@ def _show(result: Result, folder: Path) -> None:
     shown = best.head(SHOWN).drop(columns=["iteration", "number"])
     shown = shown.rename(columns=name_with_unit(result))
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    for line in note_guesses(best):
+        options.note(line)
     front = "front.png, " if len(result.objectives) > 1 else ""
     print(f"best.csv, best.png, {front}trace.png and history.sqlite are in {folder}")
