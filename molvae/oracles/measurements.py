@@ -47,7 +47,7 @@ from molvae.chem.datasets import load
 from molvae.chem.files import find_column, names_a_file, open_molecules
 from molvae.chem.fingerprints import MoleculeFeatures, NearestSimilarity
 from molvae.chem.molecules import parse_cached
-from molvae.chem.property_tables import load_properties
+from molvae.chem.property_tables import load_columns
 from molvae.chem.standardize import standardize
 from molvae.oracles.identity import hash_files
 from molvae.search.surrogate import MixedProcess
@@ -267,10 +267,7 @@ def cross_validate(smiles: Sequence[str], values: Floats, doubts: Floats) -> Err
 def _learn(source: str, column: str, hashes: tuple[tuple[str, str], ...]) -> Regression:
     """Table and column -> what is learned from it; `hashes` tell one content from another."""
     data = load(source, standardize=True)
-    try:
-        known = load_properties(data, [column], functions={})[column].dropna().sort_index()
-    except MolvaeError as error:
-        raise MolvaeError(f"{source}: {error}") from None
+    known = load_columns(data, [column])[column].dropna().sort_index()
     if len(known) < NEEDED:
         raise MolvaeError(
             f"{source}: {len(known)} molecules have a value of {column!r}, and to learn from them "

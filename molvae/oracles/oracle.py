@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import count
@@ -39,7 +39,7 @@ class Oracle:
 
     The budget counts the molecules of this run, including those whose score is reused from another
     run in the same file, so that a run does not depend on the others. Invalid strings, molecules
-    outside `heavy_atoms` and repeats are free.
+    outside `heavy_atoms`, repeats, and values that were known before the run are free.
 
     >>> oracle = Oracle("logP", budget=2)
     >>> oracle(["CCO", "OCC", "not a molecule"]).round(4).tolist(), oracle.remaining
@@ -123,7 +123,7 @@ class Oracle:
     @property
     def remaining(self) -> int:
         """The number of evaluations left in the budget."""
-        return max(0, self.budget - len(self.history))
+        return max(0, self.budget - self.history.spent)
 
     def admissible(self, smiles: str) -> str | None:
         """SMILES -> its canonical form, or None if it is invalid or inadmissible.
@@ -204,10 +204,27 @@ class Oracle:
         if not self.remaining:
             raise BudgetError(f"all {self.budget} evaluations are spent")
         told = self.check_values(value)
-        values = tuple(math.nan if abs(v) > GREATEST else v for v in told)
-        failed = any(math.isnan(v) for v in values)
-        error = f"told {', '.join(map(str, told))}" if failed else None
-        self._keep(Outcome(name, values, error, 0.0), iteration, z)
+        self._keep(Outcome(name, *_sift(told), 0.0), iteration, z)
+
+    def add_known(
+        self,
+        values: Mapping[str, tuple[float, ...]],
+        places: Sequence[NDArray[np.floating] | None],
+    ) -> None:
+        """Store values that were known before the run, which cost nothing of the budget.
+
+        Args:
+            values: canonical SMILES -> M values with their own sign, NaN for a failure.
+            places: the latent point (D,) of each.
+
+        Raises:
+            MolvaeError: a molecule already has a value.
+        """
+        with self.history.at_once():
+            for (name, known), z in zip(values.items(), places, strict=True):
+                found, error = _sift(known)
+                maximised = self._turn(found)
+                self.history.add(name, maximised, seconds=0.0, error=error, z=z, known=True)
 
     def check_values(self, value: float | Sequence[float]) -> tuple[float, ...]:
         """The values told for one molecule -> its M values.
@@ -354,7 +371,7 @@ class Oracle:
 
     def _stop_if_all_failed(self) -> None:
         """Raise if every evaluation so far has failed, rather than spend the budget on failures."""
-        records = self.history.records()
+        records = [record for record in self.history.records() if not record.known]
         if len(records) < min(GIVE_UP_AFTER, self.budget):
             return
         if all(math.isnan(record.y) for record in records):
@@ -362,6 +379,13 @@ class Oracle:
                 f"the objective {', '.join(self.labels)} failed for all {len(records)} molecules "
                 f"so far; the last error, for {records[-1].smiles}: {records[-1].error}"
             )
+
+
+def _sift(told: tuple[float, ...]) -> tuple[tuple[float, ...], str | None]:
+    """M values from elsewhere -> the same, NaN where none can be used, and then why."""
+    values = tuple(math.nan if abs(value) > GREATEST else value for value in told)
+    failed = any(map(math.isnan, values))
+    return values, f"told {', '.join(map(str, told))}" if failed else None
 
 
 def require_strings(texts: Sequence[str], what: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -86,7 +87,7 @@ def _describe(best: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFra
 
     The components of a goals file are their values, and for desirabilities also these. Beside what
     is learned from measurements stand its standard deviation and the similarity to the nearest
-    measured molecule.
+    measured molecule. `known` tells values that were known before the run.
     """
     table = _restore_signs(best, objectives).assign(smiles=best["smiles"])
     mols = [mol for mol in map(parse, best["smiles"]) if mol is not None]
@@ -111,7 +112,8 @@ def _describe(best: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFra
             function = properties[name].function
             table[name] = [function(mol) for mol in mols]
     table["heavy_atoms"] = table["heavy_atoms"].astype(int)
-    return table.join(best[["number", "iteration"]])
+    origin = [name for name in ("known", "number", "iteration") if name in best]
+    return table.join(best[origin])
 
 
 def _legend(row: dict[Hashable, Any], objectives: Sequence[Objective]) -> str:
@@ -120,6 +122,8 @@ def _legend(row: dict[Hashable, Any], objectives: Sequence[Objective]) -> str:
     for one in objectives:
         value = f"{row[one.name]:.3f} {one.unit}".rstrip()
         texts.append(f"{one.name} {value}" if len(objectives) > 1 else value)
+    if row.get("known"):
+        texts.append("(known)")
     others = [name for name in ("SAS", "QED") if all(name != one.name for one in objectives)]
     return "  ".join([*texts, *(f"{name} {row[name]:.2f}" for name in others)])
 
@@ -132,15 +136,19 @@ def _plot_trace(result: Result) -> Figure:
     """Plot all evaluations and the best value so far, or the hypervolume of several objectives."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
+    x = np.arange(len(result.records)) - result.known  # what was known lies below 0
     if len(result.objectives) > 1:
-        axes.plot(result.trace, color=STRONG, drawstyle="steps-post", label="hypervolume")
+        axes.plot(x, result.trace, color=STRONG, drawstyle="steps-post", label="hypervolume")
         axes.set(xlabel="evaluations", ylabel="hypervolume")
     else:
         (one,) = result.objectives
         sign = one.restore_sign(1.0)
-        axes.plot(sign * result.table["y"], ".", color=PALE, label="evaluated molecule")
-        trace = sign * result.trace
-        axes.plot(trace, color=STRONG, drawstyle="steps-post", label="best so far")
+        axes.plot(x, sign * result.table["y"], ".", color=PALE, label="evaluated molecule")
+        if result.known:
+            known = result.table["known"].to_numpy()
+            y = sign * result.table["y"][known]
+            axes.plot(x[known], y, ".", color=STRONG, label="known before")
+        axes.plot(x, sign * result.trace, color=STRONG, drawstyle="steps-post", label="best so far")
         axes.set(xlabel="evaluations", ylabel=_axis(one))
     axes.legend(loc="lower right" if len(result.objectives) > 1 or one.maximise else "upper right")
     return figure

@@ -1,8 +1,8 @@
 """Search the latent space for better molecules.
 
 The run folder holds config.json and history.sqlite, which stores each evaluation as soon as it is
-done, and with --start start.csv, what each molecule was read as. At the end come best.csv, best.png
-and trace.png, and front.png for several objectives.
+done, and with --start start.csv, what each molecule was read as, with its known values. At the end
+come best.csv, best.png and trace.png, and front.png for several objectives.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ DEFAULTS: dict[str, Any] = {
     "batch": None,
     "constraint": [],
     "start": None,
+    "values": [],
     "adapt": False,
     "asynchronous": False,
     "history": None,
     "seed": 0,
     "standardize": None,
 }
-ADDED = ("standardize",)  # settings that the run folders of earlier versions lack
+ADDED = ("standardize", "values")  # settings that the run folders of earlier versions lack
 SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
 RESULTS = ("best.csv", "best.png", "trace.png", "front.png")  # written at the end
 SHOWN = 10  # best molecules printed in the terminal
@@ -88,6 +89,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="lead molecules to start from instead, FILE or FILE:COLUMN: all of them are "
         "evaluated, then the search explores around them",
+    )
+    parser.add_argument(
+        "--values",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns of the file of --start with known values, one for each objective: they cost "
+        "nothing of the budget, and the search learns from them at once; molecules without a value "
+        "are evaluated",
     )
     options.add_standardize(parser)
     parser.add_argument(
@@ -194,7 +203,8 @@ def run(args: argparse.Namespace) -> int:
                 oracle.limit_size(model.heavy_atoms)
             predict_with(model, oracle)
             leads = table["parent"].drop_duplicates().tolist()
-            check_leads(model, oracle, leads)  # before the run folder is created
+            known = _find_known(table, len(chosen.get("values", [])))
+            check_leads(model, oracle, leads, known)  # before the run folder is created
             oracle.history = history = _open_history(folder, chosen)
             search = Search(
                 model,
@@ -202,6 +212,7 @@ def run(args: argparse.Namespace) -> int:
                 start=start,
                 config=config,
                 leads=leads,
+                known=known,
                 fine_tune=fine_tune if chosen["adapt"] else None,
             )
             _record_components(oracle.objectives, folder.path)
@@ -225,7 +236,7 @@ def run(args: argparse.Namespace) -> int:
                     search, asynchronous=chosen["asynchronous"], on_iteration=progress.finished
                 )
     except KeyboardInterrupt as stop:
-        saved = 0 if history is None else len(history)
+        saved = 0 if history is None else history.spent
         way = f"; resume with: {again}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
@@ -305,6 +316,15 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
                 )
         return folder, chosen
     folder.refuse_begun()
+    if new["values"]:
+        if not new["start"]:
+            raise MolvaeError("--values names columns of the file of --start: add --start FILE")
+        if len(set(new["values"])) != len(new["objective"]):
+            aims, columns = (", ".join(new[name]) for name in ("objective", "values"))
+            raise MolvaeError(
+                f"--values needs a column for each objective, in the same order: {columns} for "
+                f"{aims} will not do"
+            )
     if strange := [name for name in RESULTS if (folder.path / name).exists()]:
         raise MolvaeError(f"{folder.path / strange[0]} exists already: choose another --out")
     return folder, new | {"run": f"{folder.path.name} {uuid4()}" if new["history"] else "run"}
@@ -313,15 +333,18 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
 def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], pd.DataFrame]:
     """Load the model, starting molecules and leads; fill in the default data set.
 
-    The leads are a table: smiles (as given), parent (what is evaluated and encoded), changes.
+    The leads are a table: smiles (as given), parent (what is evaluated and encoded), changes, and
+    the columns of known values.
     """
     import pandas as pd
 
+    from molvae.chem.property_tables import load_columns
     from molvae.model.molvae import MolVAE
 
     model = MolVAE.load(chosen["model"], standardize=chosen.get("standardize"))
     chosen["data"] = options.data_of(chosen.get("data"), chosen["model"], model)
-    given = options.load_data(chosen["start"]).smiles if chosen["start"] else []
+    source = options.load_data(chosen["start"]) if chosen["start"] else None
+    given = source.smiles if source else []
     read = [model.read_molecule(smiles) for smiles in given]
     leads = pd.DataFrame(
         {
@@ -332,8 +355,29 @@ def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], pd.DataFrame]:
     )
     if changed := int((leads["changes"] != "").sum()):
         options.note(f"{changed} of {len(leads)} molecules of --start changed to their parents")
+    if source and chosen.get("values"):
+        columns = load_columns(source, chosen["values"])
+        leads = pd.concat([leads, columns.reset_index(drop=True)], axis=1)
     model.standardizes = False  # what the search decodes is encoded as it is
     return model, options.load_data(chosen["data"]).split("train"), leads
+
+
+def _find_known(leads: pd.DataFrame, columns: int) -> dict[str, list[float]]:
+    """Leads with so many columns of values -> the values of each parent that has all; says so.
+
+    The values of several leads with the same parent are averaged.
+    """
+    if not columns:
+        return {}
+    values = leads.iloc[:, -columns:]
+    whole = values.notna().all(axis=1)
+    means = values[whole].groupby(leads["parent"][whole], sort=False).mean()
+    options.note(
+        f"{len(means)} molecules of --start have known values: they cost nothing of the budget"
+    )
+    if some := int((values.notna().any(axis=1) & ~whole).sum()):
+        options.note(f"{some} have values in some of the columns only, and are evaluated")
+    return {str(parent): row.tolist() for parent, row in means.iterrows()}
 
 
 class _Terminable:
@@ -355,15 +399,17 @@ def _show(result: Result, folder: Path) -> None:
     """Print a summary and the best molecules; write tables and pictures."""
     from molvae.reports.run_report import name_with_unit, note_guesses, write_run_report
 
-    failed = result.table["error"].dropna()
+    made = [record for record in result.records if not record.known]
+    failed = [record.error for record in made if record.error is not None]
     rounds = max(len(result.iterations), 1)
+    beside = f" beside {result.known} known values" if result.known else ""
     print(
-        f"\n{len(result.table)} evaluations ({len(failed)} failed), {rounds} rounds of "
+        f"\n{len(made)} evaluations ({len(failed)} failed){beside}, {rounds} rounds of "
         f"{result.seconds / rounds:.2f} s excluding oracle calls, "
         f"{result.valid_fraction:.0%} of decoded points admissible; stopped: {result.stopped}"
     )
     if len(failed):
-        print(f"first failure: {failed.iloc[0]}")
+        print(f"first failure: {failed[0]}")
     best = write_run_report(result, folder)
     if len(result.objectives) > 1:
         print(f"Pareto front of {len(best)} molecules:")
