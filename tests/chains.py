@@ -16,6 +16,7 @@ class Chains:
     latent = 4
     summary = SimpleNamespace(data="chains")
     heavy_atoms = (2, 14)
+    domain = None
 
     def can_encode_canonical(self, form: str) -> bool:
         return len(form) < 40

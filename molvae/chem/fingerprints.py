@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rdkit.Chem import Mol
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula, Properties
-from rdkit.DataStructs import BulkTanimotoSimilarity, TanimotoSimilarity
+from rdkit.DataStructs import TanimotoSimilarity
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import parse, parse_cached
@@ -112,16 +112,3 @@ def tanimoto_similarities(smiles: Sequence[str], reference: str) -> list[float]:
     """
     similarity = Similarity(reference)
     return [math.nan if mol is None else similarity(mol) for mol in map(parse, smiles)]
-
-
-class NearestSimilarity:
-    """Tanimoto similarity to the nearest of some molecules, 0 to 1, as `Similarity` measures it."""
-
-    def __init__(self, smiles: Sequence[str]) -> None:
-        """At least one valid SMILES -> the function."""
-        self._generator = GetMorganGenerator(radius=2, fpSize=2_048)
-        self._known = [self._generator.GetFingerprint(parse(text)) for text in smiles]
-
-    def __call__(self, mol: Mol) -> float:
-        """Molecule -> its similarity to the nearest."""
-        return float(max(BulkTanimotoSimilarity(self._generator.GetFingerprint(mol), self._known)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from rdkit import Chem
@@ -16,6 +16,7 @@ PictureFormat: TypeAlias = Literal["png", "svg"]
 
 CELL = 220  # pixels along one side of a molecule's cell
 HIGHLIGHT = (1.0, 0.92, 0.55)
+MARK = (0.95, 0.70, 0.62)
 
 
 def draw_molecules(
@@ -24,6 +25,7 @@ def draw_molecules(
     columns: int = 5,
     picture: PictureFormat = "png",
     highlighted: Collection[int] = (),
+    marked: Mapping[int, tuple[list[int], list[int]]] | None = None,
 ) -> bytes:
     """SMILES -> a grid of drawn molecules, filled row by row, as PNG or SVG bytes.
 
@@ -35,6 +37,7 @@ def draw_molecules(
         columns: number of cells per row.
         picture: "png" or "svg".
         highlighted: indices of the molecules to highlight with a coloured background.
+        marked: index of a molecule -> atoms and bonds of it to mark in another colour.
 
     Returns:
         The contents of the image file.
@@ -50,14 +53,21 @@ def draw_molecules(
     options.bondLineWidth = 1.5
     options.highlightBondWidthMultiplier = 12
     mols = [_drawable(s) for s in smiles]
-    atoms = [range(mol.GetNumAtoms() if i in highlighted else 0) for i, mol in enumerate(mols)]
-    bonds = [range(mol.GetNumBonds() if i in highlighted else 0) for i, mol in enumerate(mols)]
+    whole = [mol if i in highlighted else Chem.Mol() for i, mol in enumerate(mols)]
+    atoms: list[Sequence[int]] = [range(mol.GetNumAtoms()) for mol in whole]
+    bonds: list[Sequence[int]] = [range(mol.GetNumBonds()) for mol in whole]
+    colours: list[tuple[dict[int, Any], dict[int, Any]]] = [({}, {}) for _ in mols]
+    for i, (own_atoms, own_bonds) in (marked or {}).items():
+        atoms[i], bonds[i] = own_atoms, own_bonds
+        colours[i] = dict.fromkeys(own_atoms, MARK), dict.fromkeys(own_bonds, MARK)
     with silence_rdkit():
         drawing.DrawMolecules(
             mols,
             legends=list(legends) if legends is not None else [""] * len(mols),
             highlightAtoms=[list(each) for each in atoms],
             highlightBonds=[list(each) for each in bonds],
+            highlightAtomColors=[of_atoms for of_atoms, _ in colours],
+            highlightBondColors=[of_bonds for _, of_bonds in colours],
         )
     drawing.FinishDrawing()
     content = drawing.GetDrawingText()

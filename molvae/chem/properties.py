@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rdkit.Chem import QED, Descriptors, Mol
+from rdkit.Chem import QED, Descriptors, GetFormalCharge, Mol
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from rdkit.Contrib.SA_Score import sascorer
 
@@ -108,6 +108,12 @@ def sas(mol: Mol) -> float:
 def count_heavy_atoms(mol: Mol) -> float:
     """Number of atoms other than hydrogen."""
     return float(mol.GetNumHeavyAtoms())
+
+
+@molecule_property("charge")
+def net_charge(mol: Mol) -> float:
+    """Net formal charge."""
+    return float(GetFormalCharge(mol))
 
 
 def cycle(mol: Mol) -> float:

@@ -44,6 +44,17 @@ def seed_number(text: str) -> int:
     return int(text)
 
 
+def share_or_off(text: str) -> float:
+    """Option text -> a share from 0 to 1; 0 for "off"."""
+    try:
+        value = 0.0 if text == "off" else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither off nor a number from 0 to 1")
+    return value
+
+
 QUANTITY = (
     "a name from 'molvae list objectives' or 'molvae list properties', an RDKit descriptor, "
     "similarity(SMILES), package.module:function, 'cmd:PROGRAM {smiles}', predicted:NAME, "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
-from molvae.loop.begin import ASKED, Known, begin_run
+from molvae.loop.begin import ASKED, KnownValues, begin_run
 from molvae.loop.config import OptimizeConfig, find_proposer
 from molvae.loop.space import LatentSpace
 from molvae.oracles.evaluation import Outcome
@@ -43,7 +43,7 @@ class Search:
         start: Sequence[str] = (),
         config: OptimizeConfig | None = None,
         leads: Sequence[str] = (),
-        known: Known | None = None,
+        known: KnownValues | None = None,
         fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None = None,
     ) -> None:
         """Begin a search, or continue the one in the oracle's history.
@@ -114,6 +114,7 @@ class Search:
                 stored then.
         """
         oracle = self.oracle
+        oracle.bring(list(values))
         told: dict[str, tuple[float, ...]] = {}
         for smiles, value in values.items():
             name = oracle.admissible(smiles)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import parse
+from molvae.chem.plausibility import PASSING
 from molvae.loop.config import OptimizeConfig, default_strategy, find_proposer
 from molvae.loop.latent_proposer import FEW
 from molvae.loop.run import KNOWN, SearchRun, digest_known
@@ -19,10 +20,11 @@ from molvae.oracles.oracle import Oracle, require_strings
 from molvae.search.strategies import strategies
 
 ASKED = "asked for"  # the setting of the history that holds the molecules of the current rounds
+PLAUSIBILITY = "plausibility"  # the setting of the history, and the quantity
 STAGES = 10  # how often a model is fine-tuned in a run
 
 Space = TypeVar("Space", bound=LatentSpace)
-Known: TypeAlias = Mapping[str, float | Sequence[float]]
+KnownValues: TypeAlias = Mapping[str, float | Sequence[float]]
 
 
 class Leads(NamedTuple):
@@ -46,7 +48,7 @@ def predict_with(model: LatentSpace, oracle: Oracle) -> None:
 
 
 def check_leads(
-    model: LatentSpace, oracle: Oracle, leads: Sequence[str], known: Known | None = None
+    model: LatentSpace, oracle: Oracle, leads: Sequence[str], known: KnownValues | None = None
 ) -> Leads:
     """Sort leads into those that the search can begin with and those that it cannot.
 
@@ -91,7 +93,7 @@ def begin_run(
     *,
     start: Sequence[str],
     leads: Sequence[str],
-    known: Known | None,
+    known: KnownValues | None,
     config: OptimizeConfig,
     fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None,
 ) -> tuple[SearchRun, Leads]:
@@ -120,12 +122,12 @@ def begin_run(
     """
     require_strings(start, "start")
     require_strings(leads, "leads")
-    predict_with(model, oracle)
     check_rounds(oracle.history)
     oracle.check_history()
     begun = _read_settings(oracle.history)
+    begun = begun and {PLAUSIBILITY: 0.0} | begun  # which earlier versions did not know
     if "strategy" in begun:
-        begun = {KNOWN: digest_known({})} | begun  # earlier versions knew none
+        begun = {KNOWN: digest_known({})} | begun  # nor this
     strategy = config.strategy or begun.get("strategy") or default_strategy(len(oracle.objectives))
     if config.strategy is None and ":" in strategy:
         strategies.look_up_loaded(strategy)  # nothing is imported because a file names it
@@ -138,6 +140,11 @@ def begin_run(
         raise MolvaeError("strategy gradient needs the property head, which fine-tuning drops")
     if not oracle.states_size:
         oracle.limit_size(begun.get("heavy_atoms", model.heavy_atoms))
+    plausibility = _find_plausibility(config, begun, model, oracle)
+    if plausibility:
+        oracle.require_plausibility(plausibility)
+        oracle.bring([*leads, *(known or {})])
+    predict_with(model, oracle)
     checked = check_leads(model, oracle, leads, known)
     batch = config.batch or begun.get("batch") or kind.default_batch(oracle.budget)
     run = SearchRun(
@@ -151,10 +158,12 @@ def begin_run(
         batch=batch,
         initial=config.initial or begun.get("initial") or max(30, oracle.budget // 100),
         pool=config.pool or 10 * max(FEW, batch),
+        plausibility=plausibility,
         seed=config.seed,
         stage=begun.get("stage") or max(batch, oracle.budget // STAGES),
     )
-    for name, value in run.settings(leads).items():
+    settings = {PLAUSIBILITY: 0.0} | run.settings(leads)
+    for name, value in settings.items():
         if name in begun and begun[name] != value:
             raise MolvaeError(
                 f"history {oracle.history.where} was begun with {name} = {begun[name]!r:.60}, "
@@ -162,6 +171,18 @@ def begin_run(
             )
     oracle.history.save_settings({**run.settings(leads), **oracle.identity})
     return run, checked
+
+
+def _find_plausibility(
+    config: OptimizeConfig, begun: dict[str, Any], model: LatentSpace, oracle: Oracle
+) -> float:
+    """The least plausibility of a run; 0 where none is asked for."""
+    if config.plausibility is not None:
+        return config.plausibility
+    if begun:
+        return float(begun[PLAUSIBILITY])
+    stated = any(c.text.replace(" ", "").startswith(PLAUSIBILITY) for c in oracle.constraints)
+    return 0.0 if stated or model.domain is None else PASSING
 
 
 def _read_settings(history: History) -> dict[str, Any]:
@@ -176,6 +197,7 @@ def _read_settings(history: History) -> dict[str, Any]:
         "strategy": isinstance(begun.get("strategy", ""), str),
         "heavy_atoms": sizes is None
         or (isinstance(sizes, list) and len(sizes) == 2 and all(type(n) is int for n in sizes)),
+        PLAUSIBILITY: isinstance(begun.get(PLAUSIBILITY, 0.0), float),
         **{n: type(begun.get(n, 1)) is int for n in ("batch", "initial", "stage")},
     }
     for name, right in sound.items():

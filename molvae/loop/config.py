@@ -28,6 +28,9 @@ class OptimizeConfig:
             at least 30. As long as all values are equal, further rounds are drawn the same way.
         pool: latent points decoded together, p, several times a round; None for 10 per candidate,
             at least 100.
+        plausibility: least plausibility of a molecule that is evaluated (`chem.plausibility`); None
+            for `chem.plausibility.PASSING` where the model has a domain and no constraint is on the
+            plausibility, 0 for any molecule. Leads need not be plausible.
         seed: of all randomness.
     """
 
@@ -35,6 +38,7 @@ class OptimizeConfig:
     batch: int | None = None
     initial: int | None = None
     pool: int | None = None
+    plausibility: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -44,6 +48,8 @@ class OptimizeConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise MolvaeError(f"{name} must be at least 1, not {value}")
+        if self.plausibility is not None and not 0 <= self.plausibility <= 1:
+            raise MolvaeError(f"plausibility must be from 0 to 1, not {self.plausibility}")
         if self.seed < 0:
             raise MolvaeError(f"the seed must not be negative, got {self.seed}")
 

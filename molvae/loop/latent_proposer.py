@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.fingerprints import MoleculeFeatures
-from molvae.chem.molecules import canonicalize, parse
+from molvae.chem.molecules import canonicalize, parse, parse_cached
 from molvae.loop.proposers import Round
 from molvae.loop.run import SearchRun
 from molvae.loop.space import LatentSpace
@@ -70,6 +70,7 @@ class LatentProposer:
             raise MolvaeError(f"history {self.oracle.history.where} was begun with another model")
         self.bounds = self._find_bounds()
         self.molecules = MoleculeFeatures()
+        self.domain = run.model.domain if run.plausibility else None
         # of what is decoded late in a search most has been seen before
         self._admissible = lru_cache(REMEMBERED)(self.oracle.admissible)
         self._can_encode = lru_cache(REMEMBERED)(self.model.can_encode_canonical)
@@ -108,6 +109,7 @@ class LatentProposer:
                 strategy = self.make(observed, seed)
                 q = CHOICE * max(FEW, self.run.batch)
                 pool, decoded, valid = self._decode_pool(strategy, seen.union(names), q)
+                pool = self._keep_plausible(pool)
                 rows = strategy.choose(self._describe(pool), self.run.batch - len(names))
                 names += [pool[row] for row in rows]
         seconds = time.perf_counter() - started
@@ -200,6 +202,22 @@ class LatentProposer:
                 z = points[list(new.values())].astype(np.float64)
                 strategy.consider(z, self._describe(list(new)))
         return list(names), decoded, valid
+
+    def _keep_plausible(self, pool: list[str]) -> list[str]:
+        """Molecules -> the more plausible half of them, where the run asks for plausible ones.
+
+        Admissibility alone is a limit, and what is maximised pushes against it round by round.
+        """
+        if self.domain is None or len(pool) < 2 * self.run.batch:
+            return pool
+        values = np.array([self._find_plausibility(name) for name in pool])
+        return [
+            name for name, value in zip(pool, values, strict=True) if value >= np.median(values)
+        ]
+
+    def _find_plausibility(self, name: str) -> float:
+        mol = parse_cached(name)
+        return 0.0 if mol is None or self.domain is None else self.domain.find_plausibility(mol)
 
     def _describe(self, names: list[str], z: Floats | None = None) -> Features:
         """Molecules, and their z (n, D) where it is known -> what the strategy sees of them."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from molvae.base.errors import MolvaeError
 from molvae.loop.ask_tell import Search
-from molvae.loop.begin import Known
+from molvae.loop.begin import KnownValues
 from molvae.loop.config import OptimizeConfig
 from molvae.loop.result import Result
 from molvae.loop.space import LatentSpace
@@ -31,7 +31,7 @@ def optimize(
     start: Sequence[str] = (),
     config: OptimizeConfig | None = None,
     leads: Sequence[str] = (),
-    known: Known | None = None,
+    known: KnownValues | None = None,
     fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None = None,
     asynchronous: bool = False,
     on_iteration: OnIteration = lambda iteration: None,

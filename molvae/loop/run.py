@@ -29,6 +29,7 @@ class SearchRun:
         batch: candidates per round, q.
         initial: molecules of the first round.
         pool: latent points decoded together, p.
+        plausibility: least plausibility of what is evaluated; 0 for any.
         seed: of all randomness.
         stage: evaluations after which the model is fine-tuned again.
     """
@@ -43,6 +44,7 @@ class SearchRun:
     batch: int
     initial: int
     pool: int
+    plausibility: float
     seed: int
     stage: int
 
@@ -63,7 +65,9 @@ class SearchRun:
             "objective": ", ".join(objective.name for objective in oracle.objectives),
             "maximised": oracle.labels,  # a minimised quantity has the same name
             "heavy_atoms": oracle.heavy_atoms and list(oracle.heavy_atoms),
-            "constraints": [constraint.text for constraint in oracle.constraints],
+            "constraints": [c.text for c in oracle.stated_constraints],
+            # absent in the histories of earlier versions, which knew no plausibility
+            **({"plausibility": self.plausibility} if self.plausibility else {}),
         }
 
 

@@ -9,11 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from molvae.chem.plausibility import Domain
 from molvae.search.protocols import Floats
 
 
 class LatentSpace(Protocol):
     """Molecules to points and back, the same every time."""
+
+    domain: Domain | None
+    """The parts of its training molecules, if they were counted."""
 
     @property
     def latent(self) -> int:

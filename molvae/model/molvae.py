@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonicalize, count_heavy_atoms, find_fault
+from molvae.chem.plausibility import Domain, fit_domain
 from molvae.chem.standardize import Standard, standardize
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.aggregate import PriorFit, fit_prior
@@ -40,8 +41,15 @@ class MolVAE:
     ['CC(=O)Oc1ccccc1C(=O)O']
     """
 
-    def __init__(self, tokenizer: Tokenizer, vae: VAE, summary: TrainingSummary) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        vae: VAE,
+        summary: TrainingSummary,
+        domain: Domain | None = None,
+    ) -> None:
         self.tokenizer, self.vae, self.summary = tokenizer, vae.eval(), summary
+        self.domain = domain  # tells how plausible a molecule is; see `chem.plausibility`
         self.standardizes = summary.standardized  # whether it encodes the parent of a molecule
 
     @property
@@ -84,7 +92,7 @@ class MolVAE:
         Molecules that the tokenizer cannot represent are skipped and counted.
 
         Args:
-            train: training molecules, without duplicates.
+            train: training molecules, without duplicates; their parts are what is plausible.
             validation: validation molecules, without duplicates.
             tokenizer: name of a tokenizer; see `molvae list tokenizers`.
             shape: overrides fields of `VAEConfig`.
@@ -125,12 +133,15 @@ class MolVAE:
             standardized=standardized,
             progress=progress,
         )
-        return cls(*prepared.finish(prepared.job.run(folder, observe)))
+        model = cls(*prepared.finish(prepared.job.run(folder, observe)))
+        kept = None if start is None else start.domain
+        model.domain = fit_domain(train, validation, progress) or kept
+        return model
 
     @property
     def parts(self) -> Trained:
         """Tokenizer, VAE and training summary."""
-        return Trained(self.tokenizer, self.vae, self.summary)
+        return Trained(self.tokenizer, self.vae, self.summary, self.domain)
 
     @classmethod
     def load(
@@ -248,7 +259,7 @@ class MolVAE:
 
         Weights are stored in half precision.
         """
-        write_model(Path(path), self.tokenizer, self.vae, self.summary)
+        write_model(Path(path), *self.parts)
 
     def can_encode(self, smiles: str) -> bool:
         """String -> whether `encode` accepts it: valid, with known tokens, not too long."""

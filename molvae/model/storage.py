@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.resources
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from molvae.base.errors import MolvaeError
+from molvae.base.errors import MolvaeError, MolvaeWarning
+from molvae.chem.plausibility import Domain
 from molvae.chem.tokenizers import SPECIAL, Tokenizer, tokenizers
 from molvae.latent.checkpoint import load_weights, read_tensors, write_tensors
 from molvae.latent.kinds import is_a
@@ -19,7 +22,8 @@ from molvae.latent.vae import VAE, VAEConfig
 from molvae.model.summary import TrainingSummary, build_from_json
 from molvae.model.training import Trained
 
-FORMAT = 1
+FORMAT, READ = 2, (1, 2)  # the second has the domain, and a model of the first has none
+DOMAIN = "domain."  # in front of the names of its arrays
 WIDEST, LONGEST = 1_024, 10_000  # sizes, and lengths of a sequence, that need no evidence
 
 # what a file with wrong values can raise
@@ -33,7 +37,7 @@ def list_shipped_models() -> dict[str, Path]:
 
 
 def read_model(source: str | Path) -> Trained:
-    """Name of a shipped model, or a file -> tokenizer, VAE and training summary.
+    """Name of a shipped model, or a file -> tokenizer, VAE, training summary and domain.
 
     Raises:
         MolvaeError: the model does not exist, or the file is damaged or not a molvae model.
@@ -42,9 +46,12 @@ def read_model(source: str | Path) -> Trained:
     if not path.is_file():
         names = ", ".join(list_shipped_models()) or "none"
         raise MolvaeError(f"{source}: no such file or shipped model ({names})")
-    weights, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(path)
     _check_format(path, metadata)
+    weights = {k: v for k, v in tensors.items() if not k.startswith(DOMAIN)}
+    parts = {k.removeprefix(DOMAIN): v.numpy() for k, v in tensors.items() if k not in weights}
     try:
+        domain = Domain.from_arrays(parts) if parts else None
         values = dict(metadata["config"])
         blur = values.pop("blur", 0.0)  # where the first versions stored it
         config = build_from_json(VAEConfig, values)
@@ -68,7 +75,14 @@ def read_model(source: str | Path) -> Trained:
             f"{path}: damaged, or not a molvae model: {type(error).__name__}: {error}"
         ) from error
     load_weights(vae, weights, path)
-    return Trained(tokenizer, vae, summary)
+    if parts and domain is None:
+        warnings.warn(
+            f"{path.name}: its plausibility was counted with an RDKit that numbers the parts of "
+            "molecules in another way, and is not used",
+            MolvaeWarning,
+            stacklevel=2,
+        )
+    return Trained(tokenizer, vae, summary, domain)
 
 
 def _check_sizes(config: VAEConfig, weights: Mapping[str, Tensor]) -> None:
@@ -118,25 +132,32 @@ def _check_format(path: Path, metadata: Mapping[str, Any]) -> None:
         MolvaeError: the format number is missing or differs.
     """
     found = metadata.get("format")
-    if found == FORMAT and not isinstance(found, bool):
+    if found in READ and not isinstance(found, bool):
         return
     if "vocabulary" not in metadata:
         raise MolvaeError(f"{path}: not a molvae model")
     writer = metadata.get("molvae", "another version")
     raise MolvaeError(
         f"{path}: has format {found!r}, written by molvae {writer}, and molvae {version('molvae')} "
-        f"reads format {FORMAT}: install molvae {writer} or later"
+        f"reads formats {READ[0]} to {FORMAT}: install molvae {writer} or later"
     )
 
 
-def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: TrainingSummary) -> None:
-    """Write tokenizer, VAE and training summary to a .safetensors file; see `read_model`.
+def write_model(
+    path: Path,
+    tokenizer: Tokenizer,
+    vae: VAE,
+    summary: TrainingSummary,
+    domain: Domain | None = None,
+) -> None:
+    """Write the parts of a model to a .safetensors file; see `read_model`.
 
     Args:
         path: the output file.
         tokenizer: stored by name and vocabulary.
         vae: stored as config and half-precision weights.
         summary: stored as JSON.
+        domain: stored as arrays, if there is one.
 
     Raises:
         MolvaeError: a weight is not finite, or too large for half precision.
@@ -145,6 +166,8 @@ def write_model(path: Path, tokenizer: Tokenizer, vae: VAE, summary: TrainingSum
     weights = {k: v.half() if v.is_floating_point() else v for k, v in vae.state_dict().items()}
     if wrong := [k for k, v in weights.items() if not v.isfinite().all()]:
         raise MolvaeError(f"{path} is not written: the weights {wrong[0]} are not finite")
+    if domain is not None:
+        weights |= {f"{DOMAIN}{k}": torch.from_numpy(v) for k, v in domain.to_arrays().items()}
     write_tensors(
         path,
         weights,

@@ -17,6 +17,7 @@ from torch import Tensor
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
 from molvae.chem.molecules import count_heavy_atoms, randomize_smiles
+from molvae.chem.plausibility import Domain
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.batches import Array
 from molvae.latent.training import FitConfig, State
@@ -226,6 +227,8 @@ class Trained(NamedTuple):
     tokenizer: Tokenizer
     vae: VAE
     summary: TrainingSummary
+    domain: Domain | None = None
+    """The parts of the training molecules, for the plausibility of others."""
 
 
 @dataclass(frozen=True)

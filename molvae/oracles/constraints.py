@@ -1,10 +1,12 @@
 """Constraints: conditions that a molecule must meet to be evaluated.
 
-SAS<4  heavy_atoms<=38  MolWt<500   any quantity that `molvae.oracles.given` knows, such as a
+SAS<4  heavy_atoms<=38  charge=0    any quantity that `molvae.oracles.given` knows, such as a
 similarity(CCO)>=0.4                property, a descriptor, a similarity to a molecule, a program
 predicted:pIC50>6                   or what the model predicts
 has:c1ccncc1  lacks:[N+](=O)[O-]    a substructure that must, or must not, be there (SMARTS)
 alerts:PAINS  alerts:BRENK          none of the structural alerts of an RDKit catalogue
+alerts:none                         no alert of PAINS, BRENK and NIH
+plausibility>=0.5  rings:known      parts, or ring systems, that the model's training data has
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rdkit import Chem
-from rdkit.Chem import FilterCatalog, Mol
+from rdkit.Chem import Mol
 
 from molvae.base.errors import MolvaeError, MolvaeWarning
+from molvae.chem.alerts import CATALOGUES, find_alerts
 from molvae.chem.molecules import silence_rdkit
 from molvae.chem.properties import compute_or_nan, properties
 from molvae.oracles.given import look_up_quantity, runs_code
@@ -30,10 +33,10 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<": operator.lt,
     ">": operator.gt,
+    "=": operator.eq,
 }
-COMPARISON = re.compile(r"(.+?)\s*(<=|>=|<|>)\s*([^<>=]+)")
-KINDS = ("has:", "lacks:", "alerts:")
-CATALOGUES = FilterCatalog.FilterCatalogParams.FilterCatalogs.names
+COMPARISON = re.compile(r"(.+?)\s*(<=|>=|<|>|=)\s*([^<>=]+)")
+KINDS = ("has:", "lacks:", "alerts:", "rings:")
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,16 @@ def parse_constraint(text: str) -> Constraint:
             raise MolvaeError(f"constraint {text!r}: {rest!r} is not a valid SMARTS pattern")
         wanted = kind == "has"
         return Constraint(text, lambda mol: mol.HasSubstructMatch(pattern) == wanted)
+    if text.strip() == "rings:known":
+        known_rings = look_up_quantity("known_rings")
+        return Constraint(text, lambda mol: known_rings(mol) == 1, known_rings)
     if colon and kind == "alerts":
+        if rest == "none":
+            return Constraint(text, lambda mol: not find_alerts(mol))
         if rest not in CATALOGUES:
-            known = ", ".join(CATALOGUES)
+            known = ", ".join(["none", *CATALOGUES])
             raise MolvaeError(f"constraint {text!r}: unknown catalogue {rest!r}; known: {known}")
-        catalogue = FilterCatalog.FilterCatalog(CATALOGUES[rest])
-        return Constraint(text, lambda mol: not catalogue.HasMatch(mol))
+        return Constraint(text, lambda mol: not find_alerts(mol, [rest]))
     parts = COMPARISON.fullmatch(text.strip())
     try:
         name, sign, number = parts.groups() if parts else ("", "", "")

@@ -12,6 +12,7 @@ predicted:pIC50              what the model of the search predicts
 model:my.csv:pIC50           what a table of measurements suggests (`molvae.oracles.measurements`);
 lower(model:my.csv:pIC50)    and less or plus its standard deviation (lower, upper), or the
 P(model:my.csv:pIC50>7)      probability of a measurement above a value, or below (<)
+plausibility  known_rings    whether the model's training data has the molecule's parts
 goals.json                   several quantities combined (`molvae.oracles.goals`)
 
 An objective with a leading minus is minimised. Where numbers are compared, added or learned, the
@@ -33,7 +34,7 @@ from molvae.chem.properties import Property, properties
 from molvae.oracles.goals import Goals
 from molvae.oracles.measurements import Learned, learn_measurements, names_measurements
 from molvae.oracles.objectives import Objective, Quantity, find_registered, objectives
-from molvae.oracles.predictions import Prediction, Predicts
+from molvae.oracles.predictions import OF_DOMAIN, OfDomain, Prediction, Predicts
 from molvae.oracles.programs import Command
 
 Given: TypeAlias = str | Property | Objective
@@ -98,13 +99,13 @@ def runs_code(text: str) -> bool:
 
 
 def use_model(model: Predicts, quantities: Sequence[Objective]) -> None:
-    """Give a model to each `predicted:NAME` among quantities and their components.
+    """Give a model to each quantity and component that needs one, such as `predicted:NAME`.
 
     Raises:
-        MolvaeError: the model does not predict one of them.
+        MolvaeError: the model does not know one of them.
     """
     for part in _iter_parts(quantities):
-        if isinstance(part.function, Prediction):
+        if isinstance(part.function, Prediction | OfDomain):
             part.function.use(model)
 
 
@@ -151,8 +152,12 @@ def _look_up_single(name: str) -> Objective:
         return _predicted(name.removeprefix(PREDICTED))
     if names_measurements(name):
         return _learned(name)
+    if name in OF_DOMAIN:
+        measure, text = OF_DOMAIN[name]
+        return Objective(name, OfDomain(name, measure), description=text)
     if ":" not in name:
-        raise unknown_name("objective", name, dict.fromkeys([*objectives, *properties]))
+        known = dict.fromkeys([*objectives, *properties, *OF_DOMAIN])
+        raise unknown_name("objective", name, known)
     try:
         function: object = objectives.look_up(name)
     except MolvaeError:

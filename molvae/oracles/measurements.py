@@ -45,8 +45,8 @@ from scipy.stats import spearmanr
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.chem.datasets import load
 from molvae.chem.files import find_column, names_a_file, open_molecules
-from molvae.chem.fingerprints import MoleculeFeatures, NearestSimilarity
-from molvae.chem.molecules import parse_cached
+from molvae.chem.fingerprints import MoleculeFeatures
+from molvae.chem.neighbors import Neighbors
 from molvae.chem.property_tables import load_columns
 from molvae.chem.standardize import standardize
 from molvae.oracles.identity import hash_files
@@ -113,12 +113,11 @@ class Regression:
         Raises:
             ValueError: it has no parent.
         """
-        parent = parse_cached(_find_parent(mol))
-        return math.nan if parent is None else self._nearest(parent)
+        return float(self._neighbors.find_nearest([_find_parent(mol)])["similarity"].iloc[0])
 
     @cached_property
-    def _nearest(self) -> NearestSimilarity:
-        return NearestSimilarity(self.smiles)
+    def _neighbors(self) -> Neighbors:
+        return Neighbors.compute(self.smiles)
 
     @cached_property
     def _process(self) -> MixedProcess:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError, MolvaeWarning
-from molvae.chem.molecules import parse_cached, write_canonical
-from molvae.oracles.constraints import parse_constraint, refuse_paid
+from molvae.chem.molecules import canonicalize, parse_cached, write_canonical
+from molvae.oracles.constraints import Constraint, parse_constraint, refuse_paid
 from molvae.oracles.evaluation import GREATEST, Effort, Outcome, evaluate_molecules
 from molvae.oracles.given import Given, as_objective
 from molvae.oracles.history import COLUMNS, History, Record
@@ -103,6 +103,31 @@ class Oracle:
         self.bounded = {c.text: c.sources for c in self.constraints}
         """Hashes of the user's files that compute what each constraint bounds, by its text."""
         self._checked: History | None = None
+        self.refused: Counter[str] = Counter()
+        """Constraint -> how many strings it alone, or it first, made inadmissible."""
+        self._plausible: Constraint | None = None
+        self._brought: set[str] = set()
+
+    def require_plausibility(self, least: float) -> None:
+        """Admit only molecules of at least this plausibility, or those that `bring` names.
+
+        Raises:
+            MolvaeError: it is not above 0 and at most 1.
+        """
+        if not 0 < least <= 1:
+            raise MolvaeError(f"the least plausibility must be above 0 and at most 1, not {least}")
+        stated = self.stated_constraints
+        self._plausible = parse_constraint(f"plausibility>={least:g}")
+        self.constraints = [self._plausible, *stated]
+
+    def bring(self, smiles: Sequence[str]) -> None:
+        """Name molecules that the user has, which exist and so need not be plausible."""
+        self._brought.update(filter(None, map(canonicalize, smiles)))
+
+    @property
+    def stated_constraints(self) -> list[Constraint]:
+        """The constraints that the caller gave."""
+        return [c for c in self.constraints if c is not self._plausible]
 
     def limit_size(self, heavy_atoms: Sequence[int] | None) -> None:
         """Set the minimum and maximum number of heavy atoms of an admissible molecule.
@@ -137,7 +162,12 @@ class Oracle:
         if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
             return None
         name = write_canonical(mol, smiles)
-        return name if name and all(c.met(mol) for c in self.constraints) else None
+        for constraint in self.constraints if name else ():
+            brought = constraint is self._plausible and name in self._brought
+            if not brought and not constraint.met(mol):
+                self.refused[constraint.text] += 1
+                return None
+        return name
 
     def __call__(
         self,

@@ -43,6 +43,7 @@ class BenchmarkConfig:
         budget: evaluations of each run.
         shard: (i, n), for every n-th run from the i-th on.
         heavy_atoms: least and greatest size of an admissible molecule, None for any, as in PMO.
+        plausibility: least plausibility of an admissible molecule, 0 for any, as in PMO.
     """
 
     suite: str = "pmo"
@@ -52,6 +53,7 @@ class BenchmarkConfig:
     budget: int = 10_000
     shard: tuple[int, int] = (1, 1)
     heavy_atoms: tuple[int, int] | None = None
+    plausibility: float = 0.0
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -67,7 +69,11 @@ class BenchmarkConfig:
         """Return the runs of this shard, ordered by seed."""
         every = [
             Run(
-                self.suite, task, OptimizeConfig(strategy, seed=seed), self.budget, self.heavy_atoms
+                self.suite,
+                task,
+                OptimizeConfig(strategy, plausibility=self.plausibility, seed=seed),
+                self.budget,
+                self.heavy_atoms,
             )
             for seed in range(self.seeds)
             for task in self.tasks or SUITES[self.suite]
@@ -90,7 +96,9 @@ class Run:
     @property
     def name(self) -> str:
         """The name of its files."""
-        return f"{self.suite}-{self.task}-{self.config.strategy}-{self.budget}-{self.config.seed}"
+        least = f"-plausible{self.config.plausibility:g}" if self.config.plausibility else ""
+        parts = self.suite, self.task, self.config.strategy, self.budget, self.config.seed
+        return "-".join(map(str, parts)) + least
 
 
 Space = TypeVar("Space", bound=LatentSpace)
@@ -164,6 +172,7 @@ def _run_task(
         "strategy": run.config.strategy,
         "seed": run.config.seed,
         "budget": run.budget,
+        "plausibility": run.config.plausibility,
         "evaluations": len(y),
         **{f"auc_top_{k}": top_auc(y, run.budget, k) for k in (1, 10, 100)},
         **{f"top_{k}": top_mean(y, k) for k in (1, 10, 100)},

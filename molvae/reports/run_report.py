@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from rdkit import Chem
+from rdkit.Chem.rdDepictor import Compute2DCoords
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import write_file
+from molvae.chem.alerts import find_alerts
 from molvae.chem.molecules import parse
+from molvae.chem.neighbors import Neighbors, find_clusters
 from molvae.chem.pictures import draw_molecules
+from molvae.chem.plausibility import Domain
 from molvae.chem.properties import REPORTED, Property, compute_or_nan, properties
 from molvae.loop.result import Result
 from molvae.oracles.goals import Goals
@@ -22,32 +27,88 @@ from molvae.oracles.measurements import DOMAIN, Learned
 from molvae.oracles.objectives import Objective
 
 NEAREST, SPREAD = " nearest", " deviation"  # columns beside what is learned from measurements
-LISTED, DRAWN = 100, 20  # rows of best.csv for one objective, molecules in best.png
+LISTED, DRAWN = 100, 20  # rows of best.csv for one objective at least, molecules in best.png
 PALE, STRONG = "#b0b8c4", "#2a7fb8"
 
 
-def write_run_report(result: Result, folder: Path) -> pd.DataFrame:
+class Known(NamedTuple):
+    """What a report compares molecules with; None for what is not known."""
+
+    domain: Domain | None = None
+    """The parts of the model's training molecules."""
+    neighbors: Neighbors | None = None
+    """The data set that the search started from."""
+
+
+UNKNOWN = Known()
+
+
+def write_run_report(result: Result, folder: Path, known: Known = UNKNOWN) -> pd.DataFrame:
     """Result of a search -> table of its best molecules, best first, with the user's signs.
 
-    Writes best.csv, best.png and trace.png to `folder`. For several objectives, the best molecules
-    are the Pareto front, which is also plotted in front.png.
+    Writes best.csv, best.sdf, best.smi, best.png and trace.png to `folder`. The column `cluster`
+    numbers groups of similar molecules in the order of their best one (`chem.neighbors`);
+    `cluster_size` counts all evaluated molecules of the group. best.png shows the best of each. For
+    several objectives, the best molecules are the Pareto front, which is also plotted in front.png.
 
     Raises:
         MolvaeError: no evaluation succeeded.
     """
     several = len(result.objectives) > 1
-    found = result.best(len(result.records) if several else LISTED)
+    found = result.best(len(result.records))
     if found.empty:
         raise MolvaeError("no evaluation succeeded")
-    best = _describe(found, result.objectives)
+    cluster = pd.Series(find_clusters(found["smiles"].tolist()))
+    sizes = cluster.map(cluster.value_counts())
+    first = ~cluster.duplicated()
+    rows = (
+        found.index
+        if several
+        else found.index[(found.index < LISTED) | (first & (cluster <= DRAWN))]
+    )
+    best = _describe(found.loc[rows].reset_index(drop=True), result.objectives, known)
+    best["cluster"], best["cluster_size"] = cluster[rows].tolist(), sizes[rows].tolist()
     write_file(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
-    drawn = best.head(DRAWN)
+    write_file(folder / "best.sdf", _write_sdf(best))
+    write_file(folder / "best.smi", "".join(f"{s}\n" for s in best["smiles"]))
+    drawn = pick_best_of_clusters(best).head(DRAWN)
     legends = [_legend(row, result.objectives) for row in drawn.to_dict("records")]
-    write_file(folder / "best.png", draw_molecules(drawn["smiles"].tolist(), legends))
+    smiles = drawn["smiles"].tolist()
+    marked = {} if known.domain is None else _mark_rare(smiles, known.domain)
+    write_file(folder / "best.png", draw_molecules(smiles, legends, marked=marked))
     write_file(folder / "trace.png", _render_png(_plot_trace(result)))
     if several:
         write_file(folder / "front.png", _render_png(_plot_front(result, found)))
     return best
+
+
+def pick_best_of_clusters(best: pd.DataFrame) -> pd.DataFrame:
+    """Table of `write_run_report` -> the best molecule of each cluster, best first."""
+    return best[~best["cluster"].duplicated()]
+
+
+def _mark_rare(smiles: Sequence[str], domain: Domain) -> dict[int, tuple[list[int], list[int]]]:
+    """Molecules -> row -> its rare atoms and bonds."""
+    found = {}
+    for row, mol in enumerate(map(parse, smiles)):
+        why = None if mol is None else domain.explain(mol)
+        if why is not None and why.atoms:
+            found[row] = list(why.atoms), list(why.bonds)
+    return found
+
+
+def _write_sdf(best: pd.DataFrame) -> str:
+    """Table -> an SDF whose records carry its columns."""
+    content = io.StringIO()
+    with Chem.SDWriter(content) as writer:
+        for row in best.to_dict("records"):
+            mol = parse(row["smiles"])
+            if mol is not None:
+                Compute2DCoords(mol)
+                for name, value in row.items():
+                    mol.SetProp(str(name), str(value))
+                writer.write(mol)
+    return content.getvalue()
 
 
 def note_guesses(best: pd.DataFrame) -> list[str]:
@@ -82,12 +143,14 @@ def _restore_signs(table: pd.DataFrame, objectives: Sequence[Objective]) -> pd.D
     return pd.DataFrame({one.name: table[c].map(one.restore_sign) for one, c in pairs})
 
 
-def _describe(best: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFrame:
+def _describe(best: pd.DataFrame, objectives: Sequence[Objective], known: Known) -> pd.DataFrame:
     """Best molecules -> objectives, SMILES, components, properties, evaluation number, iteration.
 
     The components of a goals file are their values, and for desirabilities also these. Beside what
     is learned from measurements stand its standard deviation and the similarity to the nearest
-    measured molecule. `known` tells values that were known before the run.
+    measured molecule. Behind the properties come what is known of the parts of a molecule: its
+    plausibility, structural alerts, net charge, and the most similar molecule of the data.
+    `known` tells values that were known before the run.
     """
     table = _restore_signs(best, objectives).assign(smiles=best["smiles"])
     mols = [mol for mol in map(parse, best["smiles"]) if mol is not None]
@@ -112,6 +175,12 @@ def _describe(best: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFra
             function = properties[name].function
             table[name] = [function(mol) for mol in mols]
     table["heavy_atoms"] = table["heavy_atoms"].astype(int)
+    table["charge"] = [Chem.GetFormalCharge(mol) for mol in mols]
+    table["alerts"] = ["; ".join(find_alerts(mol)) for mol in mols]
+    if known.domain is not None:
+        table["plausibility"] = [known.domain.find_plausibility(mol) for mol in mols]
+    if known.neighbors is not None:
+        table = table.join(known.neighbors.find_nearest(best["smiles"].tolist()))
     origin = [name for name in ("known", "number", "iteration") if name in best]
     return table.join(best[origin])
 
@@ -124,7 +193,8 @@ def _legend(row: dict[Hashable, Any], objectives: Sequence[Objective]) -> str:
         texts.append(f"{one.name} {value}" if len(objectives) > 1 else value)
     if row.get("known"):
         texts.append("(known)")
-    others = [name for name in ("SAS", "QED") if all(name != one.name for one in objectives)]
+    shown = [name for name in ("SAS", "QED", "plausibility") if name in row]
+    others = [name for name in shown if all(name != one.name for one in objectives)]
     return "  ".join([*texts, *(f"{name} {row[name]:.2f}" for name in others)])
 
 

@@ -37,7 +37,7 @@ def prepare(job: Path, options: list[str]) -> None:
     args = parser.parse_args(options)
     folder = train.run_folder(args)
     settings = train.resolve_settings(args, folder)
-    prepared = train.prepare(settings, folder).job
+    prepared = train.prepare(settings, folder)[0].job
     folder.save(settings)
     prepared.save(job)
     size = job.stat().st_size / 2**20

@@ -60,7 +60,7 @@ def test_an_existing_file_is_refused_before_any_work(
     file.write_text("precious")
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr(MolVAE, "load", lambda source: pytest.fail("work was begun"))
+        patch.setattr(MolVAE, "load", lambda source, **options: pytest.fail("work was begun"))
         assert main(command(words)) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

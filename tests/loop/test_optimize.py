@@ -250,7 +250,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, where `zinc` is the toy model and its chains."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("molvae.model.molvae.MolVAE.load", lambda source: Chains())
+    monkeypatch.setattr("molvae.model.molvae.MolVAE.load", lambda source, standardize: Chains())
     chains = DataSet("chains", START, 0, "chains")
     monkeypatch.setattr(
         "molvae.chem.datasets.load",

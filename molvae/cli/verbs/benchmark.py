@@ -60,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="allowed number of heavy atoms (default: any, as in the published results)",
     )
     parser.add_argument(
+        "--plausibility",
+        type=options.share_or_off,
+        default=0.0,
+        metavar="SHARE",
+        help="least plausibility of what is evaluated, as in 'molvae optimize' (default: off, as "
+        "in the published results)",
+    )
+    parser.add_argument(
         "--adapt", action="store_true", help="fine-tune the model, as in 'molvae optimize'"
     )
     parser.add_argument("--jobs", type=options.whole_number, default=1, help="parallel evaluations")
@@ -84,6 +92,7 @@ def run(args: argparse.Namespace) -> None:
         budget=args.budget,
         shard=args.shard,
         heavy_atoms=sizes and (sizes[0], sizes[1]),
+        plausibility=args.plausibility,
     )
     model = MolVAE.load(args.model)
     args.out.mkdir(parents=True, exist_ok=True)

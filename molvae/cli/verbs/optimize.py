@@ -25,10 +25,13 @@ from molvae.cli.watch import Evaluations
 if TYPE_CHECKING:
     import pandas as pd
 
+    from molvae.chem.datasets import DataSet
     from molvae.loop.result import Result
     from molvae.model.molvae import MolVAE
     from molvae.oracles.history import History
     from molvae.oracles.objectives import Objective
+    from molvae.oracles.oracle import Oracle
+    from molvae.reports.run_report import Known
 
 DEFAULTS: dict[str, Any] = {
     "objective": ["logP"],
@@ -44,11 +47,21 @@ DEFAULTS: dict[str, Any] = {
     "history": None,
     "seed": 0,
     "standardize": None,
+    "plausibility": None,
 }
-ADDED = ("standardize", "values")  # settings that the run folders of earlier versions lack
+# settings that the run folders of earlier versions lack
+ADDED = ("standardize", "plausibility", "values")
 SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
-RESULTS = ("best.csv", "best.png", "trace.png", "front.png")  # written at the end
-SHOWN = 10  # best molecules printed in the terminal
+RESULTS = (
+    "best.csv",
+    "best.sdf",
+    "best.smi",
+    "best.png",
+    "trace.png",
+    "front.png",
+)  # written at the end
+SHOWN = 20  # best molecules printed in the terminal
+FEW_ADMISSIBLE = 0.05  # share of the decoded points
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +129,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'lacks:SMARTS', 'alerts:PAINS'",
     )
     parser.add_argument(
+        "--plausibility",
+        type=options.share_or_off,
+        metavar="SHARE",
+        help="least plausibility, 0 to 1, of what is evaluated, or off: how common the parts of a "
+        "molecule are in the model's training data, 97 %% of which pass (default: 0.5)",
+    )
+    parser.add_argument(
         "--out", type=Path, help="run folder (default: runs/OBJECTIVE-STRATEGY-seedSEED)"
     )
     parser.add_argument(
@@ -171,6 +191,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the search, print and draw the best molecules; return the exit code."""
     options.import_from_here()
+    from molvae.chem.neighbors import Neighbors
     from molvae.loop.ask_tell import Search
     from molvae.loop.begin import check_leads, predict_with
     from molvae.loop.config import OptimizeConfig
@@ -179,12 +200,18 @@ def run(args: argparse.Namespace) -> int:
     from molvae.oracles.evaluation import Effort
     from molvae.oracles.given import report_learned
     from molvae.oracles.oracle import Oracle
+    from molvae.reports.run_report import Known
 
     folder, chosen = _settings(args)
     again = _resume_command(folder.path, chosen)
     if chosen["asynchronous"] and args.backend != "loky":
         raise MolvaeError(f"--asynchronous works with local processes, not with {args.backend}")
-    config = OptimizeConfig(chosen["strategy"], chosen["batch"], seed=chosen["seed"])
+    config = OptimizeConfig(
+        chosen["strategy"],
+        chosen["batch"],
+        plausibility=chosen.get("plausibility"),
+        seed=chosen["seed"],
+    )
     history = None
     try:
         with _Terminable(), options.engine(args):
@@ -198,7 +225,8 @@ def run(args: argparse.Namespace) -> int:
             )
             for line in report_learned(oracle.quantities):
                 options.note(line)
-            model, start, table = _load(chosen)
+            model, data, table = _load(chosen)
+            start = data.split("train")
             if not oracle.states_size:
                 oracle.limit_size(model.heavy_atoms)
             predict_with(model, oracle)
@@ -240,7 +268,7 @@ def run(args: argparse.Namespace) -> int:
         way = f"; resume with: {again}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    _show(result, folder.path)
+    _show(result, folder.path, oracle, Known(model.domain, Neighbors.load(data)))
     return 0
 
 
@@ -330,14 +358,15 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
     return folder, new | {"run": f"{folder.path.name} {uuid4()}" if new["history"] else "run"}
 
 
-def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], pd.DataFrame]:
-    """Load the model, starting molecules and leads; fill in the default data set.
+def _load(chosen: dict[str, Any]) -> tuple[MolVAE, DataSet, pd.DataFrame]:
+    """Load the model, the data of starting molecules and leads; fill in the default data set.
 
     The leads are a table: smiles (as given), parent (what is evaluated and encoded), changes, and
     the columns of known values.
     """
     import pandas as pd
 
+    from molvae.chem.plausibility import fit_domain
     from molvae.chem.property_tables import load_columns
     from molvae.model.molvae import MolVAE
 
@@ -359,7 +388,11 @@ def _load(chosen: dict[str, Any]) -> tuple[MolVAE, list[str], pd.DataFrame]:
         columns = load_columns(source, chosen["values"])
         leads = pd.concat([leads, columns.reset_index(drop=True)], axis=1)
     model.standardizes = False  # what the search decodes is encoded as it is
-    return model, options.load_data(chosen["data"]).split("train"), leads
+    data = options.load_data(chosen["data"])
+    if model.domain is None and chosen.get("plausibility") != 0:
+        parts = data.split("train"), data.split("validation")
+        model.domain = fit_domain(*parts, options.progress())
+    return model, data, leads
 
 
 def _find_known(leads: pd.DataFrame, columns: int) -> dict[str, list[float]]:
@@ -395,9 +428,14 @@ class _Terminable:
         raise KeyboardInterrupt(number)
 
 
-def _show(result: Result, folder: Path) -> None:
+def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
     """Print a summary and the best molecules; write tables and pictures."""
-    from molvae.reports.run_report import name_with_unit, note_guesses, write_run_report
+    from molvae.reports.run_report import (
+        name_with_unit,
+        note_guesses,
+        pick_best_of_clusters,
+        write_run_report,
+    )
 
     made = [record for record in result.records if not record.known]
     failed = [record.error for record in made if record.error is not None]
@@ -408,15 +446,29 @@ def _show(result: Result, folder: Path) -> None:
         f"{result.seconds / rounds:.2f} s excluding oracle calls, "
         f"{result.valid_fraction:.0%} of decoded points admissible; stopped: {result.stopped}"
     )
+    if oracle.refused:
+        counts = ", ".join(f"{count:,} for {text}" for text, count in oracle.refused.most_common())
+        print(f"refused without being evaluated: {counts}")
+    if result.valid_fraction < FEW_ADMISSIBLE and oracle.refused:
+        print("few points are admissible, which narrows the search: loosen what refuses most")
     if len(failed):
         print(f"first failure: {failed[0]}")
-    best = write_run_report(result, folder)
-    if len(result.objectives) > 1:
+    best = write_run_report(result, folder, known)
+    several = len(result.objectives) > 1
+    leaders = best if several else pick_best_of_clusters(best)
+    if several:
         print(f"Pareto front of {len(best)} molecules:")
-    shown = best.head(SHOWN).drop(columns=["iteration", "number"])
+    else:
+        print(f"best of each cluster of similar molecules, of {best['cluster'].max()}:")
+    hidden = ["iteration", "number", "nearest", "cluster", "heavy_atoms"]
+    shown = leaders.head(SHOWN).drop(columns=hidden, errors="ignore")
+    shown["alerts"] = shown["alerts"].str.count(";") + (shown["alerts"] != "")
     shown = shown.rename(columns=name_with_unit(result))
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     for line in note_guesses(best):
         options.note(line)
-    front = "front.png, " if len(result.objectives) > 1 else ""
-    print(f"best.csv, best.png, {front}trace.png and history.sqlite are in {folder}")
+    front = "front.png, " if several else ""
+    print(
+        f"best.csv, best.sdf, best.smi, best.png, {front}trace.png and history.sqlite are in "
+        f"{folder}"
+    )

@@ -119,19 +119,24 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         if args.resume:
             stack.enter_context(_lock(folder))
-        prepared = prepare(settings, folder)
+        prepared, parts = prepare(settings, folder)
         stack.enter_context(_lock(folder))
         if not is_worker():
             if not args.resume:
                 folder.refuse_begun()  # by another process, while this one prepared its data
             folder.save(settings)  # after everything that can fail before training
-        return _train(prepared, folder, settings, args.resume)
+        return _train(prepared, parts, folder, settings, args.resume)
 
 
 def _train(
-    prepared: PreparedTraining, folder: RunFolder, settings: dict[str, Any], resumed: bool
+    prepared: PreparedTraining,
+    parts: list[list[str]],
+    folder: RunFolder,
+    settings: dict[str, Any],
+    resumed: bool,
 ) -> int:
     """Prepared training -> its files in the run folder; return the exit code."""
+    from molvae.chem.plausibility import fit_domain
     from molvae.latent.fit import METRICS
     from molvae.model.molvae import MolVAE
     from molvae.reports.plots import plot_learning_curve
@@ -150,6 +155,9 @@ def _train(
         print(f"stopped; resume with: molvae train --resume --out {folder.path}", file=sys.stderr)
         return 128 + watch.signal
     model = MolVAE(*prepared.finish(state))
+    model.domain = fit_domain(parts[0], parts[1], progress=True)
+    if model.domain is None and "start" in settings:
+        model.domain = MolVAE.load(settings["start"]).domain
     model.save(folder.path / "model.safetensors")
     print(
         f"{_describe_result(state, settings.get('start'))}\n"
@@ -235,8 +243,13 @@ def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, A
     return {"data": "zinc", "tokenizer": DEFAULT_TOKENIZER, **given}
 
 
-def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
+def prepare(
+    settings: dict[str, Any], folder: RunFolder
+) -> tuple[PreparedTraining, list[list[str]]]:
     """Settings (keyed by option name) and run folder -> a training that is ready to run.
+
+    Also returned are the molecules of the data themselves, for training and for validation,
+    without those that were recombined from them.
 
     Raises:
         MolvaeError: see `MolVAE.fit` and `molvae.chem.datasets.load`.
@@ -266,6 +279,7 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
             f"{data.description or data.name}\n{len(parts[0]):,} molecules for training, "
             f"{len(parts[1]):,} for validation; writing to {folder.path}"
         )
+    own = [list(part) for part in parts]
     options.import_from_here()
     names = settings.get("properties", PROPERTIES)
     found = {name: find_quantity(name) for name in names}
@@ -305,7 +319,7 @@ def prepare(settings: dict[str, Any], folder: RunFolder) -> PreparedTraining:
             f"{config.epochs:g} epochs (--epochs), with learning rate {config.learning_rate:g} and "
             f"KL weight {config.kl_weight:g}"
         )
-    return prepared
+    return prepared, own
 
 
 def _names(group: list[tuple[str, type, str]]) -> set[str]:
