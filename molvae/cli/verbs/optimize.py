@@ -223,8 +223,6 @@ def run(args: argparse.Namespace) -> int:
                 constraints=chosen["constraint"],
                 allow_changed_objective=args.allow_changed_objective,
             )
-            for line in report_learned(oracle.quantities):
-                options.note(line)
             model, data, table = _load(chosen)
             start = data.split("train")
             if not oracle.states_size:
@@ -243,6 +241,8 @@ def run(args: argparse.Namespace) -> int:
                 known=known,
                 fine_tune=fine_tune if chosen["adapt"] else None,
             )
+            for line in report_learned(oracle.quantities):
+                options.note(line)
             _record_components(oracle.objectives, folder.path)
             folder.save(chosen | {"heavy_atoms": oracle.heavy_atoms})
             if len(table):
