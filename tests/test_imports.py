@@ -27,7 +27,7 @@ LAYER = {room: i for i, rooms in enumerate(LAYERS) for room in rooms}
 ONLY = {
     "latent": {"base"},
     "search": {"base"},
-    "oracles": {"base", "chem"},
+    "oracles": {"base", "chem", "search"},
     "loop": {"base", "chem", "search", "oracles"},
 }
 FOREIGN = {
@@ -146,6 +146,16 @@ def test_help_imports_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_what_a_worker_imports_is_light() -> None:
+    """A process for each evaluation would otherwise load torch each time."""
+    code = (
+        "import sys; import molvae.oracles.evaluation, molvae.oracles.given\n"
+        "heavy = {'torch', 'botorch', 'gpytorch'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_public_names_resolve() -> None:

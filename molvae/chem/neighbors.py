@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +38,21 @@ class Neighbors:
             rows = map_parallel(_pack, list(data.smiles), "fingerprints", progress)
             return pd.DataFrame({"bits": rows})
 
-        packed = load_or_compute(f"{data.key}-morgan2", compute)["bits"]
-        words = np.frombuffer(b"".join(packed), np.uint64)
-        return cls(data.smiles, words.reshape(len(data.smiles), -1))
+        return cls._join(data.smiles, load_or_compute(f"{data.key}-morgan2", compute)["bits"])
+
+    @classmethod
+    def compute(cls, smiles: Sequence[str]) -> Neighbors:
+        """Valid SMILES -> their fingerprints.
+
+        Raises:
+            MolvaeError: a SMILES is not valid.
+        """
+        return cls._join(smiles, _pack(list(smiles)))
+
+    @classmethod
+    def _join(cls, smiles: Sequence[str], rows: Iterable[bytes]) -> Neighbors:
+        words = np.frombuffer(b"".join(rows), np.uint64)
+        return cls(smiles, words.reshape(len(smiles), -1))
 
     def find_nearest(self, smiles: Sequence[str]) -> pd.DataFrame:
         """Valid SMILES (n) -> columns nearest, the most similar molecule, and its similarity.

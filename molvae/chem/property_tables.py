@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
 from molvae.chem.cache import load_or_compute
 from molvae.chem.datasets import DataSet, datasets, qm9_table
-from molvae.chem.files import match_column, open_molecules
+from molvae.chem.files import find_column, match_column, open_molecules
 from molvae.chem.molecules import parse
 from molvae.chem.properties import REPORTED, Property, compute_or_nan, properties
 
@@ -79,32 +80,48 @@ def load_properties(
             raise MolvaeError(f"{broken[0]!r} could not be computed for any molecule")
         table = table.join(computed.set_index(table.index))
     if own:
-        raw = _read_columns(source, own)
-        content = "\n".join(own).encode() + pd.util.hash_pandas_object(raw).to_numpy().tobytes()
-        key = hashlib.blake2b(content, digest_size=8)
-
-        def compute() -> pd.DataFrame:
-            forms = source.read_rows(raw["smiles"].tolist(), "columns", progress)
-            return (
-                raw.assign(smiles=pd.Series(forms, dtype=object))
-                .groupby("smiles", sort=False)
-                .mean()
-            )
-
-        table = table.join(load_or_compute(f"{source.key}-{key.hexdigest()}", compute))
+        columns = _list_columns(source)
+        for name in own:
+            if len(match_column(columns, name)) != 1:
+                known = dict.fromkeys([*REPORTED, *columns])
+                raise MolvaeError(
+                    f"{source.name} has no property {name!r}; known: {', '.join(known)}, the "
+                    "names of objectives and RDKit descriptors"
+                )
+        table = table.join(load_columns(source, own, progress))
     return table[list(names)].astype("float64")
+
+
+def load_columns(source: DataSet, names: Sequence[str], progress: bool = False) -> pd.DataFrame:
+    """Data set and column names -> the values in its file, a row per molecule, indexed by SMILES.
+
+    Values that are missing or not finite numbers are NaN. Duplicates of a molecule are averaged.
+
+    Raises:
+        MolvaeError: there is no such column, or it contains no numbers.
+    """
+    columns = _list_columns(source)
+    for name in names:
+        find_column(columns, name, Path(source.name))
+    try:
+        raw = _read_columns(source, names)
+    except MolvaeError as error:
+        raise MolvaeError(f"{source.name}: {error}") from None
+    content = "\n".join(names).encode() + pd.util.hash_pandas_object(raw).to_numpy().tobytes()
+    key = hashlib.blake2b(content, digest_size=8)
+
+    def compute() -> pd.DataFrame:
+        forms = source.read_rows(raw["smiles"].tolist(), "columns", progress)
+        named = raw.assign(smiles=pd.Series(forms, dtype=object))
+        return named.groupby("smiles", sort=False).mean()
+
+    found = load_or_compute(f"{source.key}-{key.hexdigest()}", compute)
+    return found.reindex(source.smiles)[list(dict.fromkeys(names))].astype("float64")
 
 
 def _read_columns(source: DataSet, names: Sequence[str]) -> pd.DataFrame:
     """Data set and column names -> its file's rows: SMILES as written, and numeric columns."""
     columns = _list_columns(source)
-    for name in names:
-        if len(match_column(columns, name)) != 1:
-            known = dict.fromkeys([*REPORTED, *columns])
-            raise MolvaeError(
-                f"{source.name} has no property {name!r}; known: {', '.join(known)}, the "
-                "names of objectives and RDKit descriptors"
-            )
     if source.name == "qm9":
         table = qm9_table()
         found = {name: table[match_column(columns, name)[0]] for name in names}

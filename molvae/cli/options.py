@@ -57,8 +57,8 @@ def share_or_off(text: str) -> float:
 
 QUANTITY = (
     "a name from 'molvae list objectives' or 'molvae list properties', an RDKit descriptor, "
-    "similarity(SMILES), package.module:function, 'cmd:PROGRAM {smiles}', predicted:NAME or a "
-    "goals.json file"
+    "similarity(SMILES), package.module:function, 'cmd:PROGRAM {smiles}', predicted:NAME, "
+    "model:FILE:COLUMN (learned from your measurements) or a goals.json file"
 )
 TAKE_QUANTITIES = ("--objective", "--constraint", "--properties", "--along")
 

@@ -79,7 +79,8 @@ class Evaluations:
         self._objectives, self._round = oracle.objectives, ""
         self._best: dict[tuple[float, ...], int] = {}  # the front, and how many have these values
         past = oracle.history.records()
-        self._bar = tqdm(total=oracle.budget, initial=len(past), unit="mol", dynamic_ncols=True)
+        spent = oracle.history.spent
+        self._bar = tqdm(total=oracle.budget, initial=spent, unit="mol", dynamic_ncols=True)
         for record in past:
             self._add(record)
 

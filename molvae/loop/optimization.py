@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from molvae.base.errors import MolvaeError
 from molvae.loop.ask_tell import Search
+from molvae.loop.begin import KnownValues
 from molvae.loop.config import OptimizeConfig
 from molvae.loop.result import Result
 from molvae.loop.space import LatentSpace
@@ -30,6 +31,7 @@ def optimize(
     start: Sequence[str] = (),
     config: OptimizeConfig | None = None,
     leads: Sequence[str] = (),
+    known: KnownValues | None = None,
     fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None = None,
     asynchronous: bool = False,
     on_iteration: OnIteration = lambda iteration: None,
@@ -46,6 +48,9 @@ def optimize(
         config: how to search.
         leads: SMILES that are evaluated first, all that are usable, in place of molecules drawn
             from `start`.
+        known: SMILES -> the value of a molecule, or of M objectives, that is known already, with
+            its own sign; NaN for a failure. They are leads that cost nothing of the budget and that
+            the surrogate learns from at once.
         fine_tune: fine-tunes the model on the best molecules, ten times in a run:
             `molvae.model.adaptation.fine_tune`; None leaves the model as it is.
         asynchronous: begin a round as soon as fewer molecules are being evaluated than
@@ -63,7 +68,9 @@ def optimize(
         >>> len(optimize(model, oracle, start=["CCO", "CCN", "CCOC"]).table)
         30
     """
-    search = Search(model, oracle, start=start, config=config, leads=leads, fine_tune=fine_tune)
+    search = Search(
+        model, oracle, start=start, config=config, leads=leads, known=known, fine_tune=fine_tune
+    )
     return run_search(search, asynchronous=asynchronous, on_iteration=on_iteration)
 
 

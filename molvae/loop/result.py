@@ -36,13 +36,20 @@ class Result:
     def table(self) -> pd.DataFrame:
         """One row per evaluation: number, iteration, smiles, y, error, seconds.
 
-        With several objectives, each has a column named after its label.
+        With several objectives, each has a column named after its label. Where values were known
+        before the run, the column `known` tells them from those that cost an evaluation.
         """
         rows = [
             (r.number, r.iteration, r.smiles, *r.values, r.error, r.seconds) for r in self.records
         ]
         columns = ["number", "iteration", "smiles", *self._columns, "error", "seconds"]
-        return pd.DataFrame(rows, columns=columns)
+        table = pd.DataFrame(rows, columns=columns)
+        return table.assign(known=[r.known for r in self.records]) if self.known else table
+
+    @property
+    def known(self) -> int:
+        """The number of records whose values were known before the run."""
+        return sum(record.known for record in self.records)
 
     def best(self, k: int = 10) -> pd.DataFrame:
         """Return the k rows with the greatest y, best first; failures are left out.
@@ -57,7 +64,7 @@ class Result:
 
     @property
     def trace(self) -> Floats:
-        """Best y after each evaluation (n,), NaN before the first success.
+        """Best y after each record (n,), known ones included, NaN before the first success.
 
         With several objectives, the hypervolume found so far, above the reference point of the run.
         """

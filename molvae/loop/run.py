@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from molvae.loop.space import FineTune, LatentSpace
 from molvae.oracles.oracle import Oracle
+
+KNOWN = "known values"  # the setting of the history that says which values were known before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,9 @@ class SearchRun:
         model: the latent space.
         oracle: what is maximised, with its budget, its admissible molecules and its history.
         start: SMILES that the first molecules are drawn from.
-        leads: canonical SMILES that are evaluated first, all of them usable.
+        leads: canonical SMILES that are evaluated first, all of them usable; those whose values
+            are known are among them.
+        known: those values, with their own signs.
         fine_tune: fine-tunes the model on the best molecules; None leaves the model as it is.
         strategy: the name of what proposes.
         batch: candidates per round, q.
@@ -34,6 +38,7 @@ class SearchRun:
     oracle: Oracle
     start: Sequence[str]
     leads: Sequence[str]
+    known: Mapping[str, tuple[float, ...]]
     fine_tune: FineTune | None
     strategy: str
     batch: int
@@ -54,6 +59,7 @@ class SearchRun:
             "stage": self.stage,
             "start": _digest(self.start),
             "leads": _digest(leads),
+            KNOWN: digest_known(self.known),
             "latent": self.model.latent,
             "adapt": self.fine_tune is not None,
             "objective": ", ".join(objective.name for objective in oracle.objectives),
@@ -63,6 +69,11 @@ class SearchRun:
             # absent in the histories of earlier versions, which knew no plausibility
             **({"plausibility": self.plausibility} if self.plausibility else {}),
         }
+
+
+def digest_known(known: Mapping[str, tuple[float, ...]]) -> str:
+    """Canonical SMILES and their values -> what tells them from others, in any order."""
+    return _digest([f"{name} {values}" for name, values in sorted(known.items())])
 
 
 def _digest(smiles: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from molvae.chem.molecules import silence_rdkit
 from molvae.chem.properties import compute_or_nan, properties
 from molvae.oracles.extras import External
 from molvae.oracles.given import look_up_quantity, runs_code
-from molvae.oracles.objectives import Objective, Quantity
+from molvae.oracles.objectives import PACKAGES, Objective, Quantity
 from molvae.oracles.objectives import objectives as registered
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -47,6 +47,12 @@ class Constraint:
     text: str
     met: Callable[[Mol], bool]
     quantity: Quantity | None = None
+
+    @property
+    def sources(self) -> dict[str, str] | None:
+        """Hashes of the user's files that compute the quantity, by path; None if not known."""
+        found = {} if self.quantity is None else self.quantity.objective.sources
+        return found and {name: text for name, text in found.items() if name not in PACKAGES}
 
 
 def parse_constraint(text: str) -> Constraint:

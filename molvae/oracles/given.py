@@ -9,6 +9,9 @@ similarity(CCO)              Tanimoto similarity to a molecule: Morgan fingerpri
 scores:polar                 package.module:function, called with an RDKit molecule
 cmd:./dock.sh {smiles}       a program that prints a number
 predicted:pIC50              what the model of the search predicts
+model:my.csv:pIC50           what a table of measurements suggests (`molvae.oracles.measurements`);
+lower(model:my.csv:pIC50)    and less or plus its standard deviation (lower, upper), or the
+P(model:my.csv:pIC50>7)      probability of a measurement above a value, or below (<)
 plausibility  known_rings    whether the model's training data has the molecule's parts
 dock:DRD2                    a docking score (`molvae.oracles.docking`)
 goals.json                   several quantities combined (`molvae.oracles.goals`)
@@ -20,7 +23,7 @@ minus is the one of arithmetic.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -32,6 +35,7 @@ from molvae.chem.properties import Property, properties
 from molvae.oracles.docking import DOCK, Docking, DockingTask
 from molvae.oracles.extras import External
 from molvae.oracles.goals import Goals
+from molvae.oracles.measurements import Learned, learn_measurements, names_measurements
 from molvae.oracles.objectives import Objective, Quantity, dock, find_registered, objectives
 from molvae.oracles.predictions import OF_DOMAIN, OfDomain, Prediction, Predicts
 from molvae.oracles.programs import Command
@@ -89,10 +93,13 @@ def runs_code(text: str) -> bool:
     """Text of a quantity -> whether it stands for code of somebody's.
 
     A name in a file that came from elsewhere must not be resolved if it does. Goals count, since
-    they may name programs.
+    they may name programs. A table of measurements does not: it is read, as the file of leads and
+    the data set that a run folder names are, and nothing of it is executed or sent anywhere.
     """
     _, name = split_sign(text)
     if find_registered(name) is not None or name.startswith((PREDICTED, DOCK, "similarity(")):
+        return False
+    if names_measurements(name):
         return False
     return ":" in name or name.endswith(".json")
 
@@ -103,10 +110,24 @@ def use_model(model: Predicts, quantities: Sequence[Objective]) -> None:
     Raises:
         MolvaeError: the model does not know one of them.
     """
+    for part in _iter_parts(quantities):
+        if isinstance(part.function, Prediction | OfDomain):
+            part.function.use(model)
+
+
+def report_learned(quantities: Iterable[Objective]) -> list[str]:
+    """Quantities -> lines on each table that they or their components are learned from.
+
+    How good the predictions are comes first; then what was read.
+    """
+    functions = [part.function for part in _iter_parts(quantities)]
+    tables = dict.fromkeys(f.regression for f in functions if isinstance(f, Learned))
+    return [line for table in tables for line in table.report]
+
+
+def _iter_parts(quantities: Iterable[Objective]) -> Iterator[Objective]:
     for one in quantities:
-        for part in (one, *one.components):
-            if isinstance(part.function, Prediction | OfDomain):
-                part.function.use(model)
+        yield from (one, *one.components)
 
 
 def keep_poses(objective: Objective, folder: Path) -> Objective:
@@ -155,6 +176,8 @@ def _look_up_single(name: str) -> Objective:
         return dock(name)
     if name.startswith(PREDICTED):
         return _predicted(name.removeprefix(PREDICTED))
+    if names_measurements(name):
+        return _learned(name)
     if name in OF_DOMAIN:
         measure, text = OF_DOMAIN[name]
         return Objective(name, OfDomain(name, measure), description=text)
@@ -172,11 +195,20 @@ def _look_up_single(name: str) -> Objective:
 
 
 def _predicted(name: str) -> Objective:
-    computed = find_registered(name)  # says the direction and the unit of what is predicted
     text = f"as the model predicts {name}"
-    if computed is None:
-        return Objective(f"{PREDICTED}{name}", Prediction(name), description=text)
-    return Objective(f"{PREDICTED}{name}", Prediction(name), computed.maximise, text, computed.unit)
+    return _like(name, Objective(f"{PREDICTED}{name}", Prediction(name), description=text))
+
+
+def _learned(name: str) -> Objective:
+    function = learn_measurements(name)
+    found = Objective(function.name, function, description=function.regression.report[0])
+    return found if function.is_probability else _like(function.regression.column, found)
+
+
+def _like(name: str, predicted: Objective) -> Objective:
+    """What predicts a property -> the same with its direction and unit, if it is registered."""
+    own = find_registered(name)
+    return predicted if own is None else replace(predicted, maximise=own.maximise, unit=own.unit)
 
 
 def _wrap(name: str, function: object) -> Objective:

@@ -29,6 +29,7 @@ CREATE TABLE settings (
 CREATE TABLE evaluations (
     run INTEGER NOT NULL, number INTEGER NOT NULL, iteration INTEGER NOT NULL, smiles TEXT NOT NULL,
     y REAL, several TEXT, error TEXT, seconds REAL NOT NULL, z BLOB, objective TEXT,
+    known INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (run, number), UNIQUE (smiles, run));
 CREATE TABLE iterations (
     run INTEGER NOT NULL, iteration INTEGER NOT NULL, decoded INTEGER NOT NULL,
@@ -40,14 +41,16 @@ _CLAIMS = """CREATE TABLE IF NOT EXISTS claims (
     smiles TEXT NOT NULL, objective TEXT NOT NULL, run INTEGER NOT NULL, host TEXT NOT NULL,
     process INTEGER NOT NULL, started TEXT NOT NULL, time REAL NOT NULL,
     PRIMARY KEY (smiles, objective))"""
-_RECORD = "number, iteration, smiles, y, several, error, seconds, z"
+# files of earlier versions lack the column
+_KNOWN = "ALTER TABLE evaluations ADD COLUMN known INTEGER NOT NULL DEFAULT 0"
+_RECORD = "number, iteration, smiles, y, several, error, seconds, z, known"
 _ITERATION = "iteration, decoded, valid, candidates, seconds"
 _PATIENCE = 60.0  # seconds to wait for another process to finish writing
 _FOREIGN = 3_600.0  # seconds after which a claim of another machine, which may have died, is void
 _ROUNDS = 2**31  # more than any search has
 
 RUN = "run"  # the name of a run that has its file to itself
-COLUMNS = ("number", "iteration", "smiles", "y", "error", "seconds")
+COLUMNS = ("number", "iteration", "smiles", "y", "error", "seconds", "known")
 """The columns of a table of evaluations, beside those of several objectives."""
 
 _DAMAGE = ("not a database", "malformed", "no such", "buffer size", "supplied", "decode")
@@ -58,7 +61,8 @@ class Record:
     """One evaluated molecule.
 
     `values` are the M maximised objectives. Where one of them failed, it is NaN and `error` holds
-    the reason.
+    the reason. `known` says that the values were there before the run, measured or computed
+    elsewhere, and cost none of its budget.
     """
 
     number: int
@@ -68,6 +72,7 @@ class Record:
     error: str | None
     seconds: float
     z: NDArray[np.float32] | None  # (D,), posterior mean of the re-encoded molecule
+    known: bool = False
 
     @property
     def y(self) -> float:
@@ -129,6 +134,7 @@ class History:
             if len({r.z.size for r in self._records if r.z is not None}) > 1:
                 raise _DamageError("its latent points have different dimensions")
         self._by_smiles = {record.smiles: record for record in self._records}
+        self._known = sum(record.known for record in self._records)
 
     def _open(self) -> None:
         self._db.execute("PRAGMA synchronous = FULL")  # records survive a power cut
@@ -137,6 +143,9 @@ class History:
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
         self._db.execute(_CLAIMS)
+        columns = {row[1] for row in self._db.execute("PRAGMA table_info(evaluations)")}
+        if "objective" in columns and "known" not in columns:
+            self._db.execute(_KNOWN)
         self._db.execute("COMMIT")
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION_ID:
@@ -157,9 +166,12 @@ class History:
             raise MolvaeError(f"history {self.where}: {_reason(error)}") from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All that is written inside is stored, or nothing is."""
+    def at_once(self) -> Iterator[None]:
+        """All that is written inside the `with` block is stored together, or nothing is."""
         with self._explained():
+            if self._db.in_transaction:  # inside another block
+                yield
+                return
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -170,6 +182,11 @@ class History:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def spent(self) -> int:
+        """The number of evaluations made in this run: all records but those known before it."""
+        return len(self._records) - self._known
 
     def __contains__(self, smiles: str) -> bool:
         return smiles in self._by_smiles
@@ -199,6 +216,7 @@ class History:
         error: str | None = None,
         z: NDArray[Any] | None = None,
         objective: str | None = None,
+        known: bool = False,
     ) -> Record:
         """Store one evaluation and return its record; it is on disk when this returns.
 
@@ -211,6 +229,7 @@ class History:
             z: its latent point (D,), stored as float32.
             objective: fingerprint of what was evaluated, as `score` takes it; None where no other
                 run can reuse the value.
+            known: whether the value was known before the run.
 
         Raises:
             MolvaeError: the molecule is already stored, or the file cannot be written.
@@ -221,16 +240,17 @@ class History:
             error = error.encode(errors="replace").decode()  # lone surrogates cannot be stored
         latent = None if z is None else np.asarray(z, dtype="<f4").ravel()
         values = tuple(map(float, y)) if isinstance(y, Sequence) else (float(y),)
-        record = Record(len(self._records), iteration, smiles, values, error, seconds, latent)
+        n = len(self._records)
+        record = Record(n, iteration, smiles, values, error, seconds, latent, known)
         stored_y = None if np.isnan(record.y) else record.y
         several = json.dumps(values) if len(values) > 1 else None
-        row = (record.number, iteration, smiles, stored_y, several, error, seconds)
         blob = None if latent is None else latent.tobytes()
-        with self._transaction():
+        row = (n, iteration, smiles, stored_y, several, error, seconds, blob, known)
+        with self.at_once():
             self._db.execute(
                 f"INSERT INTO evaluations (run, {_RECORD}, objective) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (self._run, *row, blob, objective),
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (self._run, *row, objective),
             )
             if claimed := (smiles, objective) in self._claimed:
                 self._delete_claim(smiles, str(objective))
@@ -238,6 +258,7 @@ class History:
             self._claimed.remove((smiles, str(objective)))
         self._records.append(record)
         self._by_smiles[smiles] = record
+        self._known += known
         return record
 
     def score(self, smiles: str, objective: str) -> tuple[float, ...] | None:
@@ -275,7 +296,7 @@ class History:
         """
         if not self.shared:
             return True
-        with self._transaction():
+        with self.at_once():
             if self.score(smiles, objective) is not None:
                 return False
             holder = self._db.execute(
@@ -299,7 +320,7 @@ class History:
     def release(self) -> None:
         """Give back the claims whose evaluations were not made."""
         if self._claimed:
-            with self._transaction():
+            with self.at_once():
                 for claim in self._claimed:
                     self._delete_claim(*claim)
             self._claimed.clear()
@@ -343,7 +364,7 @@ class History:
     def save_settings(self, settings: Mapping[str, Any]) -> None:
         """Store settings (JSON values), replacing earlier values of the same names."""
         rows = [(self._run, name, json.dumps(value)) for name, value in settings.items()]
-        with self._transaction():
+        with self.at_once():
             self._db.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
@@ -375,7 +396,7 @@ def _read_record(position: int, row: tuple[Any, ...]) -> Record:
     Raises:
         _DamageError: the row cannot have been written by molvae.
     """
-    number, iteration, smiles, y, several, error, seconds, blob = row
+    number, iteration, smiles, y, several, error, seconds, blob, known = row
     where = f"evaluation {position}"
     if number != position:
         raise _DamageError(f"{where} is missing")
@@ -392,7 +413,10 @@ def _read_record(position: int, row: tuple[Any, ...]) -> Record:
         z = np.frombuffer(blob, dtype="<f4")
         if not np.isfinite(z).all():
             raise _DamageError(f"{where} has a latent point that is not finite")
-    return Record(number, iteration, smiles, _read_values(y, several), error, seconds, z)
+    if known not in (0, 1):
+        raise _DamageError(f"{where} has {known!r} where it says whether its value was known")
+    values = _read_values(y, several)
+    return Record(number, iteration, smiles, values, error, seconds, z, bool(known))
 
 
 def _read_iteration(row: tuple[Any, ...]) -> Iteration:

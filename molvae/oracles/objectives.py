@@ -38,10 +38,13 @@ from molvae.oracles.identity import (
     find_function_files,
     hash_files,
 )
+from molvae.oracles.measurements import Learned
 from molvae.oracles.predictions import Prediction
 from molvae.oracles.programs import Command
 from molvae.oracles.quantum import QUANTITIES
 from molvae.oracles.suites import SUITES
+
+PACKAGES = ("molvae", "RDKit")  # whose versions say what they compute
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ class Objective:
         if self.measured or isinstance(self.function, Prediction):
             return None
         # the package version, not a file hash, so that moving code keeps stored scores valid
-        ours = {"molvae": metadata.version("molvae"), "RDKit": rdkit.__version__}
+        ours = dict(zip(PACKAGES, (metadata.version("molvae"), rdkit.__version__), strict=True))
+        if isinstance(self.function, Learned):
+            return dict(self.function.regression.hashes) | ours
         if isinstance(self.function, External):
             return ours | self.function.sources
         if self.is_ours:
@@ -117,7 +122,7 @@ class Objective:
     def version(self) -> str | None:
         """Fingerprint of the code that computes the values; None if it cannot be determined.
 
-        Either the versions of molvae, RDKit and further packages, or a hash of the user's files.
+        The versions of molvae, RDKit and further packages, a hash of the user's files, or both.
         """
         if self.components:  # the version that they share, or all of them
             known = [part.version or "" for part in self.components]

@@ -6,12 +6,12 @@ import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from molvae.oracles.history import COLUMNS, History, Record
 from molvae.oracles.objectives import Objective
 
 SOURCES = "sources"  # the setting of the history that says what computed its scores
+BOUNDED = "sources of constraints"  # and the one for what its constraints bound
 GLANCE = 0.5  # seconds between two looks at what another run is evaluating
 GIVE_UP_AFTER = 20  # failures without a single success: the objective is broken, not the molecules
 
@@ -38,7 +39,7 @@ class Oracle:
 
     The budget counts the molecules of this run, including those whose score is reused from another
     run in the same file, so that a run does not depend on the others. Invalid strings, molecules
-    outside `heavy_atoms` and repeats are free.
+    outside `heavy_atoms`, repeats, and values that were known before the run are free.
 
     >>> oracle = Oracle("logP", budget=2)
     >>> oracle(["CCO", "OCC", "not a molecule"]).round(4).tolist(), oracle.remaining
@@ -99,6 +100,8 @@ class Oracle:
         self.constraints = [parse_constraint(text) for text in constraints]
         for constraint in self.constraints:
             refuse_paid(constraint, self.objectives)
+        self.bounded = {c.text: c.sources for c in self.constraints}
+        """Hashes of the user's files that compute what each constraint bounds, by its text."""
         self._checked: History | None = None
         self.refused: Counter[str] = Counter()
         """Constraint -> how many strings it alone, or it first, made inadmissible."""
@@ -145,7 +148,7 @@ class Oracle:
     @property
     def remaining(self) -> int:
         """The number of evaluations left in the budget."""
-        return max(0, self.budget - len(self.history))
+        return max(0, self.budget - self.history.spent)
 
     def admissible(self, smiles: str) -> str | None:
         """SMILES -> its canonical form, or None if it is invalid or inadmissible.
@@ -189,7 +192,7 @@ class Oracle:
         require_strings(smiles, "the molecules")
         if self._checked is not self.history:
             self.check_history()
-            self.history.save_settings({SOURCES: self.sources})
+            self.history.save_settings(self.identity)
         names = [self.admissible(text) for text in smiles]
         new: dict[str, int] = {}
         for row, name in enumerate(names):
@@ -231,10 +234,27 @@ class Oracle:
         if not self.remaining:
             raise BudgetError(f"all {self.budget} evaluations are spent")
         told = self.check_values(value)
-        values = tuple(math.nan if abs(v) > GREATEST else v for v in told)
-        failed = any(math.isnan(v) for v in values)
-        error = f"told {', '.join(map(str, told))}" if failed else None
-        self._keep(Outcome(name, values, error, 0.0), iteration, z)
+        self._keep(Outcome(name, *_sift(told), 0.0), iteration, z)
+
+    def add_known(
+        self,
+        values: Mapping[str, tuple[float, ...]],
+        places: Sequence[NDArray[np.floating] | None],
+    ) -> None:
+        """Store values that were known before the run, which cost nothing of the budget.
+
+        Args:
+            values: canonical SMILES -> M values with their own sign, NaN for a failure.
+            places: the latent point (D,) of each.
+
+        Raises:
+            MolvaeError: a molecule already has a value.
+        """
+        with self.history.at_once():
+            for (name, known), z in zip(values.items(), places, strict=True):
+                found, error = _sift(known)
+                maximised = self._turn(found)
+                self.history.add(name, maximised, seconds=0.0, error=error, z=z, known=True)
 
     def check_values(self, value: float | Sequence[float]) -> tuple[float, ...]:
         """The values told for one molecule -> its M values.
@@ -256,37 +276,50 @@ class Oracle:
         return tuple(map(float, values))
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What computes the scores and what the constraints bound, as settings of the history."""
+        return {SOURCES: self.sources, BOUNDED: self.bounded}
+
+    @property
+    def quantities(self) -> list[Objective]:
+        """What is scored, and what is bounded by constraints."""
+        bounded = [c.quantity.objective for c in self.constraints if c.quantity is not None]
+        return [*self.objectives, *bounded]
+
+    @property
     def labels(self) -> list[str]:
         """The names of the maximised quantities."""
         return [objective.label for objective in self.objectives]
 
     def check_history(self) -> None:
-        """Compare what computes the scores with what computed those in the history.
+        """Compare what computes scores and constraints with what did so for the history.
 
         Warns where that cannot be known: then no other run's scores are reused.
 
         Raises:
             MolvaeError: the history was begun with other objectives, or a file that computes them
-                has changed and `allow_changed_objective` is not set.
+                or a constraint has changed and `allow_changed_objective` is not set.
         """
         records = self.history.records()
-        begun = self.history.settings.get(SOURCES) if records else None
-        if begun is not None:
-            if not isinstance(begun, dict):
-                raise MolvaeError(f"history {self.history.where} is damaged: {SOURCES} = {begun!r}")
-            if list(begun) != self.labels:
-                was, now = ", ".join(begun), ", ".join(self.labels)
+        settings = self.history.settings if records else {}
+        begun, bounded = settings.get(SOURCES), settings.get(BOUNDED, {})
+        for name, stored in ((SOURCES, begun), (BOUNDED, bounded)):
+            if not isinstance(stored, dict | None):
+                raise MolvaeError(f"history {self.history.where} is damaged: {name} = {stored!r}")
+        if begun is not None and list(begun) != self.labels:
+            was, now = ", ".join(begun), ", ".join(self.labels)
+            raise MolvaeError(
+                f"history {self.history.where} was begun with objective = {was!r}, not {now!r}"
+            )
+        now_known = self.sources | self.bounded
+        for label, sources in ((begun or {}) | (bounded or {})).items():
+            changed = _find_change(sources, now_known.get(label))
+            if changed and not self.allow_changed_objective:
                 raise MolvaeError(
-                    f"history {self.history.where} was begun with objective = {was!r}, not {now!r}"
+                    f"{changed} has changed since this run began, so its scores may not "
+                    "compare with new ones: restore it, begin another run, or add "
+                    "--allow-changed-objective (in Python, allow_changed_objective=True)"
                 )
-            for label, sources in begun.items():
-                changed = _find_change(sources, self.sources[label])
-                if changed and not self.allow_changed_objective:
-                    raise MolvaeError(
-                        f"{changed} has changed since this run began, so its scores may not "
-                        "compare with new ones: restore it, begin another run, or add "
-                        "--allow-changed-objective (in Python, allow_changed_objective=True)"
-                    )
         if any(len(record.values) != len(self.objectives) for record in records):
             names = ", ".join(self.labels)
             raise MolvaeError(
@@ -368,7 +401,7 @@ class Oracle:
 
     def _stop_if_all_failed(self) -> None:
         """Raise if every evaluation so far has failed, rather than spend the budget on failures."""
-        records = self.history.records()
+        records = [record for record in self.history.records() if not record.known]
         if len(records) < min(GIVE_UP_AFTER, self.budget):
             return
         if all(math.isnan(record.y) for record in records):
@@ -376,6 +409,13 @@ class Oracle:
                 f"the objective {', '.join(self.labels)} failed for all {len(records)} molecules "
                 f"so far; the last error, for {records[-1].smiles}: {records[-1].error}"
             )
+
+
+def _sift(told: tuple[float, ...]) -> tuple[tuple[float, ...], str | None]:
+    """M values from elsewhere -> the same, NaN where none can be used, and then why."""
+    values = tuple(math.nan if abs(value) > GREATEST else value for value in told)
+    failed = any(map(math.isnan, values))
+    return values, f"told {', '.join(map(str, told))}" if failed else None
 
 
 def require_strings(texts: Sequence[str], what: str) -> None:

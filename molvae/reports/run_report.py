@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rdkit import Chem
@@ -19,11 +20,13 @@ from molvae.chem.molecules import parse
 from molvae.chem.neighbors import Neighbors, find_clusters
 from molvae.chem.pictures import draw_molecules
 from molvae.chem.plausibility import Domain
-from molvae.chem.properties import REPORTED, properties
+from molvae.chem.properties import REPORTED, Property, compute_or_nan, properties
 from molvae.loop.result import Result
 from molvae.oracles.goals import Goals
+from molvae.oracles.measurements import DOMAIN, Learned
 from molvae.oracles.objectives import Objective
 
+NEAREST, SPREAD = " nearest", " deviation"  # columns beside what is learned from measurements
 LISTED, DRAWN = 100, 20  # rows of best.csv for one objective at least, molecules in best.png
 PALE, STRONG = "#b0b8c4", "#2a7fb8"
 
@@ -108,6 +111,18 @@ def _write_sdf(best: pd.DataFrame) -> str:
     return content.getvalue()
 
 
+def note_guesses(best: pd.DataFrame) -> list[str]:
+    """Table of best molecules -> a line for each table of measurements that some are far from."""
+    lines = []
+    for column in best.columns[best.columns.str.endswith(NEAREST)]:
+        if far := int((best[column] < DOMAIN).sum()):
+            lines.append(
+                f"{far} of these {len(best)} molecules are less than {DOMAIN} similar to every "
+                f"measured one: what {column.removesuffix(NEAREST)} says of them is a guess"
+            )
+    return lines
+
+
 def name_with_unit(result: Result) -> dict[str, str]:
     """Result -> name of each objective and component -> the name with its unit, for headers."""
     return {
@@ -131,9 +146,11 @@ def _restore_signs(table: pd.DataFrame, objectives: Sequence[Objective]) -> pd.D
 def _describe(best: pd.DataFrame, objectives: Sequence[Objective], known: Known) -> pd.DataFrame:
     """Best molecules -> objectives, SMILES, components, properties, evaluation number, iteration.
 
-    The components of a goals file are their values, and for desirabilities also these. Behind the
-    properties come what is known of the parts of a molecule: its plausibility, structural alerts,
-    net charge, and the most similar molecule of the data.
+    The components of a goals file are their values, and for desirabilities also these. Beside what
+    is learned from measurements stand its standard deviation and the similarity to the nearest
+    measured molecule. Behind the properties come what is known of the parts of a molecule: its
+    plausibility, structural alerts, net charge, and the most similar molecule of the data.
+    `known` tells values that were known before the run.
     """
     table = _restore_signs(best, objectives).assign(smiles=best["smiles"])
     mols = [mol for mol in map(parse, best["smiles"]) if mol is not None]
@@ -145,6 +162,14 @@ def _describe(best: pd.DataFrame, objectives: Sequence[Objective], known: Known)
                 if part.points is not None:
                     name = f"{part.quantity.objective.name} desirability"
                     table[name] = [part.desirability(value) for value in values]
+    learned = [one.function for objective in objectives for one in _with_components(objective)]
+    for regression in dict.fromkeys(f.regression for f in learned if isinstance(f, Learned)):
+        beside: dict[str, Property] = {
+            f"{regression.name}{SPREAD}": regression.measure_deviation,
+            f"{regression.name}{NEAREST}": regression.measure_nearest,
+        }
+        for name, function in beside.items():
+            table[name] = [compute_or_nan(function, mol) for mol in mols]
     for name in REPORTED:
         if name not in table:
             function = properties[name].function
@@ -156,7 +181,8 @@ def _describe(best: pd.DataFrame, objectives: Sequence[Objective], known: Known)
         table["plausibility"] = [known.domain.find_plausibility(mol) for mol in mols]
     if known.neighbors is not None:
         table = table.join(known.neighbors.find_nearest(best["smiles"].tolist()))
-    return table.join(best[["number", "iteration"]])
+    origin = [name for name in ("known", "number", "iteration") if name in best]
+    return table.join(best[origin])
 
 
 def _legend(row: dict[Hashable, Any], objectives: Sequence[Objective]) -> str:
@@ -165,6 +191,8 @@ def _legend(row: dict[Hashable, Any], objectives: Sequence[Objective]) -> str:
     for one in objectives:
         value = f"{row[one.name]:.3f} {one.unit}".rstrip()
         texts.append(f"{one.name} {value}" if len(objectives) > 1 else value)
+    if row.get("known"):
+        texts.append("(known)")
     shown = [name for name in ("SAS", "QED", "plausibility") if name in row]
     others = [name for name in shown if all(name != one.name for one in objectives)]
     return "  ".join([*texts, *(f"{name} {row[name]:.2f}" for name in others)])
@@ -178,15 +206,19 @@ def _plot_trace(result: Result) -> Figure:
     """Plot all evaluations and the best value so far, or the hypervolume of several objectives."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
+    x = np.arange(len(result.records)) - result.known  # what was known lies below 0
     if len(result.objectives) > 1:
-        axes.plot(result.trace, color=STRONG, drawstyle="steps-post", label="hypervolume")
+        axes.plot(x, result.trace, color=STRONG, drawstyle="steps-post", label="hypervolume")
         axes.set(xlabel="evaluations", ylabel="hypervolume")
     else:
         (one,) = result.objectives
         sign = one.restore_sign(1.0)
-        axes.plot(sign * result.table["y"], ".", color=PALE, label="evaluated molecule")
-        trace = sign * result.trace
-        axes.plot(trace, color=STRONG, drawstyle="steps-post", label="best so far")
+        axes.plot(x, sign * result.table["y"], ".", color=PALE, label="evaluated molecule")
+        if result.known:
+            known = result.table["known"].to_numpy()
+            y = sign * result.table["y"][known]
+            axes.plot(x[known], y, ".", color=STRONG, label="known before")
+        axes.plot(x, sign * result.trace, color=STRONG, drawstyle="steps-post", label="best so far")
         axes.set(xlabel="evaluations", ylabel=_axis(one))
     axes.legend(loc="lower right" if len(result.objectives) > 1 or one.maximise else "upper right")
     return figure

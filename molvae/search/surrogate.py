@@ -1,18 +1,14 @@
-"""Surrogates: (features, y) -> a Gaussian process fitted to standardised values, in float64."""
+"""The surrogate on molecules: (sets and numbers, y) -> a Gaussian process, in float64.
+
+Written in NumPy and SciPy, so that who scores molecules by it need not load BoTorch.
+"""
 
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TypeAlias
 
 import numpy as np
-import torch
-from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
-from botorch.models import SingleTaskGP
-from botorch.models.transforms import Normalize, Standardize
-from botorch.optim.fit import fit_gpytorch_mll_scipy
-from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
@@ -28,38 +24,6 @@ BEST, OTHERS = 1_000, 500  # maximum number of top and of other random observati
 NOISE, LEAST_NOISE = 0.02, 1e-4  # initial and minimum noise variance, relative to the amplitude
 WEIGHT = 2.0  # initial weight of the numbers against the sets, a logit
 LIMIT = 4.0  # bound on the log hyperparameters and on that logit
-
-
-def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> SingleTaskGP:
-    """Features (n, F) and y (n, 1) -> a Gaussian process fitted by type-II maximum a posteriori.
-
-    Features are normalised to the unit cube and y is standardised. The kernel is BoTorch's default,
-    an RBF with one lengthscale per feature, whose prior grows with sqrt(F) (Hvarfner, Hellsten &
-    Nardi 2024, "Vanilla Bayesian optimization performs great in high dimensions"). Rows whose y is
-    NaN are failed evaluations and are ignored. The fit is deterministic. `max_steps` limits the
-    L-BFGS steps, because more steps overfit the lengthscales: with 64 QM9 latents and up to 500
-    observations, the held-out R2 of logP and drug peaks near 10 steps and then falls.
-
-    Raises:
-        MolvaeError: fewer than two values of y are known.
-    """
-    x_all = torch.as_tensor(features, dtype=torch.float64)  # latents arrive as float32
-    y_all = torch.as_tensor(y, dtype=torch.float64)
-    known = ~y_all.isnan().squeeze(-1)
-    if int(known.sum()) < 2:
-        raise MolvaeError("a surrogate needs at least two molecules whose objective is known")
-    with warnings.catch_warnings(), torch.enable_grad():
-        warnings.simplefilter("ignore", InputDataWarning)  # constant y
-        warnings.simplefilter("ignore", OptimizationWarning)  # max_steps reached, as intended
-        surrogate = SingleTaskGP(
-            x_all[known],
-            y_all[known],
-            input_transform=Normalize(x_all.shape[-1]),
-            outcome_transform=Standardize(1),
-        )
-        likelihood = ExactMarginalLogLikelihood(surrogate.likelihood, surrogate)
-        fit_gpytorch_mll_scipy(likelihood, options={"maxiter": max_steps})
-    return surrogate.eval()
 
 
 def select_observations(y: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -103,11 +67,22 @@ class MixedProcess:
     FITTED = 300
     STEPS = 10  # L-BFGS steps; more take longer without predicting better
 
-    def __init__(self, features: ArrayLike, y: ArrayLike, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        features: ArrayLike,
+        y: ArrayLike,
+        rng: np.random.Generator,
+        doubts: ArrayLike | None = None,
+    ) -> None:
         """Features (n,) with packed `parts` (n, F / 8) and `numbers` (n, K); and y (n,).
 
-        The features have the fields `parts` (n, F / 8), bits packed by `numpy.packbits`, and
-        `numbers` (n, K). Rows whose y is NaN are failed evaluations and are ignored.
+        Args:
+            features: with the fields `parts` (n, F / 8), bits packed by `numpy.packbits`, and
+                `numbers` (n, K).
+            y: values (n,). Rows whose y is NaN are failed evaluations and are ignored.
+            rng: chooses the rows where there are too many.
+            doubts: further noise variance of each value (n,), relative to the amplitude; None for
+                none. Values in doubt take no part in fitting the hyperparameters.
 
         Raises:
             MolvaeError: fewer than two values of y are known.
@@ -115,19 +90,22 @@ class MixedProcess:
         values = np.asarray(y, dtype=np.float64)
         rows = select_observations(values, rng)
         found = np.asarray(features)[rows]
+        doubt = np.zeros(len(rows)) if doubts is None else np.asarray(doubts)[rows]
+        sure = doubt == 0
         self._center, scale = found["numbers"].mean(axis=0), found["numbers"].std(axis=0)
-        self._mean, self._scale = values[rows].mean(), values[rows].std() or 1.0
+        self._mean, self._scale = values[rows][sure].mean(), values[rows][sure].std() or 1.0
         standard = (values[rows] - self._mean) / self._scale
         root = np.sqrt(found["numbers"].shape[1])
         self._unit = root * np.where(scale > 1e-6 * abs(self._center), scale, 1.0)
         self._x = self._split(found)
-        fitted = rng.permutation(len(rows))[: self.FITTED]
+        order = rng.permutation(len(rows))
+        fitted = order[sure[order]][: self.FITTED]
         parts, numbers = self._x[0][fitted], self._x[1][fitted]
         self._lengths, self.weight, self.noise, self.amplitude = _likeliest(
             _common_share(parts, parts), numbers, standard[fitted], self.STEPS
         )
         kernel = self._kernel(self._x, self._x)
-        kernel[np.diag_indices_from(kernel)] += self.noise
+        kernel[np.diag_indices_from(kernel)] += self.noise + doubt
         self._root = cholesky(kernel, lower=True, overwrite_a=True)
         self._weights = cho_solve((self._root, True), standard)
 

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.search.acquisition import choose_highest
+from molvae.search.latent_surrogate import fit_surrogate
 from molvae.search.proposals import clip_to_bounds, draw_by_rank, propose_nearby, sample_prior
 from molvae.search.protocols import Features, Floats, Kind, Observations, Seed
 from molvae.search.strategies import strategies
 from molvae.search.strategies.neighbourhood import Neighbourhood
-from molvae.search.surrogate import MixedProcess, fit_surrogate, select_observations
+from molvae.search.surrogate import MixedProcess, select_observations
 
 Propose = Callable[[Neighbourhood, Observations, int], Floats]
 Choose = Callable[[Neighbourhood, Observations, Features, int], NDArray[np.intp]]

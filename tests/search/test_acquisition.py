@@ -6,10 +6,10 @@ import torch
 from scipy.stats import norm
 
 from molvae.search.acquisition import BETAS, choose_highest, draw_best
+from molvae.search.latent_surrogate import fit_surrogate
 from molvae.search.proposals import Around, draw_by_rank, propose_nearby
 from molvae.search.protocols import Observations
 from molvae.search.strategies import strategies
-from molvae.search.surrogate import fit_surrogate
 
 DIMENSION = 3
 BOUNDS = np.array([[-3.0] * DIMENSION, [3.0] * DIMENSION])

@@ -8,7 +8,8 @@ import torch
 from molvae.base.errors import MolvaeError
 from molvae.chem.fingerprints import DESCRIPTORS, ELEMENTS, MoleculeFeatures
 from molvae.chem.property_tables import compute_properties
-from molvae.search.surrogate import LEAST_NOISE, NOISE, MixedProcess, fit_surrogate, normal_scores
+from molvae.search.latent_surrogate import fit_surrogate
+from molvae.search.surrogate import LEAST_NOISE, NOISE, MixedProcess, normal_scores
 
 
 def sample(n: int, dimension: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,9 @@
 """Search the latent space for better molecules.
 
 The run folder holds config.json and history.sqlite, which stores each evaluation as soon as it is
-done, and with --start start.csv, what each molecule was read as. At the end come best.csv, best.png
-and trace.png, and front.png for several objectives. Docking keeps the poses of the best molecules
-as SDF files in the folder poses.
+done, and with --start start.csv, what each molecule was read as, with its known values. At the end
+come best.csv, best.png and trace.png, and front.png for several objectives. Docking keeps the poses
+of the best molecules as SDF files in the folder poses.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "batch": None,
     "constraint": [],
     "start": None,
+    "values": [],
     "adapt": False,
     "asynchronous": False,
     "history": None,
@@ -48,7 +49,8 @@ DEFAULTS: dict[str, Any] = {
     "standardize": None,
     "plausibility": None,
 }
-ADDED = ("standardize", "plausibility")  # settings that the run folders of earlier versions lack
+# settings that the run folders of earlier versions lack
+ADDED = ("standardize", "plausibility", "values")
 SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
 RESULTS = (
     "best.csv",
@@ -101,6 +103,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="lead molecules to start from instead, FILE or FILE:COLUMN: all of them are "
         "evaluated, then the search explores around them",
+    )
+    parser.add_argument(
+        "--values",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns of the file of --start with known values, one for each objective: they cost "
+        "nothing of the budget, and the search learns from them at once; molecules without a value "
+        "are evaluated",
     )
     options.add_standardize(parser)
     parser.add_argument(
@@ -189,6 +199,7 @@ def run(args: argparse.Namespace) -> int:
     from molvae.loop.optimization import run_search
     from molvae.model.adaptation import fine_tune
     from molvae.oracles.evaluation import Effort
+    from molvae.oracles.given import report_learned
     from molvae.oracles.oracle import Oracle
     from molvae.reports.run_report import Known
 
@@ -219,7 +230,8 @@ def run(args: argparse.Namespace) -> int:
                 oracle.limit_size(model.heavy_atoms)
             predict_with(model, oracle)
             leads = table["parent"].drop_duplicates().tolist()
-            check_leads(model, oracle, leads)  # before the run folder is created
+            known = _find_known(table, len(chosen.get("values", [])))
+            check_leads(model, oracle, leads, known)  # before the run folder is created
             oracle.history = history = _open_history(folder, chosen)
             search = Search(
                 model,
@@ -227,8 +239,11 @@ def run(args: argparse.Namespace) -> int:
                 start=start,
                 config=config,
                 leads=leads,
+                known=known,
                 fine_tune=fine_tune if chosen["adapt"] else None,
             )
+            for line in report_learned(oracle.quantities):
+                options.note(line)
             oracle.objectives = tuple(_record(one, folder.path) for one in oracle.objectives)
             folder.save(chosen | {"heavy_atoms": oracle.heavy_atoms})
             if len(table):
@@ -250,7 +265,7 @@ def run(args: argparse.Namespace) -> int:
                     search, asynchronous=chosen["asynchronous"], on_iteration=progress.finished
                 )
     except KeyboardInterrupt as stop:
-        saved = 0 if history is None else len(history)
+        saved = 0 if history is None else history.spent
         way = f"; resume with: {again}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
@@ -335,6 +350,15 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
                 )
         return folder, chosen
     folder.refuse_begun()
+    if new["values"]:
+        if not new["start"]:
+            raise MolvaeError("--values names columns of the file of --start: add --start FILE")
+        if len(set(new["values"])) != len(new["objective"]):
+            aims, columns = (", ".join(new[name]) for name in ("objective", "values"))
+            raise MolvaeError(
+                f"--values needs a column for each objective, in the same order: {columns} for "
+                f"{aims} will not do"
+            )
     if strange := [name for name in RESULTS if (folder.path / name).exists()]:
         raise MolvaeError(f"{folder.path / strange[0]} exists already: choose another --out")
     return folder, new | {"run": f"{folder.path.name} {uuid4()}" if new["history"] else "run"}
@@ -343,16 +367,19 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
 def _load(chosen: dict[str, Any]) -> tuple[MolVAE, DataSet, pd.DataFrame]:
     """Load the model, the data of starting molecules and leads; fill in the default data set.
 
-    The leads are a table: smiles (as given), parent (what is evaluated and encoded), changes.
+    The leads are a table: smiles (as given), parent (what is evaluated and encoded), changes, and
+    the columns of known values.
     """
     import pandas as pd
 
     from molvae.chem.plausibility import fit_domain
+    from molvae.chem.property_tables import load_columns
     from molvae.model.molvae import MolVAE
 
     model = MolVAE.load(chosen["model"], standardize=chosen.get("standardize"))
     chosen["data"] = options.data_of(chosen.get("data"), chosen["model"], model)
-    given = options.load_data(chosen["start"]).smiles if chosen["start"] else []
+    source = options.load_data(chosen["start"]) if chosen["start"] else None
+    given = source.smiles if source else []
     read = [model.read_molecule(smiles) for smiles in given]
     leads = pd.DataFrame(
         {
@@ -363,12 +390,33 @@ def _load(chosen: dict[str, Any]) -> tuple[MolVAE, DataSet, pd.DataFrame]:
     )
     if changed := int((leads["changes"] != "").sum()):
         options.note(f"{changed} of {len(leads)} molecules of --start changed to their parents")
+    if source and chosen.get("values"):
+        columns = load_columns(source, chosen["values"])
+        leads = pd.concat([leads, columns.reset_index(drop=True)], axis=1)
     model.standardizes = False  # what the search decodes is encoded as it is
     data = options.load_data(chosen["data"])
     if model.domain is None and chosen.get("plausibility") != 0:
         parts = data.split("train"), data.split("validation")
         model.domain = fit_domain(*parts, options.progress())
     return model, data, leads
+
+
+def _find_known(leads: pd.DataFrame, columns: int) -> dict[str, list[float]]:
+    """Leads with so many columns of values -> the values of each parent that has all; says so.
+
+    The values of several leads with the same parent are averaged.
+    """
+    if not columns:
+        return {}
+    values = leads.iloc[:, -columns:]
+    whole = values.notna().all(axis=1)
+    means = values[whole].groupby(leads["parent"][whole], sort=False).mean()
+    options.note(
+        f"{len(means)} molecules of --start have known values: they cost nothing of the budget"
+    )
+    if some := int((values.notna().any(axis=1) & ~whole).sum()):
+        options.note(f"{some} have values in some of the columns only, and are evaluated")
+    return {str(parent): row.tolist() for parent, row in means.iterrows()}
 
 
 class _Terminable:
@@ -388,12 +436,19 @@ class _Terminable:
 
 def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
     """Print a summary and the best molecules; write tables and pictures."""
-    from molvae.reports.run_report import name_with_unit, pick_best_of_clusters, write_run_report
+    from molvae.reports.run_report import (
+        name_with_unit,
+        note_guesses,
+        pick_best_of_clusters,
+        write_run_report,
+    )
 
-    failed = result.table["error"].dropna()
+    made = [record for record in result.records if not record.known]
+    failed = [record.error for record in made if record.error is not None]
     rounds = max(len(result.iterations), 1)
+    beside = f" beside {result.known} known values" if result.known else ""
     print(
-        f"\n{len(result.table)} evaluations ({len(failed)} failed), {rounds} rounds of "
+        f"\n{len(made)} evaluations ({len(failed)} failed){beside}, {rounds} rounds of "
         f"{result.seconds / rounds:.2f} s excluding oracle calls, "
         f"{result.valid_fraction:.0%} of decoded points admissible; stopped: {result.stopped}"
     )
@@ -403,7 +458,7 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
     if result.valid_fraction < FEW_ADMISSIBLE and oracle.refused:
         print("few points are admissible, which narrows the search: loosen what refuses most")
     if len(failed):
-        print(f"first failure: {failed.iloc[0]}")
+        print(f"first failure: {failed[0]}")
     best = write_run_report(result, folder, known)
     several = len(result.objectives) > 1
     leaders = best if several else pick_best_of_clusters(best)
@@ -416,6 +471,8 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
     shown["alerts"] = shown["alerts"].str.count(";") + (shown["alerts"] != "")
     shown = shown.rename(columns=name_with_unit(result))
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    for line in note_guesses(best):
+        options.note(line)
     more = "front.png, " if several else ""
     more += f"{POSES}, " if (folder / POSES).exists() else ""
     print(

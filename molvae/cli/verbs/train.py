@@ -261,7 +261,7 @@ def prepare(
     from molvae.chem.recombine import recombine
     from molvae.model.molvae import MolVAE
     from molvae.model.training import choose_config, hold_out, prepare_training
-    from molvae.oracles.given import find_quantity
+    from molvae.oracles.given import find_quantity, report_learned
 
     progress = not is_worker()
     start, transfer = (
@@ -284,6 +284,8 @@ def prepare(
     names = settings.get("properties", PROPERTIES)
     found = {name: find_quantity(name) for name in names}
     functions = {name: quantity for name, quantity in found.items() if quantity is not None}
+    for line in report_learned(quantity.objective for quantity in functions.values()):
+        options.note(line)
     known = load_properties(data, names, functions, progress) if names else None
     if number := settings.get("recombine"):
         more = recombine(data, number, settings.get("seed", 0), progress=progress)

@@ -15,9 +15,10 @@ from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
 from torch import Tensor
 
+from molvae.search.latent_surrogate import fit_surrogate
 from molvae.search.proposals import clip_to_bounds, draw_by_rank, sample_prior
 from molvae.search.protocols import Floats, Kind, Observations, Seed, strategies
-from molvae.search.surrogate import fit_surrogate, select_observations
+from molvae.search.surrogate import select_observations
 
 
 @strategies.register("ei")

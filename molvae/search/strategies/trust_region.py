@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from molvae.search.acquisition import draw_best
+from molvae.search.latent_surrogate import fit_surrogate
 from molvae.search.proposals import clip_to_bounds, sample_prior
 from molvae.search.protocols import Floats, Kind, Observations, Seed, strategies
-from molvae.search.surrogate import fit_surrogate, select_observations
+from molvae.search.surrogate import select_observations
 
 
 @strategies.register("trust-region")
