@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from molvae.model.molvae import MolVAE
 
 STDOUT = "-"
+MODEL = "shipped model or .safetensors file"
+DRUGS = "drugs"  # the model of the verbs that take a user's molecules
 
 
 def whole_number(text: str) -> int:
@@ -86,9 +88,9 @@ def import_from_here() -> None:
     sys.path.insert(0, os.getcwd())
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, default: str = DRUGS) -> None:
     """Declare `--model`."""
-    parser.add_argument("--model", default="zinc", help="shipped model or .safetensors file")
+    parser.add_argument("--model", default=default, help=f"{MODEL} (default: {default})")
 
 
 def add_standardize(parser: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--radius", type=float, default=6.0, help="typical latent distance from the --near molecule"
     )
-    options.add_model(parser)
+    options.add_model(parser, "zinc")
     options.add_standardize(parser)
     parser.add_argument(
         "-n",

@@ -68,8 +68,10 @@ POSES = "poses"  # folder of the best docked molecules
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae optimize`."""
     parser.formatter_class = argparse.HelpFormatter
+    parser.add_argument(
+        "--model", help=f"{options.MODEL} (default: zinc; {options.DRUGS} with --start)"
+    )
     for name, text in (
-        ("model", "shipped model or .safetensors file"),
         ("budget", "number of unique molecules to evaluate"),
         ("seed", "random seed"),
     ):
@@ -335,6 +337,8 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
 
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     new = DEFAULTS | given
+    if new["start"] and "model" not in given:
+        new["model"] = options.DRUGS
     new["strategy"] = new["strategy"] or default_strategy(len(new["objective"]))
     objective = re.sub(r"[^\w.-]+", ".", "+".join(new["objective"]))[:60]
     name = f"{objective}-{new['strategy']}-seed{new['seed']}"
@@ -377,6 +381,8 @@ def _load(chosen: dict[str, Any]) -> tuple[MolVAE, DataSet, pd.DataFrame]:
     from molvae.model.molvae import MolVAE
 
     model = MolVAE.load(chosen["model"], standardize=chosen.get("standardize"))
+    if not chosen.get("data") and chosen["model"] == options.DRUGS:
+        chosen["data"] = "zinc"  # its own data does not ship
     chosen["data"] = options.data_of(chosen.get("data"), chosen["model"], model)
     source = options.load_data(chosen["start"]) if chosen["start"] else None
     given = source.smiles if source else []

@@ -11,7 +11,7 @@ from molvae.cli import options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae sample`."""
-    options.add_model(parser)
+    options.add_model(parser, "zinc")
     parser.add_argument(
         "-n", "--number", type=options.whole_number, default=100, help="number of strings"
     )

@@ -1,0 +1,52 @@
+"""Compare models on held-out molecules of the drugs data, by source and by size.
+
+python pipelines/drugs/compare.py drugs.csv zinc drugs
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from molvae import MolVAE
+from molvae.chem.datasets import assign_part
+from molvae.chem.molecules import count_heavy_atoms
+
+SIZES = {"of at most 38 atoms": (0, 38), "of 26 to 38": (26, 38), "of more than 38": (39, 60)}
+
+
+def main() -> None:
+    """Print, for each model and set, how many molecules come back from means and refined points."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("table", type=Path, help="what drugs.py wrote")
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--molecules", type=int, default=500, help="of each set, at most")
+    args = parser.parse_args()
+    table = pd.read_csv(args.table)
+    table = table[[assign_part(s) == "test" for s in table["smiles"]]]
+    atoms = table["smiles"].map(count_heavy_atoms)
+    drugs = table["source"] == "drugs"
+    sets = {"zinc": table["smiles"][~drugs], "drugs": table["smiles"][drugs]}
+    for name, (low, high) in SIZES.items():
+        sets[f"drugs {name}"] = table["smiles"][drugs & atoms.between(low, high)]
+    rng = np.random.default_rng(0)
+    chosen = {n: rng.permutation(list(s))[: args.molecules].tolist() for n, s in sets.items()}
+    rows = []
+    for name in args.models:
+        model = MolVAE.load(name)
+        for where, smiles in chosen.items():
+            ids = [model.tokenize(s) for s in smiles if model.can_encode(s)]
+            back = [
+                model.check_round_trip(ids, model.encode_ids(ids, refine=steps)).mean()
+                for steps in (0, 8)
+            ]
+            rows.append((name, where, len(smiles), len(ids) / max(1, len(smiles)), *back))
+    columns = ["model", "molecules", "number", "encodes", "means", "refined"]
+    print(pd.DataFrame(rows, columns=columns).to_string(index=False, float_format="%.3f"))
+
+
+if __name__ == "__main__":
+    main()
