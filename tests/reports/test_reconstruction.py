@@ -84,7 +84,9 @@ def test_who_predicts_the_mean_explains_nothing_and_who_is_right_all(
 ) -> None:
     true = compute_properties(data.split("test"))[["logP", "QED"]]
     order = {
-        round(by_heart.encode([s])[0, 0].item(), 3): i for i, s in enumerate(data.split("test"))
+        round(by_heart.encode([s], refine=steps)[0, 0].item(), 3): i
+        for i, s in enumerate(data.split("test"))
+        for steps in (0, 8)
     }
 
     def measure(predicted: pd.DataFrame) -> list[float]:

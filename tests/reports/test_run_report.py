@@ -33,7 +33,7 @@ def legends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is written below the molecules."""
     found: list[str] = []
 
-    def draw(smiles: list[str], legends: list[str]) -> bytes:
+    def draw(smiles: list[str], legends: list[str], marked: object) -> bytes:
         assert len(smiles) == len(legends)
         found.extend(legends)
         return b""
@@ -42,24 +42,32 @@ def legends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_a_hundred_are_listed_and_twenty_drawn_with_their_values(
+def test_a_hundred_are_listed_and_the_best_of_each_cluster_drawn(
     tmp_path: Path, legends: list[str]
 ) -> None:
     smiles = chains(120)
     found = write_run_report(
         result(smiles, [float(i) for i in range(120)], labels=("length",)), tmp_path
     )
-    assert len(found) == 100
-    best = pd.read_csv(tmp_path / "best.csv")
+    best = pd.read_csv(tmp_path / "best.csv", keep_default_na=False)
     assert list(best)[:2] == ["length", "smiles"]
-    assert list(best)[-2:] == ["number", "iteration"]
+    assert list(best)[-4:] == ["number", "iteration", "cluster", "cluster_size"]
     pd.testing.assert_frame_equal(best, found, check_dtype=False)
-    assert best["smiles"].tolist() == smiles[:19:-1]
-    assert best["number"].tolist() == list(range(119, 19, -1))
+    assert best["smiles"].tolist()[:100] == smiles[:19:-1]
+    assert best["number"].tolist()[:100] == list(range(119, 19, -1))
+    # all further ones are the first of a cluster
+    rest = best[100:]
+    assert not rest["cluster"].duplicated().any()
+    assert not rest["cluster"].isin(best["cluster"][:100]).any()
+    assert best.drop_duplicates("cluster")["cluster_size"].sum() == 120
+    assert (tmp_path / "best.smi").read_text().split() == best["smiles"].tolist()
+    assert [mol.GetProp("smiles") for mol in Chem.SDMolSupplier(str(tmp_path / "best.sdf"))] == (
+        best["smiles"].tolist()
+    )
     assert best["iteration"].tolist() == [n // 10 for n in best["number"]]
     assert best["heavy_atoms"].tolist() == [len(s) for s in best["smiles"]]
     assert best["QED"][0] == pytest.approx(QED.qed(Chem.MolFromSmiles(smiles[-1])))
-    assert len(legends) == 20
+    assert len(legends) == best["cluster"].nunique() > 1
     assert legends[0] == f"119.000  SAS {best['SAS'][0]:.2f}  QED {best['QED'][0]:.2f}"
 
 
