@@ -256,7 +256,7 @@ def test_report_prints_and_stores_its_figures(molvae, small_model_file, tmp_path
     (tmp_path / "mine.smi").write_text("\n".join(pairs))
     code, out, _ = molvae("report", small_model_file, *words, model=False)
     assert code == 0
-    for word in ("Data", "GA", "VAE", "logP", "validity", "novelty", "exact reconstruction"):
+    for word in ("Data", "GA", "VAE", "logP", "validity", "novelty", "exact, means"):
         assert word in out
     figures = json.loads((tmp_path / "r" / "report.json").read_text())
     assert figures["data"] == "mine.smi"

@@ -343,6 +343,7 @@ def test_the_command_begins_with_a_file_of_leads(
     leads = tmp_path / "leads.smi"
     leads.write_text("CCO first\nOCCO second\nC1CCCCC1CCCCCCCCCCC large\n")
     words = ["optimize", "--budget", "16", "--out", str(folder), "--start", str(leads)]
+    words += ["--data", "chains"]
     assert main(words) == 0
     with History(folder / "history.sqlite") as history:
         assert [r.smiles for r in history.records()][:2] == ["CCO", "OCCO"]
@@ -351,7 +352,8 @@ def test_the_command_begins_with_a_file_of_leads(
     assert main([*words[:4], str(folder), "--resume", "--budget", "20"]) == 1
     assert "leads" in capsys.readouterr().err
     leads.write_text("C1CCCCC1CCCCCCCCCCC\n")
-    assert main([*words[:4], str(tmp_path / "other"), "--start", str(leads)]) == 1
+    other = [*words[:4], str(tmp_path / "other"), "--data", "chains", "--start", str(leads)]
+    assert main(other) == 1
     assert "none of the molecules to begin with" in capsys.readouterr().err
 
 
