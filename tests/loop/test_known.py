@@ -15,6 +15,7 @@ from molvae.loop.ask_tell import Search
 from molvae.loop.config import OptimizeConfig, strategy_names
 from molvae.loop.optimization import SPENT, optimize
 from molvae.loop.result import Result
+from molvae.model.molvae import MolVAE
 from molvae.oracles.history import History
 from molvae.oracles.objectives import measured_objective
 from molvae.oracles.oracle import GIVE_UP_AFTER, Oracle
@@ -63,6 +64,26 @@ def test_leads_without_a_value_come_first() -> None:
     leads = [f"{'C' * n}Cl" for n in range(2, 11)]
     run(history, leads=leads)
     assert {r.smiles for r in history.records() if r.iteration == 0} == set(leads)
+
+
+def test_what_is_proposed_beside_leads_is_none_of_them() -> None:
+    """Here the best proposals are the leads themselves."""
+    leads = [f"{'C' * n}Cl" for n in range(9, 13)]
+    known = {name: logp(Chem.MolFromSmiles(name)) for name in ("CCCCCCCCCl", "CCCCCCCO", "CCO")}
+    for seed in range(5):
+        history = History()
+        config = OptimizeConfig(batch=6, pool=64, seed=seed)
+        run(history, known=known, leads=leads, config=config, budget=6)
+        assert history.spent == 6
+        assert {record.iteration for record in history.records()} == {-1, 0}
+
+
+def test_a_known_molecule_need_not_be_plausible(zinc: list[str]) -> None:
+    polysulfide = "CSSSSSc1ccccc1"
+    oracle = Oracle("logP", 9)
+    search = Search(MolVAE.load("zinc"), oracle, known={polysulfide: 4.5, zinc[0]: 1.0})
+    assert search.left_out == {}
+    assert polysulfide in oracle.history
 
 
 def test_equal_known_values_teach_nothing_yet() -> None:

@@ -262,11 +262,21 @@ def test_whatever_can_be_read_is_read(lab: Path) -> None:
     assert as_objective(f"model:{lab}/excel.csv:bp").name == "model:excel.csv:bp"
 
 
-def test_the_order_of_rows_does_not_matter(lab: Path) -> None:
-    write_table(lab / "back.csv", dict(reversed(BOILING.items())))
-    assert value("model:back.csv:bp") == value(MEAN)
-    back, there = (report_learned([as_objective(n)])[0] for n in ("model:back.csv:bp", MEAN))
-    assert back.replace("back", "bp") == there
+def test_the_order_of_rows_does_not_matter(lab: Path, zinc: list[str]) -> None:
+    known = {name: round(logp(Chem.MolFromSmiles(name))) for name in zinc[:60]}
+    write_table(lab / "one.csv", known)
+    write_table(lab / "two.csv", dict(reversed(known.items())))
+    one, two = (as_objective(f"model:{name}.csv:bp") for name in ("one", "two"))
+    assert one.function(HEPTANOL) == two.function(HEPTANOL)
+    assert report_learned([one])[0] == report_learned([two])[0].replace("two", "one")
+
+
+def test_what_was_measured_once_with_noise_is_not_certain(lab: Path, zinc: list[str]) -> None:
+    rng, mols = np.random.default_rng(0), [Chem.MolFromSmiles(name) for name in zinc[:100]]
+    noisy = [logp(mol) + 0.8 * rng.normal() for mol in mols]
+    write_table(lab / "noisy.csv", dict(zip(zinc, noisy, strict=False)))
+    predict = as_objective("model:noisy.csv:bp").function.regression.predict
+    assert np.mean([predict(mol)[1] for mol in mols]) > 0.7
 
 
 def test_repeats_are_averaged_and_what_is_left_out_is_counted(lab: Path) -> None:
@@ -312,7 +322,9 @@ def test_workers_get_the_table_and_predict_the_same(lab: Path) -> None:
     packed = pack_objectives([as_objective(MEAN)])
     assert len(packed) < 10_000  # it is sent with every molecule
     (lab / "bp.csv").unlink()
-    assert unpack_objectives(packed)[0].function(HEPTANOL) == here[0, 0]
+    (one,), (other,) = unpack_objectives(packed), unpack_objectives(packed)
+    assert one.function(HEPTANOL) == here[0, 0]
+    assert one.function.regression is other.function.regression  # so it is fitted once
 
 
 def test_a_search_is_the_same_twice_and_goes_where_values_are_high(lab: Path) -> None:
