@@ -76,9 +76,7 @@ def main() -> None:
         valid = [s for s in unweighted if canonicalize(s) is not None]
         kinds = {
             "random": sample_smiles([beginning + s for s in others], len(others), args.seed),
-            "fitting": [
-                s for s in choose_endings(beginning, smiles, others) if model.can_encode(s)
-            ],
+            "fitting": choose_endings(model, beginning, smiles, others),
             "prior": valid,
             "drawn": sample_smiles(list(found.table["written"]), 100, args.seed),
         }
