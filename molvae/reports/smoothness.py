@@ -45,12 +45,12 @@ def measure_smoothness(
         seed: of the noise.
 
     Returns:
-        distance_correlation: Spearman's, of latent and Tanimoto distance over pairs of molecules.
-        drift: root mean square change per dimension of a point near a molecule (radius 0.5) that is
-            decoded and encoded again; latent points have a standard deviation of about 1.
-        neighbors_r2_NAME: R^2 of the mean of the five nearest other molecules.
-        The curve has the columns radius, valid, same (the molecule itself) and similarity
-        (Tanimoto's, mean over valid strings).
+        `distance_correlation`, Spearman's, of latent and Tanimoto distance over pairs of molecules;
+        `drift`, root mean square change per dimension of a point near a molecule (radius 0.5) that
+        is decoded and encoded again (latent points have a standard deviation of about 1);
+        `neighbors_r2_NAME`, R^2 of the mean of the five nearest other molecules. The curve has the
+        columns radius, valid, same (the molecule itself) and similarity (Tanimoto's, mean over
+        valid strings).
     """
     z = model.encode(smiles, refine=0)
     generator = torch.Generator().manual_seed(seed)
