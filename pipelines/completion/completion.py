@@ -22,6 +22,7 @@ written. All endings of a beginning share log p(beginning), so they are compared
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import sys
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ def main() -> None:
         unweighted = decode_at_prior(model, beginning, found.drawn, args.seed)
         valid = [s for s in unweighted if canonicalize(s) is not None]
         kinds = {
-            "random": sample_smiles([beginning + s for s in others], len(others), args.seed),
+            "random": join_endings(model, beginning, others),
             "fitting": choose_endings(model, beginning, smiles, others),
             "prior": valid,
             "drawn": sample_smiles(list(found.table["written"]), 100, args.seed),
@@ -103,6 +104,19 @@ def main() -> None:
     print("means:", ", ".join(f"{name} {value:.2f}" for name, value in table.mean().items()))
     best = (table["above_random"] == 1).mean()
     print(f"the true ending is likelier than all random ones for {best:.0%} of the molecules")
+
+
+def join_endings(model: MolVAE, beginning: str, others: Sequence[str]) -> list[str]:
+    """Beginning of a molecule and endings of others -> strings that the model can write.
+
+    Two halves can meet in a token that no molecule has, such as an aromatic N before a charge.
+    """
+    result = []
+    for s in dict.fromkeys(beginning + other for other in others):
+        with contextlib.suppress(MolvaeError):
+            model.tokenize_canonical(s)
+            result.append(s)
+    return result
 
 
 def choose_endings(model: MolVAE, beginning: str, smiles: str, others: Sequence[str]) -> list[str]:

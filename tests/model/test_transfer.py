@@ -80,7 +80,7 @@ def test_tokens_are_matched_by_their_text() -> None:
     from molvae.model.training import TrainingSet, build_vae
     from molvae.model.transfer import transfer_weights
 
-    words, old, _ = read_model("zinc")
+    words, old, *_ = read_model("zinc")
     mine = Tokenizer("atom-pairs", ["cc", "CC", "[Xe]", *(f"x{i}" for i in range(80))])
     rows = ["CCCC", "CC"]
     data = TrainingSet.make((rows, rows), mine)
