@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.training import FitConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 SHAPES = 256  # recorded at most: each takes memory
 
@@ -23,6 +25,8 @@ def launch_fabric(config: FitConfig) -> Fabric:
     Raises:
         MolvaeError: this machine lacks the devices, or does not support the precision.
     """
+    from lightning_fabric import Fabric  # takes a second to load, which only a training is worth
+
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it prints a banner
     try:
         fabric = Fabric(

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from molvae.base.errors import MolvaeError
@@ -24,6 +24,9 @@ from molvae.latent.devices import Graphed, launch_fabric
 from molvae.latent.inputs import check_arrays
 from molvae.latent.optimizers import collect_slots, load_slots, make_optimizers
 from molvae.latent.training import FitConfig, Observer, Progress, Row, State
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.csv"
 LOG_EVERY = 25  # steps that a row of metrics.csv averages over
