@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -152,7 +153,7 @@ def parse_numbers(cells: Sequence[str], name: str, decimal_comma: bool) -> NDArr
     text = pd.Series(cells, dtype=object).str.strip()
     if decimal_comma:
         text = text.str.replace(r"^([+-]?\d*),(\d+(e[+-]?\d+)?)$", r"\1.\2", regex=True)
-    values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, copy=True)
+    values = np.array([_parse_number(cell) for cell in text], np.float64)
     values[~np.isfinite(values)] = np.nan
     wrong = np.isnan(values) & ~text.str.lower().isin(MISSING).to_numpy()
     if np.isnan(values).all():
@@ -166,6 +167,14 @@ def parse_numbers(cells: Sequence[str], name: str, decimal_comma: bool) -> NDArr
             stacklevel=2,
         )
     return values
+
+
+def _parse_number(cell: str) -> float:
+    """Cell -> the nearest number to what is written, which pandas 2 misses in the last place."""
+    try:
+        return math.nan if "_" in cell else float(cell)  # Python reads 1_000
+    except ValueError:
+        return math.nan
 
 
 def _list_columns(source: DataSet) -> list[str]:

@@ -159,9 +159,9 @@ def test_the_structures_of_an_sdf_are_read_and_its_fields(tmp_path: Path) -> Non
 
 def test_values_that_are_no_numbers_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "assay.csv"
-    path.write_text("smiles;pIC50\nCCO;7,5\nCCN;> 99\nCCC;\nCCF;6\nCCCl;inf\n")
+    path.write_text("smiles;pIC50\nCCO;7,5\nCCN;> 99\nCCC;\nCCF;6\nCCCl;inf\nCCBr;1_0\n")
     data = load(str(path))
-    with pytest.warns(MolvaeWarning, match=r"2 of 5 values of 'pIC50' .* '> 99', 'inf'"):
+    with pytest.warns(MolvaeWarning, match=r"3 of 6 values of 'pIC50' .* '> 99', 'inf', '1_0'"):
         table = load_properties(data, ["pIC50"])
     assert table["pIC50"].dropna().to_dict() == {"CCO": 7.5, "CCF": 6.0}
 
