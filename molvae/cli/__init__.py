@@ -2,24 +2,25 @@
 
 Each verb is a module in `molvae.cli.verbs` with two functions: `add_arguments(parser)`, and
 `run(args)`, which returns an exit code or None for 0. The first line of the module's docstring is
-the verb's help text. Heavy libraries such as torch and RDKit are imported inside functions, so that
-`molvae --help` stays instant.
+the verb's help text, and `EXAMPLES` are commands that the help ends with. Heavy libraries such as
+torch and RDKit are imported inside functions, so that `molvae --help` stays instant.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import os
 import pkgutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import molvae.cli.verbs as verbs
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.cli.options import shield_minus_names
+from molvae.cli.parser import DefaultsHelpFormatter, HelpFormatter, Parser, suggest
 
 FIRST = ("train", "fit-prior", "report", "optimize", "benchmark", "sample", "encode", "decode")
 
@@ -37,41 +38,84 @@ def find_verbs() -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command-line words -> exit code: 0 success, 1 error, 2 usage error, 130 Ctrl-C."""
     words = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a verb here
-    parser = argparse.ArgumentParser(
-        prog="molvae",
-        description="Learn a continuous map of molecules and search it.",
-        epilog="Run 'molvae VERB --help' for the options of a verb.",
-    )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-    chosen = next((word for word in words if not word.startswith("-")), None)
-    for name, summary in find_verbs().items():
-        verb = subparsers.add_parser(
-            name,
-            help=summary[0].lower() + summary[1:],
-            description=summary + ".",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
-        if name == chosen:
-            _module(name).add_arguments(verb)
-    args = parser.parse_args(shield_minus_names(words))
+    plain = (word for word in words if not word.startswith("-"))
+    chosen = None if "--print-completion" in words else next(plain, None)
+    found = find_verbs()
+    parser, verb_parsers = build_parser(found, [chosen] if chosen in found else [])
+    if chosen is not None and chosen not in found:
+        hint = suggest(chosen, found) or f"known are {', '.join(found)}"
+        parser.error(f"unknown verb {chosen!r}: {hint}")
+    args, unknown = parser.parse_known_args(shield_minus_names(words))
+    if unknown:
+        verb_parsers.get(args.verb, parser).refuse_unknown(unknown)
     if args.version:
         from importlib.metadata import version
 
         print(f"molvae {version('molvae')}")
         return 0
+    if args.print_completion:
+        from shtab import complete
+
+        print(complete(build_parser(found, set(found))[0], args.print_completion))
+        return 0
     if args.verb is None:
         parser.print_help()
         return 2
-    with _warnings_in_one_line(args.verb):
+    stderr, args.stdout = sys.stderr, sys.stdout
+    with ExitStack() as stack:
+        stack.enter_context(_warnings_in_one_line(args.verb))
+        if getattr(args, "json", False):
+            stack.enter_context(redirect_stdout(stderr))
+        if args.quiet:
+            stack.enter_context(redirect_stderr(stack.enter_context(open(os.devnull, "w"))))
         try:
             return _module(args.verb).run(args) or 0
         except (MolvaeError, OSError) as error:
-            print(f"molvae {args.verb}: {_one_line(error)}", file=sys.stderr)
+            print(f"molvae {args.verb}: {_one_line(error)}", file=stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"molvae {args.verb}: interrupted", file=sys.stderr)
+            print(f"molvae {args.verb}: interrupted", file=stderr)
             return 130
+
+
+def build_parser(
+    found: Mapping[str, str], whole: Collection[str]
+) -> tuple[Parser, dict[str, Parser]]:
+    """Verbs with their help -> the parser, and that of each verb.
+
+    Args:
+        found: from `find_verbs`.
+        whole: the verbs that need their options now; those of the others would import what they
+            take their defaults from.
+    """
+    parser = Parser(
+        prog="molvae",
+        description="Learn a continuous map of molecules and search it.",
+        epilog="Run 'molvae VERB --help' for the options of a verb.",
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument(
+        "--print-completion",
+        choices=["bash", "zsh", "tcsh"],
+        help="print a script for the completion of verbs and options in this shell, and exit",
+    )
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    verb_parsers = {}
+    for name, summary in found.items():
+        verb = verb_parsers[name] = subparsers.add_parser(
+            name,
+            help=summary[0].lower() + summary[1:],
+            description=summary + ".",
+            formatter_class=DefaultsHelpFormatter,
+        )
+        if name in whole:
+            _module(name).add_arguments(verb)
+            verb.add_argument(
+                "--quiet", action="store_true", help="print results and errors, and nothing else"
+            )
+            verb.set_examples(_module(name).EXAMPLES)
+    return parser, verb_parsers
 
 
 @contextmanager
@@ -79,11 +123,11 @@ def _warnings_in_one_line(verb: str) -> Iterator[None]:
     """Print each MolvaeWarning as one line inside a `with` block."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", MolvaeWarning)
-        show = warnings.showwarning
+        show, stderr = warnings.showwarning, sys.stderr
 
         def show_in_one_line(message: Any, category: type[Warning], *where: Any) -> None:
             if issubclass(category, MolvaeWarning):
-                print(f"molvae {verb}: {message}", file=sys.stderr)
+                print(f"molvae {verb}: {message}", file=stderr)
             else:
                 show(message, category, *where)
 

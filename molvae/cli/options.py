@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from molvae.base.errors import MolvaeError
+from molvae.cli.parser import suggest
 
 if TYPE_CHECKING:
     from molvae.chem.datasets import DataSet
@@ -90,7 +93,98 @@ def import_from_here() -> None:
 
 def add_model(parser: argparse.ArgumentParser, default: str = DRUGS) -> None:
     """Declare `--model`."""
-    parser.add_argument("--model", default=default, help=f"{MODEL} (default: {default})")
+    parser.add_argument("--model", default=default, help=f"{MODEL} (default: %(default)s)")
+
+
+def add_subject(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Declare the model that a verb is about, as the first word or `--model`: see `subject_of`."""
+    shown = "" if default is None else f" (default: {default})"
+    parser.add_argument(
+        "subject", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help=f"{MODEL}{shown}"
+    )
+    parser.add_argument("--model", default=default, help=argparse.SUPPRESS)
+
+
+def subject_of(args: argparse.Namespace) -> str:
+    """Parsed options of `add_subject` -> the model.
+
+    Raises:
+        MolvaeError: none is given, or two.
+    """
+    given: str | None = getattr(args, "subject", args.model)
+    if given is None:
+        raise MolvaeError("name a model: a shipped one (molvae list models) or a .safetensors file")
+    if args.model not in (None, given, "zinc"):
+        raise MolvaeError(f"name one model, not {given} and {args.model}")
+    return given
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Declare `--config`, which `read_config` reads."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML or JSON file of options by their long names, such as the config.json of another "
+        "run; options on the command line come first",
+    )
+
+
+def read_config(path: Path | None, known: Mapping[str, type]) -> dict[str, Any]:
+    """File of `--config` -> its settings by name, with underscores; empty without a file.
+
+    Args:
+        path: .toml or .json.
+        known: name -> type of each setting that it may have. A list may be given as one text.
+            `run`, which names a run in its history, is left out.
+
+    Raises:
+        MolvaeError: the file is missing or damaged, or a setting is unknown or has a wrong type.
+    """
+    from molvae.base.files import read_json_object
+
+    if path is None:
+        return {}
+    try:
+        found = (
+            tomllib.loads(path.read_text())
+            if suffix(str(path), ".toml", ".json") == ".toml"
+            else read_json_object(path)
+        )
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MolvaeError(f"{path} is not valid TOML: {error}") from error
+    settings = {}
+    for given, value in found.items():
+        name = given.replace("-", "_")
+        if name == "run" or value is None:
+            continue
+        if name not in known:
+            hint = suggest(name, known)
+            raise MolvaeError(f"{path}: unknown option {given!r}{hint and f', {hint}'}")
+        kind = known[name]
+        if kind is list and isinstance(value, str):
+            value = [value]
+        elif kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise MolvaeError(
+                f"{path}: {given} must be of type {kind.__name__}, not {value!r:.100}"
+            )
+        settings[name] = value
+    return settings
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Declare `--json`, which `answer` reads."""
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as JSON; messages go to stderr"
+    )
+
+
+def answer(args: argparse.Namespace, result: object) -> None:
+    """Print the result of a verb as JSON if `--json` is given."""
+    if args.json:
+        print(json.dumps(result, indent=1, allow_nan=False), file=args.stdout)
 
 
 def add_standardize(parser: argparse.ArgumentParser) -> None:

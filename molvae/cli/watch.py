@@ -1,4 +1,4 @@
-"""Progress bars and stopping by signal for long commands."""
+"""Progress and stopping by signal for long commands: a bar on a terminal, else a line at times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from molvae.oracles.history import Iteration, Record
     from molvae.oracles.oracle import Oracle
 
-LOG_SECONDS = 30.0  # between the lines of a training in a log file
+LOG_SECONDS = 30.0  # between the lines in a log file
 
 
 def is_worker() -> bool:
@@ -56,18 +56,21 @@ class Watch:
                 total=1.0,
                 initial=progress.share,
                 bar_format="{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
-                disable=is_worker(),
+                disable=is_worker() or not sys.stderr.isatty(),
             )
         self.bar.n, self.step = progress.share, progress.state.step
         row, now = progress.row, time.monotonic()
-        due = sys.stderr.isatty() or now - self.shown > LOG_SECONDS
+        due = not self.bar.disable or (now - self.shown > LOG_SECONDS and not is_worker())
         if row is not None and row.step and due:
             self.shown = now
-            self.bar.set_postfix_str(
+            text = (
                 f"step {row.step:,} | loss {row.loss:.2f} | reconstruction "
                 f"{row.reconstruction_nats:.2f} nats | KL {row.kl_nats:.1f} nats | "
                 f"{row.examples_per_second:.0f} mol/s"
             )
+            if self.bar.disable:
+                print(f"{progress.share:.0%} | {text}", file=sys.stderr, flush=True)
+            self.bar.set_postfix_str(text)
             self.bar.refresh()
         return self.signal != 0
 
@@ -80,7 +83,15 @@ class Evaluations:
         self._best: dict[tuple[float, ...], int] = {}  # the front, and how many have these values
         past = oracle.history.records()
         spent = oracle.history.spent
-        self._bar = tqdm(total=oracle.budget, initial=spent, unit="mol", dynamic_ncols=True)
+        self._logged = time.monotonic()
+        self._bar = tqdm(
+            total=oracle.budget,
+            initial=spent,
+            unit="mol",
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._done, self._budget = spent, oracle.budget
         for record in past:
             self._add(record)
 
@@ -93,6 +104,7 @@ class Evaluations:
     def evaluated(self, record: Record) -> None:
         """Count one evaluation."""
         self._add(record)
+        self._done += 1
         self._show()
         self._bar.update()
 
@@ -120,6 +132,10 @@ class Evaluations:
         else:
             text = f"best {first.title} none yet"
         self._bar.set_postfix_str(f"{text}{self._round}", refresh=False)
+        if self._bar.disable and time.monotonic() - self._logged > LOG_SECONDS:
+            self._logged = time.monotonic()
+            line = f"{self._done:,} of {self._budget:,} | {text}{self._round}"
+            print(line, file=sys.stderr, flush=True)
 
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -119,7 +119,9 @@ class Search:
         for smiles, value in values.items():
             name = oracle.admissible(smiles)
             if name is None:
-                raise MolvaeError(f"{smiles!r} is not a molecule that this search admits")
+                raise MolvaeError(
+                    f"this search does not admit {smiles!r}: {oracle.explain_refusal(smiles)}"
+                )
             if name in told or name in oracle.history:
                 raise MolvaeError(f"{smiles!r} has a value already")
             told[name] = oracle.check_values(value)

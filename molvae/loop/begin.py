@@ -69,7 +69,7 @@ def check_leads(
     for lead in dict.fromkeys([*leads, *known]):
         name = oracle.admissible(lead)
         if name is None:
-            left_out[lead] = "its size is not allowed, or it does not meet a constraint"
+            left_out[lead] = oracle.explain_refusal(lead)
         elif not model.can_encode_canonical(name):
             left_out[lead] = "the model cannot encode it"
         else:

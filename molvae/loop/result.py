@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from molvae.chem.pictures import draw_molecules
 from molvae.oracles.history import Iteration, Record
 from molvae.oracles.objectives import Objective
 from molvae.search.pareto import find_undominated, hypervolume, pareto_front, reference_point
 from molvae.search.protocols import Floats
 
+SHOWN = 10  # molecules that a notebook draws
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """A finished search: its records in order, its rounds, why it stopped, what it maximised.
 
@@ -26,6 +30,24 @@ class Result:
     iterations: list[Iteration]
     stopped: str
     objectives: tuple[Objective, ...]
+
+    def __repr__(self) -> str:
+        failed = sum(record.error is not None for record in self.records)
+        head = self.best(1)
+        found = ""
+        if len(head) and len(self.labels) == 1:
+            found = f", best {self.labels[0]} {head['y'][0]:.3f}: {head['smiles'][0]}"
+        return f"<Result: {len(self.records)} evaluations ({failed} failed){found}>"
+
+    def _repr_html_(self) -> str:
+        """Show the best molecules as a picture in a notebook."""
+        best = self.best(SHOWN)
+        if not len(best):
+            return html.escape(repr(self))
+        numbers = best[self._columns].itertuples(index=False)
+        legends = [", ".join(f"{value:.3f}" for value in row) for row in numbers]
+        picture = draw_molecules(list(best["smiles"]), legends, picture="svg").decode()
+        return f"<p>{html.escape(repr(self))}</p>{picture[picture.index('<svg') :]}"
 
     @property
     def labels(self) -> tuple[str, ...]:

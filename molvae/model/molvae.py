@@ -52,6 +52,15 @@ class MolVAE:
         self.domain = domain  # tells how plausible a molecule is; see `chem.plausibility`
         self.standardizes = summary.standardized  # whether it encodes the parent of a molecule
 
+    def __repr__(self) -> str:
+        low, high = self.heavy_atoms
+        data = self.summary.data or "unnamed data"
+        return (
+            f"<MolVAE of {data}: {self.summary.molecules:,} molecules of {low} to {high} heavy "
+            f"atoms, {self.latent} latent dimensions, {len(self.tokenizer.vocabulary)} tokens "
+            f"({self.tokenizer.name})>"
+        )
+
     @property
     def latent(self) -> int:
         """The dimension D of the latent space."""

@@ -169,6 +169,18 @@ class Oracle:
                 return None
         return name
 
+    def explain_refusal(self, smiles: str) -> str:
+        """Inadmissible SMILES -> why it is inadmissible, as the end of a sentence."""
+        mol = parse_cached(smiles)
+        if mol is None or write_canonical(mol, smiles) is None:
+            return "it is not a valid molecule"
+        size = mol.GetNumHeavyAtoms()
+        low, high = self.heavy_atoms or (0, math.inf)
+        if not low <= size <= high:
+            return f"it has {size} heavy atoms, and {low} to {high} are allowed (--heavy-atoms)"
+        missed = [constraint.text for constraint in self.constraints if not constraint.met(mol)]
+        return f"it does not meet {', '.join(missed)}"
+
     def __call__(
         self,
         smiles: Sequence[str],

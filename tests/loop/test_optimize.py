@@ -449,8 +449,8 @@ def test_what_is_told_must_be_new_and_admissible() -> None:
         ({"CCCC": 1.0, "CCCN": (1.0, 2.0)}, "expected a value for each of grease"),
         ({"CCCC": 1.0, None: 2.0}, "is not a text"),
         ({"CCCC": 1.0, "OCC": 2.0}, "has a value already"),
-        ({"CCCC": 1.0, "C(": 2.0}, "not a molecule that this search admits"),
-        ({"C" * 20: 2.0}, "not a molecule that this search admits"),
+        ({"CCCC": 1.0, "C(": 2.0}, "it is not a valid molecule"),
+        ({"C" * 20: 2.0}, "20 heavy atoms"),
         ({"CCCN": 1.0, "NCCC": 2.0}, "has a value already"),
     ):
         with pytest.raises(MolvaeError, match=message):

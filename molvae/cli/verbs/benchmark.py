@@ -19,6 +19,11 @@ LINE = (
     "{minutes:.1f} min excluding oracle calls"
 )
 
+EXAMPLES = (
+    "molvae benchmark --suite pmo --tasks pmo:jnk3 --budget 1000 --seeds 3",
+    "molvae benchmark --strategy neighbourhood ga --out runs/against-ga",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae benchmark`."""

@@ -6,6 +6,11 @@ import argparse
 
 from molvae.cli import options
 
+EXAMPLES = (
+    "molvae complete 'c1ccc(cc1)C('",
+    "molvae complete --keep 'O=C(N*)c1ccnc(*)c1' --out decorated.svg",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae complete`."""

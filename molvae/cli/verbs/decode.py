@@ -8,6 +8,11 @@ from pathlib import Path
 
 from molvae.cli import options
 
+EXAMPLES = (
+    "molvae decode points.npz --out molecules.csv",
+    "molvae encode CCO | molvae decode -",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae decode`."""

@@ -14,6 +14,11 @@ from molvae.cli import options
 
 LISTED = 5  # molecules that do not decode to themselves, named in the terminal
 
+EXAMPLES = (
+    "molvae encode 'CC(=O)Oc1ccccc1C(=O)O' --properties",
+    "molvae encode leads.csv:SMILES --out points.npz",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae encode`."""

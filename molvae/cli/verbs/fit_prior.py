@@ -8,10 +8,15 @@ import sys
 from molvae.cli import options
 from molvae.cli.watch import Watch
 
+EXAMPLES = (
+    "molvae fit-prior zinc --prior flow-matching",
+    "molvae fit-prior runs/mine/model.safetensors --data mine.csv:SMILES --minutes 5",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae fit-prior`."""
-    parser.add_argument("model", metavar="MODEL", help="shipped model, or a .safetensors file")
+    options.add_subject(parser)
     parser.add_argument("--prior", default="flow-matching", help="see 'molvae list priors'")
     options.add_data(parser)
     parser.add_argument(
@@ -47,11 +52,12 @@ def run(args: argparse.Namespace) -> int:
     from molvae.model.molvae import MolVAE
     from molvae.model.training import hold_out
 
-    out: str = getattr(args, "out", None) or _name_beside(args.model, args.prior)
+    name = options.subject_of(args)
+    out: str = getattr(args, "out", None) or _name_beside(name, args.prior)
     options.suffix(out, ".safetensors")
     options.refuse_existing(args, out)
-    model = MolVAE.load(args.model)
-    data = options.load_data(options.data_of(getattr(args, "data", None), args.model, model))
+    model = MolVAE.load(name)
+    data = options.load_data(options.data_of(getattr(args, "data", None), name, model))
     train, held_out = hold_out(data.split("train"), data.split("validation"))
     with Watch() as watch:
         fitted = model.fit_prior(

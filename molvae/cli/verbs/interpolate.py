@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     from molvae.model.exploration import Axis
 
+EXAMPLES = (
+    "molvae interpolate CCO CCN --out way.png",
+    "molvae interpolate 'CC(=O)Nc1ccc(O)cc1' --along QED",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae interpolate`."""

@@ -6,11 +6,16 @@ import argparse
 import importlib
 from collections.abc import Mapping
 
+from molvae.cli import options
+
 REGISTRIES = {
     "models": "",  # files, not a registry
     "data": "molvae.chem.datasets:datasets",
     "objectives": "molvae.oracles.objectives:objectives",
     "properties": "molvae.chem.properties:properties",
+    "descriptors": "molvae.chem.properties:DESCRIPTORS",
+    "alerts": "molvae.chem.alerts:CATALOGUES",
+    "suites": "molvae.oracles.suites:SUITES",
     "strategies": "molvae.search.strategies:strategies",
     "tokenizers": "molvae.chem.tokenizers:tokenizers",
     "encoders": "molvae.latent.encoders:encoders",
@@ -21,6 +26,11 @@ REGISTRIES = {
     "gradient-estimators": "molvae.latent.gradients:estimators",
     "kinds": "molvae.latent.kinds:kinds",
 }
+
+EXAMPLES = (
+    "molvae list",
+    "molvae list objectives",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help=f"what to list: one of {', '.join(REGISTRIES)}",
     )
+    options.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print each registry, one line per name."""
-    for kind in REGISTRIES if args.kind == "all" else [args.kind]:
-        entries = _entries(kind)
+    kinds = {k: _entries(k) for k in (REGISTRIES if args.kind == "all" else [args.kind])}
+    if args.json:
+        options.answer(args, kinds)
+        return
+    for kind, entries in kinds.items():
         width = max(map(len, entries), default=0)
         print(kind)
         for name, description in entries.items():
@@ -65,5 +79,7 @@ def _entries(kind: str) -> dict[str, str]:
 
 def _first_line(entry: object) -> str:
     """Return an entry's description, or the first line of its docstring."""
+    if isinstance(entry, Mapping):  # a suite
+        return f"{len(entry)} tasks"
     text = getattr(entry, "description", None) or entry.__doc__ or ""
     return str(text).strip().partition("\n")[0]

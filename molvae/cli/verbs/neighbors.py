@@ -6,6 +6,11 @@ import argparse
 
 from molvae.cli import options
 
+EXAMPLES = (
+    "molvae neighbors 'CC(=O)Nc1ccc(O)cc1'",
+    "molvae neighbors 'CC(=O)Nc1ccc(O)cc1' --along -SAS --out around.svg",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae neighbors`."""

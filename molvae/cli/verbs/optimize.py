@@ -9,10 +9,13 @@ of the best molecules as SDF files in the folder poses.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import signal
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -20,6 +23,7 @@ from uuid import uuid4
 from molvae.base.errors import MolvaeError
 from molvae.base.files import RunFolder, write_file
 from molvae.cli import options
+from molvae.cli.parser import HelpFormatter
 from molvae.cli.watch import Evaluations
 
 if TYPE_CHECKING:
@@ -51,7 +55,14 @@ DEFAULTS: dict[str, Any] = {
 }
 # settings that the run folders of earlier versions lack
 ADDED = ("standardize", "plausibility", "values")
-SETTINGS = [*DEFAULTS, "data", "heavy_atoms"]  # may be given as options, stored in config.json
+# may be given as options, stored in config.json
+SETTINGS: dict[str, type] = {
+    **dict.fromkeys(("model", "strategy", "start", "history", "data"), str),
+    **dict.fromkeys(("objective", "constraint", "values", "heavy_atoms"), list),
+    **dict.fromkeys(("budget", "batch", "seed"), int),
+    **dict.fromkeys(("adapt", "asynchronous", "standardize"), bool),
+    "plausibility": float,
+}
 RESULTS = (
     "best.csv",
     "best.sdf",
@@ -61,13 +72,20 @@ RESULTS = (
     "front.png",
 )  # written at the end
 SHOWN = 20  # best molecules printed in the terminal
+JUDGED = 100  # best molecules that the judge is asked about
+SHOWN_REASONS = 5  # why evaluations failed
 FEW_ADMISSIBLE = 0.05  # share of the decoded points
 POSES = "poses"  # folder of the best docked molecules
+
+EXAMPLES = (
+    "molvae optimize --objective logP --budget 250",
+    "molvae optimize --objective QED --start leads.csv:SMILES --constraint 'SAS<3' alerts:none",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae optimize`."""
-    parser.formatter_class = argparse.HelpFormatter
+    parser.formatter_class = HelpFormatter
     parser.add_argument(
         "--model", help=f"{options.MODEL} (default: zinc; {options.DRUGS} with --start)"
     )
@@ -163,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-folder",
         action="store_true",
-        help="with --resume: run the programs and functions that the run folder names",
+        help="run the programs and functions that the run folder (--resume) or --config names",
     )
     parser.add_argument(
         "--allow-changed-objective",
@@ -189,6 +207,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retries", type=int, default=0, help="retries of a failed evaluation (default: 0)"
     )
     options.add_backend(group)
+    options.add_config(parser)
+    options.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -271,7 +291,18 @@ def run(args: argparse.Namespace) -> int:
         way = f"; resume with: {again}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    _show(result, folder.path, oracle, Known(model.domain, Neighbors.load(data)))
+    best = _show(result, folder.path, oracle, Known(model.domain, Neighbors.load(data)))
+    options.answer(
+        args,
+        {
+            "folder": str(folder.path),
+            "objectives": [one.title for one in result.objectives],
+            "evaluations": history.spent,
+            "failed": sum(record.error is not None for record in result.records),
+            "stopped": result.stopped,
+            "best": json.loads(best.head(SHOWN).to_json(orient="records")),
+        },
+    )
     return 0
 
 
@@ -331,11 +362,24 @@ def _record(objective: Objective, folder: Path) -> Objective:
     return keep_poses(objective, folder.absolute() / POSES)
 
 
+def _refuse_code(where: str, option: str, settings: dict[str, Any], trusted: bool) -> None:
+    """Refuse settings that would run code which the user did not name, unless they are trusted."""
+    if not trusted:
+        raise MolvaeError(
+            f"{where} has {option} {settings[option]!r:.200}, which runs code: if you trust it, "
+            f"give the same --{option} again, or add --trust-folder"
+        )
+
+
 def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
     """Options -> run folder and effective settings; options override a resumed run or defaults."""
     from molvae.loop.config import default_strategy
 
-    given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    stated = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    filed = options.read_config(args.config, SETTINGS)
+    given = filed | stated
+    if unstated := [o for o in _executed(DEFAULTS | filed) if o in filed and o not in stated]:
+        _refuse_code(f"{args.config}", unstated[0], filed, args.trust_folder)
     new = DEFAULTS | given
     if new["start"] and "model" not in given:
         new["model"] = options.DRUGS
@@ -347,11 +391,8 @@ def _settings(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any]]:
         required = [*(name for name in SETTINGS if name not in ADDED), "run"]
         chosen = folder.resume(given, may_change=["budget"], required=required)
         for option in _executed(chosen):
-            if option not in given and not args.trust_folder:
-                raise MolvaeError(
-                    f"the run in {folder.path} has {option} {chosen[option]!r:.200}, which runs "
-                    f"code: if you trust it, give the same --{option} again, or add --trust-folder"
-                )
+            if option not in given:
+                _refuse_code(f"the run in {folder.path}", option, chosen, args.trust_folder)
         return folder, chosen
     folder.refuse_begun()
     if new["values"]:
@@ -440,8 +481,15 @@ class _Terminable:
         raise KeyboardInterrupt(number)
 
 
-def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
-    """Print a summary and the best molecules; write tables and pictures."""
+def count_reasons(errors: Iterable[str]) -> Counter[str]:
+    """Reasons of failures -> how often each occurred; numbers in them do not tell them apart."""
+    found: dict[str, str] = {}
+    return Counter(found.setdefault(re.sub(r"\d+(\.\d+)?", "0", text), text) for text in errors)
+
+
+def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> pd.DataFrame:
+    """Print a summary and the best molecules, write tables and pictures, return the best."""
+    from molvae.reports.judges import find_known_to_chembl, has_judge
     from molvae.reports.run_report import (
         name_with_unit,
         note_guesses,
@@ -463,8 +511,8 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
         print(f"refused without being evaluated: {counts}")
     if result.valid_fraction < FEW_ADMISSIBLE and oracle.refused:
         print("few points are admissible, which narrows the search: loosen what refuses most")
-    if len(failed):
-        print(f"first failure: {failed[0]}")
+    for text, count in count_reasons(failed).most_common(SHOWN_REASONS):
+        print(f"{count:,} failed: {text}")
     best = write_run_report(result, folder, known)
     several = len(result.objectives) > 1
     leaders = best if several else pick_best_of_clusters(best)
@@ -477,6 +525,9 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
     shown["alerts"] = shown["alerts"].str.count(";") + (shown["alerts"] != "")
     shown = shown.rename(columns=name_with_unit(result))
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    if has_judge():
+        share = sum(find_known_to_chembl(best["smiles"].head(JUDGED))) / min(len(best), JUDGED)
+        print(f"ChEMBL knows the rings and bonds of {share:.0%} of the best (chembl-gen-check)")
     for line in note_guesses(best):
         options.note(line)
     more = "front.png, " if several else ""
@@ -485,3 +536,4 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
         f"best.csv, best.sdf, best.smi, best.png, {more}trace.png and history.sqlite are in "
         f"{folder}"
     )
+    return best

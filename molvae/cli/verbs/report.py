@@ -17,16 +17,15 @@ NEAREST = "R2 of the mean of the five nearest held-out molecules"
 MEANS = "greedy decoding from posterior means"
 REFINED = "the same after gradient steps on log p(x|z)"
 
+EXAMPLES = (
+    "molvae report zinc",
+    "molvae report runs/mine/model.safetensors --samples 10000",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae report`."""
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default="zinc",
-        metavar="MODEL",
-        help="shipped model or .safetensors file",
-    )
+    options.add_subject(parser, "zinc")
     options.add_data(parser)
     parser.add_argument(
         "--molecules",
@@ -44,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for the results; {model} is the name of the model, for a file with its folder",
     )
     options.add_overwrite(parser)
+    options.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -55,19 +55,20 @@ def run(args: argparse.Namespace) -> None:
     from molvae.reports.model_report import ReportConfig, measure_model
     from molvae.reports.plots import plot_property_distributions
 
-    folder = Path(args.out.replace("{model}", _name(args.model)))
+    name = options.subject_of(args)
+    folder = Path(args.out.replace("{model}", _name(name)))
     files = folder / "report.json", folder / "properties.png"
     options.refuse_existing(args, *files)
-    model = MolVAE.load(args.model)
-    source = options.data_of(getattr(args, "data", None), args.model, model)
+    model = MolVAE.load(name)
+    source = options.data_of(getattr(args, "data", None), name, model)
     watched = options.progress()
     data = options.load_data(source)
     config = ReportConfig(args.molecules, args.samples, args.seed)
     report = measure_model(model, data, config, progress=watched)
-    figures = {"model": args.model, **report.to_json()}
+    figures = {"model": name, **report.to_json()}
     write_file(files[0], json.dumps(figures, indent=2, allow_nan=False) + "\n")
     write_file(files[1], plot_property_distributions(report.sets))
-    print(f"{args.model} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
+    print(f"{name} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
     print(report.table.to_string(index=False))
     print("\n" + "\n".join(_lines(report)))
     curve = report.curve.to_string(index=False, float_format="%.3f")
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
     rings = report.rings.T.to_string(float_format="%.3f")
     print(f"\nshare of molecules with rings of a size\n{rings}")
     print(f"\n{files[0]}, {files[1]}")
+    options.answer(args, figures)
 
 
 def _name(model: str) -> str:

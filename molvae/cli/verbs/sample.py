@@ -8,6 +8,11 @@ from typing import Any
 
 from molvae.cli import options
 
+EXAMPLES = (
+    "molvae sample -n 1000 --valid --out molecules.smi",
+    "molvae sample --model qm9 -n 20 --temperature 1",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae sample`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from molvae.base.errors import MolvaeError
 from molvae.base.files import RunFolder
 from molvae.cli import options
+from molvae.cli.parser import HelpFormatter
 from molvae.cli.watch import Watch, is_worker
 
 if TYPE_CHECKING:
@@ -45,10 +46,23 @@ SHAPE_OPTIONS = [
     ("prior", str, "see 'molvae list priors'"),
     ("dropout", float, "share of the decoder's input tokens masked in training"),
 ]
+SETTINGS: dict[str, type] = {  # may be given as options, stored in config.json
+    **dict.fromkeys(("data", "tokenizer", "start", "transfer"), str),
+    **dict.fromkeys(("limit", "random_smiles", "recombine"), int),
+    **{name.replace("-", "_"): kind for name, kind, _ in (*FIT_OPTIONS, *SHAPE_OPTIONS)},
+    "properties": list,
+    "blur": float,
+    "standardize": bool,
+}
 PROPERTIES = ["logP", "SAS", "QED"]
 
 # settings that may change on resume
 ON_RESUME = ("epochs", "minutes", "patience", "kl_weight", "checkpoint_minutes", "devices", "nodes")
+
+EXAMPLES = (
+    "molvae train --data zinc",
+    "molvae train --data mine.csv:SMILES --fine-tune drugs --minutes 10 --out runs/mine",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,13 +71,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from molvae.latent.vae import VAEConfig
     from molvae.model.training import BLUR, SHAPE
 
-    parser.formatter_class = argparse.HelpFormatter
+    parser.formatter_class = HelpFormatter
     parser.add_argument("--data", help="data set name, FILE or FILE:COLUMN (default: zinc)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/train-DATA)")
     parser.add_argument("--tokenizer", help="see 'molvae list tokenizers' (default: atom-pairs)")
     parser.add_argument(
-        "--start", metavar="MODEL", help="fine-tune this model instead of training a new one"
+        "--fine-tune",
+        dest="start",
+        metavar="MODEL",
+        help="fine-tune this model instead of training a new one",
     )
+    parser.add_argument("--start", help=argparse.SUPPRESS)  # the name in version 0.1
     parser.add_argument(
         "--transfer",
         metavar="MODEL",
@@ -95,16 +113,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--blur",
         type=float,
         help="fraction of molecules decoded in training from a z blurred towards the prior "
-        f"(default: {BLUR}, or that of the model in --start)",
+        f"(default: {BLUR}, or that of the model in --fine-tune)",
     )
     parser.add_argument(
         "--standardize",
         action=argparse.BooleanOptionalAction,
         help="train on the parents of the molecules (largest fragment, neutral, without isotopes "
-        "and atom maps), and encode parents later (default: no, or what the model in --start does)",
+        "and atom maps), and encode parents later (default: no, or as the model in --fine-tune)",
     )
     parser.add_argument("--limit", type=int, help="use only the first LIMIT molecules")
     parser.add_argument("--resume", action="store_true", help="resume the training in --out")
+    options.add_config(parser)
+    options.add_json(parser)
     for group, defaults in ((FIT_OPTIONS, FitConfig()), (SHAPE_OPTIONS, VAEConfig(**SHAPE))):
         for name, kind, text in group:
             default = getattr(defaults, name.replace("-", "_"))
@@ -125,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
             if not args.resume:
                 folder.refuse_begun()  # by another process, while this one prepared its data
             folder.save(settings)  # after everything that can fail before training
-        return _train(prepared, parts, folder, settings, args.resume)
+        return _train(prepared, parts, folder, settings, args)
 
 
 def _train(
@@ -133,7 +153,7 @@ def _train(
     parts: list[list[str]],
     folder: RunFolder,
     settings: dict[str, Any],
-    resumed: bool,
+    args: argparse.Namespace,
 ) -> int:
     """Prepared training -> its files in the run folder; return the exit code."""
     from molvae.chem.plausibility import fit_domain
@@ -145,7 +165,7 @@ def _train(
         try:
             state = prepared.job.run(folder.path, watch)
         except MolvaeError:
-            if watch.step == 0 and not resumed:  # no step was taken, now or earlier
+            if watch.step == 0 and not args.resume:  # no step was taken, now or earlier
                 _remove_unbegun(folder)
             raise
     if is_worker():
@@ -155,7 +175,7 @@ def _train(
         print(f"stopped; resume with: molvae train --resume --out {folder.path}", file=sys.stderr)
         return 128 + watch.signal
     model = MolVAE(*prepared.finish(state))
-    model.domain = fit_domain(parts[0], parts[1], progress=True)
+    model.domain = fit_domain(parts[0], parts[1], progress=options.progress())
     if model.domain is None and "start" in settings:
         model.domain = MolVAE.load(settings["start"]).domain
     model.save(folder.path / "model.safetensors")
@@ -164,6 +184,15 @@ def _train(
         f"model: {folder.path / 'model.safetensors'}\n"
         f"next: molvae report {folder.path / 'model.safetensors'}"
     )
+    found = {
+        "model": str(folder.path / "model.safetensors"),
+        "steps": state.step,
+        "best_step": state.best_step,
+        "validation_loss": state.best_loss,
+        "validation_loss_before": state.start_loss,
+        "held_out_molecules": state.validated,
+    }
+    options.answer(args, found)
     return 0
 
 
@@ -224,13 +253,12 @@ def resolve_settings(args: argparse.Namespace, folder: RunFolder) -> dict[str, A
     """
     from molvae.model.training import DEFAULT_TOKENIZER
 
-    keys = {"data", "tokenizer", "limit", "start", "transfer", "properties", "random_smiles"}
-    keys |= {"recombine", "blur", "standardize"} | _names(FIT_OPTIONS) | _names(SHAPE_OPTIONS)
-    given = {k: getattr(args, k) for k in sorted(keys) if getattr(args, k) is not None}
-    if args.start and "tokenizer" in given:
-        raise MolvaeError("--tokenizer conflicts with --start: the model keeps its tokenizer")
-    if args.start and args.transfer:
-        raise MolvaeError("give --start to fine-tune a model, or --transfer to begin a new one")
+    stated = {k: getattr(args, k) for k in sorted(SETTINGS) if getattr(args, k) is not None}
+    given = options.read_config(args.config, SETTINGS) | stated
+    if "start" in given and "tokenizer" in stated:
+        raise MolvaeError("--tokenizer conflicts with --fine-tune: the model keeps its tokenizer")
+    if "start" in given and "transfer" in given:
+        raise MolvaeError("give --fine-tune to train a model on, or --transfer to begin a new one")
     if args.resume:
         settings = folder.resume(given, may_change=ON_RESUME, required=["data"])
         for limit, other in (("epochs", "minutes"), ("minutes", "epochs")):
@@ -263,7 +291,8 @@ def prepare(
     from molvae.model.training import choose_config, hold_out, prepare_training
     from molvae.oracles.given import find_quantity, report_learned
 
-    progress = not is_worker()
+    talks = not is_worker()
+    progress = talks and options.progress()
     start, transfer = (
         MolVAE.load(settings[name]).parts if name in settings else None
         for name in ("start", "transfer")
@@ -274,7 +303,7 @@ def prepare(
     if limit := settings.get("limit"):
         parts = [parts[0][:limit], parts[1][: max(1, limit // 10)]]
         data = replace(data, smiles=[*parts[0], *parts[1]], key=f"{data.key}-first{limit}")
-    if progress:
+    if talks:
         print(
             f"{data.description or data.name}\n{len(parts[0]):,} molecules for training, "
             f"{len(parts[1]):,} for validation; writing to {folder.path}"
@@ -290,7 +319,7 @@ def prepare(
     if number := settings.get("recombine"):
         more = recombine(data, number, settings.get("seed", 0), progress=progress)
         parts[0] = [*parts[0], *more.smiles]
-        if progress:
+        if talks:
             print(f"{len(more.smiles):,} recombined molecules added to the training data")
         if known is not None:
             computed = list(functions)  # measured values are unknown for new molecules
@@ -313,7 +342,7 @@ def prepare(
         standardized=data.standardized,
         progress=progress,
     )
-    if progress and config.epochs is not None and "epochs" not in given:
+    if talks and config.epochs is not None and "epochs" not in given:
         print(
             f"{len(prepared.data.smiles):,} molecules are few to fine-tune on: at most "
             f"{config.epochs:g} epochs (--epochs), with learning rate {config.learning_rate:g} and "
