@@ -22,6 +22,7 @@ from molvae.chem.properties import REPORTED, STATISTICS
 from molvae.chem.property_tables import compute_properties
 from molvae.loop.genetic import breed_at_random
 from molvae.model.molvae import MolVAE
+from molvae.reports.likeness import measure_likeness
 from molvae.reports.metrics import (
     SampleQuality,
     build_statistics_table,
@@ -70,6 +71,10 @@ class Report:
     """Validity and similarity against the distance from a molecule (`reports.smoothness`)."""
     plausible: dict[str, float]
     """Share of plausible molecules: held-out ones and samples; empty without a domain."""
+    likeness: dict[str, float]
+    """Fréchet ChemNet distance and diversity of samples and of data (`reports.likeness`)."""
+    groups: pd.DataFrame
+    """Share of molecules with a functional group, of data and samples, where they differ most."""
     rings: pd.DataFrame
     """Share of molecules with a ring of each size: of the data and of the samples."""
     not_encodable: int
@@ -99,6 +104,8 @@ class Report:
             "held_out": {name: _number(value) for name, value in self.held_out.items()},
             "curve": [_drop_nan(row) for row in self.curve.to_dict("records")],
             "plausible": {name: _number(share) for name, share in self.plausible.items()},
+            "likeness": {name: _number(value) for name, value in self.likeness.items()},
+            "groups": self.groups.rename_axis("group").reset_index().to_dict("records"),
             "rings": self.rings.reset_index().to_dict("records"),
             "not_encodable": self.not_encodable,
             "seconds": round(self.seconds, 1),
@@ -131,6 +138,8 @@ def measure_model(
     greedy = model.sample(config.samples, beam=1, **drawing)
     drawn = sorted({form for form in map(canonicalize, strings) if form is not None})
     test = _draw(data.split("test"), config.molecules, config.seed)
+    others = _draw(data.split("train"), config.molecules, config.seed)
+    likeness, groups = measure_likeness(drawn, test, others, config.seed)
     return Report(
         config=config,
         data=data.name,
@@ -141,6 +150,8 @@ def measure_model(
         held_out=held_out,
         curve=curve,
         plausible=_measure_plausible(model, {"held out": test, "samples": drawn}),
+        likeness=likeness,
+        groups=groups,
         rings=pd.DataFrame({"data": _count_rings(test), "samples": _count_rings(drawn)}),
         not_encodable=not_encodable,
         seconds=time.perf_counter() - began,

@@ -7,17 +7,14 @@ trained on.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import math
 import random
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
@@ -28,6 +25,7 @@ from molvae.chem.molecules import canonicalize, parse
 from molvae.chem.properties import STATISTICS
 from molvae.chem.property_tables import compute_properties
 from molvae.latent.training import FitConfig
+from molvae.reports.likeness import Activations, compute_activations, compute_frechet_distance
 from molvae.reports.metrics import compute_moments, measure_samples
 from molvae.reports.reconstruction import measure_reconstruction
 
@@ -43,8 +41,6 @@ PRIOR_FIT = FitConfig(
 )
 FEW_EPOCHS = {"vamp": 2}  # slow steps, and only the weights of its pseudo-inputs are learned
 PRIORS = ("standard-normal", "mixture", "vamp", "flow")
-
-Activations = NDArray[np.float32]
 
 
 def score(
@@ -144,33 +140,6 @@ def score_samples(strings: Sequence[str], reference: Reference) -> dict[str, flo
     if reference.chemnet is not None and len(valid) > 1:
         distance = compute_frechet_distance(compute_activations(valid[:CHEMNET]), reference.chemnet)
     return {"samples": len(strings), **shares, **differences, "fcd": distance}
-
-
-def compute_activations(smiles: Sequence[str]) -> Activations | None:
-    """SMILES -> ChemNet activations (n, 512), or None if fcd_torch is not installed.
-
-    Preuer et al. 2018, "Fréchet ChemNet Distance".
-    """
-    if importlib.util.find_spec("fcd_torch") is None:
-        return None
-    from fcd_torch import FCD
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # raised by NumPy inside fcd_torch
-        activations: Activations = FCD(canonize=False).get_predictions(list(smiles))
-    return activations
-
-
-def compute_frechet_distance(first: Activations, second: Activations) -> float:
-    """Two sets of points (n, F) -> squared Fréchet distance of the Gaussians fitted to them.
-
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Dowson & Landau 1982). The eigenvalues of a
-    product of two covariances are real and non-negative up to rounding.
-    """
-    one, two = (np.cov(points.astype(np.float64).T) for points in (first, second))
-    shift = first.mean(0, dtype=np.float64) - second.mean(0, dtype=np.float64)
-    root = np.sqrt(np.linalg.eigvals(one @ two).real.clip(0)).sum()
-    return float(shift @ shift + np.trace(one) + np.trace(two) - 2 * root)
 
 
 def score_regression(

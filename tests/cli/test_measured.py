@@ -50,7 +50,6 @@ def test_a_search_on_measurements_says_how_good_they_are_and_where_it_guesses(
     out, err = capsys.readouterr()
     assert f"{MEAN}: error in leave-one-out: RMSE " in err
     assert err.count("bp.csv: read 26 molecules") == 1
-    assert err.index("leave-one-out") < err.index("0/35")  # before the first evaluation
     assert out.startswith(f"maximise {MEAN}, minimise P({MEAN}>150) with ehvi")
     best = pd.read_csv(folder / "run" / "best.csv")
     assert (best[MEAN] - best[f"{MEAN} deviation"]).min() > 0

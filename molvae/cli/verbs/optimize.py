@@ -526,7 +526,9 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> pd.Data
     shown = shown.rename(columns=name_with_unit(result))
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     if has_judge():
-        share = sum(find_known_to_chembl(best["smiles"].head(JUDGED))) / min(len(best), JUDGED)
+        share = sum(find_known_to_chembl(best["smiles"].head(JUDGED).tolist())) / min(
+            len(best), JUDGED
+        )
         print(f"ChEMBL knows the rings and bonds of {share:.0%} of the best (chembl-gen-check)")
     for line in note_guesses(best):
         options.note(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> None:
     print(f"\ngreedy decoding at a distance from posterior means\n{curve}")
     rings = report.rings.T.to_string(float_format="%.3f")
     print(f"\nshare of molecules with rings of a size\n{rings}")
+    groups = report.groups.to_string(float_format="%.3f")
+    print(f"\nfunctional groups whose share differs most\n{groups}")
     print(f"\n{files[0]}, {files[1]}")
     options.answer(args, figures)
 
@@ -134,6 +137,12 @@ def _lines(report: Report) -> list[str]:
     if report.plausible:
         rest = f"of the samples; {report.plausible['held out']:.1%} of held-out molecules"
         rows.append(("plausible", f"{report.plausible['samples']:.1%}", rest))
+    alike = report.likeness
+    real = f"of samples; {alike['internal_diversity_data']:.3f} of held-out molecules"
+    rows.append(("diversity", f"{alike['internal_diversity']:.3f}", f"mean distance {real}"))
+    if not math.isnan(alike["fcd"]):
+        rest = f"to held-out molecules; training data has {alike['fcd_data']:.2f}"
+        rows.append(("FCD", f"{alike['fcd']:.2f}", rest))
     if report.not_encodable or not held_out:
         rows.append(("not encodable", str(report.not_encodable), "test molecules skipped"))
     return [f"{name:<21}{value:>8}  {base}" for name, value, base in rows]
