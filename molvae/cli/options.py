@@ -91,6 +91,19 @@ def import_from_here() -> None:
     sys.path.insert(0, os.getcwd())
 
 
+def use_one_thread() -> None:
+    """Let torch use one thread in a search, unless OMP_NUM_THREADS says otherwise.
+
+    A round is many small steps. Where another process keeps a core busy, such as the objective,
+    two threads wait for each other at each of them and take many times as long; on an idle machine
+    they gain little. The number must not depend on the load: it changes the last bits of results.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+
+
 def add_model(parser: argparse.ArgumentParser, default: str = DRUGS) -> None:
     """Declare `--model`."""
     parser.add_argument("--model", default=default, help=f"{MODEL} (default: %(default)s)")

@@ -81,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run what is missing, print a line per run, then the comparison table."""
+    options.use_one_thread()
     from molvae.base.files import RunFolder
     from molvae.library.bulk import identify_model
     from molvae.model.adaptation import fine_tune

@@ -214,6 +214,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the search, print and draw the best molecules; return the exit code."""
     options.import_from_here()
+    options.use_one_thread()
     from molvae.chem.neighbors import Neighbors
     from molvae.loop.ask_tell import Search
     from molvae.loop.begin import check_leads, predict_with
