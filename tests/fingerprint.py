@@ -15,6 +15,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from safetensors.numpy import load_file
@@ -51,7 +52,7 @@ def main(folder: Path) -> None:
     """Run everything, and print a line for each digest."""
     for name, words in SEARCHES.items():
         run("optimize", *words, "--out", str(folder / name))
-        with sqlite3.connect(folder / name / "history.sqlite") as file:
+        with closing(sqlite3.connect(folder / name / "history.sqlite")) as file, file:
             rows = [
                 file.execute(f"SELECT {columns} FROM {table} ORDER BY {key}").fetchall()
                 for table, key, columns in (

@@ -2,6 +2,7 @@
 
 import math
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -241,7 +242,7 @@ def test_a_history_of_an_earlier_version_is_read_and_continued(tmp_path: Path) -
     path = tmp_path / "old.sqlite"
     with History(path) as history:
         history.add("CCO", 1.0, seconds=0.1)
-    with sqlite3.connect(path) as file:
+    with closing(sqlite3.connect(path)) as file, file:
         file.execute("ALTER TABLE evaluations DROP COLUMN known")
     file.close()
     with History(path) as history:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -329,7 +330,7 @@ def test_two_runs_share_a_history_and_pay_once(folder: Path) -> None:
     assert main([*words, "prior", "--out", "one"]) == 0
     assert main([*words, "neighbourhood", "--out", "two"]) == 0
     assert main(["optimize", "--resume", "--budget", "33", "--out", "one"]) == 0
-    with sqlite3.connect(folder / "shared.sqlite") as file:
+    with closing(sqlite3.connect(folder / "shared.sqlite")) as file, file:
         rows = file.execute("SELECT run, smiles, y, seconds FROM evaluations").fetchall()
         sizes = file.execute("SELECT count(*) FROM evaluations GROUP BY run").fetchall()
     assert sizes == [(33,), (30,)]
@@ -595,7 +596,7 @@ def test_two_runs_that_begin_at_once_pay_for_no_molecule_twice(
         for name in ("one", "two")
     ]
     assert [(process.communicate()[1][-500:], process.returncode)[1] for process in runs] == [0, 0]
-    with sqlite3.connect(tmp_path / "shared.sqlite") as file:
+    with closing(sqlite3.connect(tmp_path / "shared.sqlite")) as file, file:
         rows = file.execute("SELECT smiles, y FROM evaluations").fetchall()
         assert not file.execute("SELECT * FROM claims").fetchall()
     file.close()
