@@ -49,7 +49,7 @@ def test_a_minus_minimises(
     assert list(best)[:2] == ["logP", "smiles"]
     assert best["logP"].is_monotonic_increasing
     assert best["logP"][0] == pytest.approx(logp(Chem.MolFromSmiles(best["smiles"][0])))
-    assert f"best logP {best['logP'].min():.3f}" in err  # the progress line has the user's sign
+    assert "%|" not in err  # no bar in a log file
     with History(folder / "run" / "history.sqlite") as history:
         assert max(record.y for record in history.records()) == -best["logP"][0]
 
