@@ -53,12 +53,12 @@ DIGIT = VAEConfig(
     encoder_hidden=256,
     decoder_hidden=256,
     likelihood="gaussian",
-    noise=0.2,
+    noise=0.3,
 )
 CONFIG = SceneConfig((1, SIDE, SIDE), DIGIT, most=MOST)
 FIT = FitConfig(
-    batch=32,
-    learning_rate=2e-3,
+    batch=48,
+    learning_rate=3e-3,
     kl_weight=1.0,
     kl_warmup=0.0,
     clip=100.0,

@@ -76,10 +76,12 @@ def compare_bounds(networks: Scenes, x: Tensor, seed: int) -> tuple[float, float
     """Scenes x (B, C, H, W) -> the bound by `Scenes` and by Pyro, mean over B, in nats.
 
     Both with the same weights and the same draws of where and what. Pyro estimates the KL from
-    these draws too, so `Scenes` is made to do the same.
+    these draws too, so `Scenes` is made to do the same. In float64, so that what differs is not
+    rounding.
     """
+    networks, x = copy.deepcopy(networks).double(), x.double()
     program = ScenesInPyro(networks)
-    with torch.no_grad():
+    with torch.no_grad(), pyro.get_param_store().scope():
         torch.manual_seed(seed)
         theirs = -program.make_loss().loss(program.model, program.guide, x) / len(x)
         torch.manual_seed(seed)
