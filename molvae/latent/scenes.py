@@ -86,15 +86,15 @@ class SceneConfig:
 class Attention(NamedTuple):
     """q(n, where, what | x), a product: how many objects, and what each step found."""
 
-    count: Categorical  # batch (B,), 0 .. N
+    number: Categorical  # batch (B,), 0 .. N
     where: list[Distribution]  # of each of N steps, batch (B,), event (2,): row, column in pixels
     what: list[Distribution]  # of each of N steps, batch (B,), event (D,)
 
 
 class Found(NamedTuple):
-    """The likeliest reading of scenes: object t of a scene counts where t < `count`."""
+    """The likeliest reading of scenes: object t of a scene counts where t < `number`."""
 
-    count: Tensor  # (B,)
+    number: Tensor  # (B,)
     where: Tensor  # (B, N, 2), row and column in pixels
     what: Tensor  # (B, N, D)
     objects: Tensor  # (B, N, C, H, W), each drawn alone
@@ -231,18 +231,19 @@ class Scenes(nn.Module):
         def terms(n: Tensor) -> Tensor:  # (N + 1, B) -> (N + 1, B, 2)
             return torch.stack([log_likelihoods.gather(0, n), kl.gather(0, n)], -1)
 
-        means = enumerated(a.count, terms)
-        of_count = _kl(a.count, self.prior_count(len(paid)), a.count.probs.argmax(1))
+        means = enumerated(a.number, terms, 1)
+        of_count = _kl(a.number, self.prior_count(len(paid)), a.number.probs.argmax(1))
         return Bound(means[:, 0], means[:, 1] + of_count)
 
     @torch.no_grad()
     def find(self, x: Tensor, most: int | None = None) -> Found:
         """Scenes x (B, C, H, W) -> the likeliest number of objects, and the mean of each."""
         a = self.attend(x, most)
-        where, what = torch.stack([q.mean for q in a.where]), torch.stack(list(map(self.head.point, a.what)))
+        where = torch.stack([q.mean for q in a.where])
+        what = torch.stack([self.head.point(q) for q in a.what])
         objects = self.draw(where, what)
         by_scene = (part.transpose(0, 1) for part in (where, what, objects))
-        return Found(a.count.probs.argmax(1), *by_scene)
+        return Found(a.number.probs.argmax(1), *by_scene)
 
     @torch.no_grad()
     def generate(self, counts: Tensor) -> Tensor:

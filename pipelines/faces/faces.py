@@ -16,7 +16,6 @@ A run that was stopped goes on where it was when it is started again with the sa
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial

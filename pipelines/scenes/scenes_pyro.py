@@ -55,7 +55,9 @@ class ScenesInPyro:
         attention = self.networks.attend(x)
         with pyro.plate("scenes", len(x), dim=-1):
             n = pyro.sample(
-                "n", dist.Categorical(logits=attention.count.logits), infer={"enumerate": "parallel"}
+                "n",
+                dist.Categorical(logits=attention.number.logits),
+                infer={"enumerate": "parallel"},
             )
             for t, (where, what) in enumerate(zip(attention.where, attention.what, strict=True)):
                 with poutine.mask(mask=t < n):
@@ -98,6 +100,6 @@ def compare_bounds(networks: Scenes, x: Tensor, seed: int) -> tuple[float, float
         kl = torch.stack([x.new_zeros(len(x)), *paid]).cumsum(0)
         joint = networks.log_likelihoods(x, where, what) - kl
         joint = joint + networks.prior_count().logits[:, None]
-        log_q = a.count.logits.t()
+        log_q = a.number.logits.t()
         ours = (log_q.exp() * (joint - log_q)).sum(0).mean()
     return float(ours), float(theirs)

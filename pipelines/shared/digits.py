@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml, load_digits
 
 from molvae.base.errors import MolvaeError
-
 from shared.packages import locate_file
 
 HELP = (
