@@ -10,7 +10,8 @@ trains them: a plain VAE, a beta-VAE and a TC-VAE. Each gets a prior that is fit
 
 An edit adds the effect of an attribute to z (`molvae.latent.directions`) and decodes. Whether it
 shows is judged by a classifier of images, trained with the exact attributes of the training faces.
-A run that was stopped goes on where it was when it is started again with the same --out.
+A run that was stopped goes on where it was when it is started again with the same --out, and a
+finished one when it is started with more --steps.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
 
 LATENT, HIDDEN = 32, 256
+NAMES = ("plain", "beta", "TC")
+MAY_CHANGE = ("out", "models", "steps")  # when a run is continued
 WEIGHT = 4.0  # of the KL in the beta-VAE, of the total correlation in the TC-VAE
 PRIOR = "mixture"
 FIT = FitConfig(
@@ -108,17 +111,17 @@ def main() -> None:
     """Train and score the models; print and write the tables and figures."""
     args = parse_arguments()
     torch.set_num_threads(1)  # two threads are slower for models this small
-    RunFolder(args.out).agree({k: v for k, v in vars(args).items() if k != "out"})
+    RunFolder(args.out).agree({k: v for k, v in vars(args).items() if k not in MAY_CHANGE})
     data = load_faces(args)
     bounds: dict[str, Callable[[VAE, Tensor], Bound]] = {
         "plain": elbo,
         "beta": partial(beta_elbo, beta=WEIGHT),
         "TC": partial(tc_elbo, examples=len(data.x_train), tc_weight=WEIGHT),
     }
-    steps = args.steps
-    with tqdm(total=steps * len(bounds) + steps // 3, unit="step") as bar:
+    total = args.steps * len(args.models) + args.steps // 3
+    with tqdm(total=total, unit="step") as bar:
         judge = train_judge(data, args, bar)
-        models = {name: train_vae(data, args, name, bound, bar) for name, bound in bounds.items()}
+        models = {n: train_vae(data, args, n, bounds[n], bar) for n in args.models}
     test = torch.from_numpy(data.x_test)
     right = judge.read(test).numpy() == attributes_of(data.test)
     names = (*ATTRIBUTES, "beard")
@@ -132,11 +135,11 @@ def main() -> None:
         lines[name], samples[name] = line, drawn
         edits.append(table.assign(model=name))
     report(pd.DataFrame(lines).T.rename_axis("model"), pd.concat(edits), args.out)
-    plain = models["plain"]
-    plot_edits(plain, data).savefig(args.out / "counterfactuals.png", dpi=150)
+    first = args.models[0]
+    plot_edits(models[first], data).savefig(args.out / "counterfactuals.png", dpi=150)
     for name, model in models.items():
         plot_perturbations(model, test).savefig(args.out / f"perturbations-{name}.png", dpi=150)
-    plot_samples(plain, data, samples["plain"]).savefig(args.out / "samples.png", dpi=150)
+    plot_samples(data, samples[first]).savefig(args.out / "samples.png", dpi=150)
     print(f"\ntables and figures: {args.out}")
 
 
@@ -146,6 +149,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--faces", type=int, default=4_000, help="to train on")
     parser.add_argument("--side", type=int, default=32, help="pixels of the side of an image")
     parser.add_argument("--steps", type=int, default=1_500, help="gradient steps of each model")
+    parser.add_argument(
+        "--models", nargs="+", choices=NAMES, default=NAMES, help="the first is drawn editing"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the faces and the trainings")
     parser.add_argument("--out", type=Path, default=Path("runs/faces"))
     parser.add_argument("--quick", action="store_true", help="few faces and steps")
@@ -421,7 +427,7 @@ def plot_perturbations(model: VAE, x: Tensor) -> Figure:
     return figure
 
 
-def plot_samples(model: VAE, data: Data, drawn: dict[str, Tensor]) -> Figure:
+def plot_samples(data: Data, drawn: dict[str, Tensor]) -> Figure:
     """Plot test faces, and samples of N(0, I) and of the fitted prior."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     panels = {"test faces": torch.from_numpy(data.x_test), **drawn}

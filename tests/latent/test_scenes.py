@@ -64,7 +64,8 @@ def test_squares_are_counted_and_found_without_labels(trained: Scenes) -> None:
     both = right & (counts == 2)
     for axis in (1, 2):  # every find is at a square, and every square is found
         assert (gaps[both].amin(axis) < 3).float().mean() > 0.95
-    drawn = (found.objects * (torch.arange(2) < found.number[:, None])[..., None, None, None]).sum(1)
+    there = torch.arange(2) < found.number[:, None]
+    drawn = (found.objects * there[..., None, None, None]).sum(1)
     assert (drawn - x).square().mean() < 0.1 * x.square().mean()
 
 
