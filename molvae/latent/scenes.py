@@ -56,7 +56,10 @@ class SceneConfig:
     Args:
         shape: of a scene (C, H, W).
         part: the VAE of one object, an image (C, h, w); its likelihood is that of the scene.
-        most: the largest number of objects N in training; p(n) is even over 0 .. N.
+        most: the largest number of objects N in training.
+        cost: nats that one more object costs, p(n) ∝ exp(-cost n) over 0 .. N. A blurred object
+            leaves a rest that a second one in the same place explains, which gains some nats and
+            is no object; one that is really there gains hundreds.
         locator: name of the part that finds an object.
         locator_hidden: its features.
     """
@@ -64,6 +67,7 @@ class SceneConfig:
     shape: tuple[int, int, int]
     part: VAEConfig
     most: int = 3
+    cost: float = 20.0
     locator: str = "heatmap"
     locator_hidden: int = 64
 
@@ -159,9 +163,10 @@ class Scenes(nn.Module):
         return self.prior_module(self.read)
 
     def prior_count(self, most: int | None = None) -> Categorical:
-        """Return p(n), batch (), even over 0 .. N."""
+        """Return p(n), batch (), over 0 .. N."""
         most = self.config.most if most is None else most
-        return Categorical(logits=self.middle.new_zeros(most + 1))
+        numbers = torch.arange(most + 1, dtype=self.middle.dtype, device=self.middle.device)
+        return Categorical(logits=-self.config.cost * numbers)
 
     def read(self, windows: Tensor) -> Distribution:
         """Windows (B, C, h, w) -> q(what), batch (B,), event (D,)."""

@@ -32,7 +32,8 @@ class ScenesInPyro:
         net = self.networks
         pyro.module("scenes", net)
         with pyro.plate("scenes", len(x), dim=-1):
-            n = pyro.sample("n", dist.Categorical(logits=x.new_zeros(self.most + 1)))
+            costs = net.config.cost * torch.arange(self.most + 1, dtype=x.dtype)
+            n = pyro.sample("n", dist.Categorical(logits=-costs))
             drawing = torch.zeros_like(x)
             for t in range(self.most):
                 there = t < n  # (B,), or (N + 1, 1) where n is enumerated

@@ -19,7 +19,7 @@ PART = VAEConfig(
     likelihood="gaussian",
     noise=0.2,
 )
-CONFIG = SceneConfig((1, 20, 20), PART, most=2, locator_hidden=16)
+CONFIG = SceneConfig((1, 20, 20), PART, most=2, cost=5.0, locator_hidden=16)
 
 
 def make_scenes(n: int, seed: int, most: int = 2) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,7 +100,8 @@ def test_the_bound_is_the_sum_over_counts_written_out() -> None:
         share = a.number.probs[:, n]
         log_p = Normal(drawing, model.decoder.likelihood.log_scale.exp()).log_prob(x)
         log_likelihood = log_likelihood + share * log_p.sum((1, 2, 3))
-        kl = kl + share * (paid + share.log() - torch.tensor(1 / 3).double().log())
+        log_p_n = -5.0 * n - torch.tensor([0.0, -5.0, -10.0]).double().logsumexp(0)
+        kl = kl + share * (paid + share.log() - log_p_n)
     torch.testing.assert_close(bound.log_likelihood, log_likelihood)
     torch.testing.assert_close(bound.kl, kl)
 

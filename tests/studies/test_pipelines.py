@@ -62,6 +62,19 @@ def check_against_published(runs: Path, output: str) -> None:
 
 
 @check
+def check_amortization_gap(runs: Path, output: str) -> None:
+    folder = runs / "amortization-gap"
+    table = read_numbers(folder / "gaps.csv", "images")
+    assert list(table.index) == ["training", "test"]
+    images = pd.read_csv(folder / "images.csv")
+    assert (images.log_likelihood > images.best_elbo - 0.5).all()  # both are estimates
+    assert (table.amortisation > 0).all()
+    for name, row in table.iterrows():
+        assert_printed(output, name, ".3f", *row)
+    assert_pictures(folder, "gaps")
+
+
+@check
 def check_beam_study(runs: Path, output: str) -> None:
     table = read_numbers(runs / "beam-study/beam_study.csv", ["beam", "pull"])
     assert set(table.index.get_level_values("beam")) == {1, 2, 4, 8, 16}
