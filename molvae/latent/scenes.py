@@ -67,7 +67,7 @@ class SceneConfig:
     shape: tuple[int, int, int]
     part: VAEConfig
     most: int = 3
-    cost: float = 20.0
+    cost: float = 60.0
     locator: str = "heatmap"
     locator_hidden: int = 64
 
