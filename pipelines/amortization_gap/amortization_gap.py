@@ -28,7 +28,7 @@ from molvae.base.errors import MolvaeError
 from molvae.latent.amortization import find_best_posterior
 from molvae.latent.elbo import elbo, log_marginal
 from molvae.latent.fit import fit
-from molvae.latent.training import FitConfig
+from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
@@ -44,7 +44,7 @@ SHAPE = VAEConfig(
     decoder_hidden=192,
 )
 FIT = FitConfig(
-    epochs=150,
+    epochs=100,
     batch=64,
     learning_rate=5e-3,
     kl_weight=1.0,
@@ -67,7 +67,11 @@ def main() -> None:
     torch.manual_seed(args.seed)
     model = VAE(replace(SHAPE, shape=train.shape[1:]))
     with tqdm(total=1.0, desc="training", bar_format="{l_bar}{bar}| {elapsed}") as bar:
-        fit(model, train, validation, config, observe=lambda p: bar.update(p.share - bar.n))
+
+        def observe(progress: Progress) -> None:  # a true value would stop the training
+            bar.update(progress.share - bar.n)
+
+        fit(model, train, validation, config, observe=observe)
     model.eval()
     tables = []
     for name, images in (("training", train), ("test", test)):
