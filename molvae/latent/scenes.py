@@ -237,7 +237,9 @@ class Scenes(nn.Module):
             return torch.stack([log_likelihoods.gather(0, n), kl.gather(0, n)], -1)
 
         means = enumerated(a.number, terms, 1)
-        of_count = _kl(a.number, self.prior_count(len(paid)), a.number.probs.argmax(1))
+        # written out: torch's KL is infinite where a probability of the prior underflows
+        log_ratio = a.number.logits - self.prior_count(len(paid)).logits
+        of_count = (a.number.probs * log_ratio).sum(1)
         return Bound(means[:, 0], means[:, 1] + of_count)
 
     @torch.no_grad()

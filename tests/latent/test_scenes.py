@@ -1,5 +1,7 @@
 """Scenes of a number of objects: the bound against sums written out, and learning to count."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -75,9 +77,11 @@ def test_more_squares_are_found_than_were_ever_seen(trained: Scenes) -> None:
     assert (trained.find(x, most=5).number[many] == counts[many]).float().mean() > 0.5
 
 
-def test_the_bound_is_the_sum_over_counts_written_out() -> None:
+@pytest.mark.parametrize("cost", [0.0, 5.0, 500.0])  # exp(-1000) is 0 in float64
+def test_the_bound_is_the_sum_over_counts_written_out(cost: float) -> None:
     torch.manual_seed(1)
-    model, x = Scenes(CONFIG).double(), make_scenes(6, 3)[0].double()
+    model = Scenes(replace(CONFIG, cost=cost)).double()
+    x = make_scenes(6, 3)[0].double()
     torch.manual_seed(2)
     bound = model(x)
     torch.manual_seed(2)
@@ -100,7 +104,7 @@ def test_the_bound_is_the_sum_over_counts_written_out() -> None:
         share = a.number.probs[:, n]
         log_p = Normal(drawing, model.decoder.likelihood.log_scale.exp()).log_prob(x)
         log_likelihood = log_likelihood + share * log_p.sum((1, 2, 3))
-        log_p_n = -5.0 * n - torch.tensor([0.0, -5.0, -10.0]).double().logsumexp(0)
+        log_p_n = -cost * n - torch.tensor([0.0, -cost, -2 * cost]).double().logsumexp(0)
         kl = kl + share * (paid + share.log() - log_p_n)
     torch.testing.assert_close(bound.log_likelihood, log_likelihood)
     torch.testing.assert_close(bound.kl, kl)
