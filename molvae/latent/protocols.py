@@ -207,6 +207,32 @@ class SequenceDecoder(Decoder, Autoregressive, Protocol):
         ...
 
 
+class ArrayWriter(Decoder, Protocol):
+    """A decoder of arrays of numbers, images among them, which writes all of x at once."""
+
+    likelihood: Likelihood
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """z (B, D) -> `out` (B, ...), in the shape of x, for the likelihood."""
+        ...
+
+
+class Locator(Part, Protocol):
+    """An image (B, C, H, W) -> where one object in it is."""
+
+    handles: str
+
+    def __init__(self, example: Example, hidden: int) -> None:
+        """Make a locator in images like `example`, with `hidden` features, a multiple of 16."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, C, H, W) -> row and column (B, 2) in pixels, features (B, H) of what is there.
+
+        A place is between 0 and the side minus 1, the middle of a pixel is a whole number.
+        """
+        ...
+
+
 class PriorModule(Part, Protocol):
     """p(z)."""
 

