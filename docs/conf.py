@@ -69,6 +69,8 @@ def escape_docstring(
 def skip_member(
     app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out what scikit-learn and NamedTuple add to a class."""
+    """Leave out what scikit-learn and NamedTuple add to a class, and names that have a page."""
+    if app.env.docname == "reference/molvae":
+        return True  # the public names, each described where it is defined
     added = re.fullmatch(r"set_\w+_request", name) or str(obj.__doc__).startswith("Alias for field")
     return True if added else None
