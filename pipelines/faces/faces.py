@@ -378,8 +378,10 @@ def report(table: pd.DataFrame, edits: pd.DataFrame, folder: Path) -> None:
 
 
 def lay(images: Tensor, columns: int) -> NDArray[np.float32]:
-    """Images (n, 3, H, W), n a multiple of `columns` -> one image (rows H, columns W, 3)."""
+    """Images (n, 3, H, W) -> one image (rows H, columns W, 3); the last row ends in white."""
     padded = nn.functional.pad(images, (1, 1, 1, 1), value=1.0)
+    white = padded.new_ones((-len(padded) % columns, *padded.shape[1:]))
+    padded = torch.cat([padded, white])
     n, channels, height, width = padded.shape
     laid = padded.view(n // columns, columns, channels, height, width).permute(0, 3, 1, 4, 2)
     return laid.reshape(n // columns * height, columns * width, channels).clamp(0, 1).numpy()
