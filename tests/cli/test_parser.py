@@ -139,8 +139,9 @@ def test_a_wrong_file_of_settings_is_one_line(
 
 
 def test_a_program_that_only_a_file_names_does_not_run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where the program leaves its files
     mark, file = tmp_path / "ran", tmp_path / "run.json"
     program = f"cmd:touch {mark} {{smiles}}"
     file.write_text(json.dumps({"objective": [program], "budget": 10}))
