@@ -112,7 +112,7 @@ def build_parser(
         if name in whole:
             _module(name).add_arguments(verb)
             verb.add_argument(
-                "--quiet", action="store_true", help="print results and errors, and nothing else"
+                "--quiet", action="store_true", help="leave out notes and progress on stderr"
             )
             verb.set_examples(_module(name).EXAMPLES)
     return parser, verb_parsers

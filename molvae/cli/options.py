@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from molvae.base.errors import MolvaeError
 from molvae.cli.parser import suggest
@@ -95,8 +95,8 @@ def use_one_thread() -> None:
     """Let torch use one thread in a search, unless OMP_NUM_THREADS says otherwise.
 
     A round is many small steps. Where another process keeps a core busy, such as the objective,
-    two threads wait for each other at each of them and take many times as long; on an idle machine
-    they gain little. The number must not depend on the load: it changes the last bits of results.
+    two threads wait for each other at each of them, and lose far more than they gain on an idle
+    machine. The number must not depend on the load: it changes the last bits of results.
     """
     import torch
 
@@ -115,7 +115,8 @@ def add_subject(parser: argparse.ArgumentParser, default: str | None = None) -> 
     parser.add_argument(
         "subject", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help=f"{MODEL}{shown}"
     )
-    parser.add_argument("--model", default=default, help=argparse.SUPPRESS)
+    parser.add_argument("--model", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    parser.set_defaults(default_model=default)
 
 
 def subject_of(args: argparse.Namespace) -> str:
@@ -124,12 +125,13 @@ def subject_of(args: argparse.Namespace) -> str:
     Raises:
         MolvaeError: none is given, or two.
     """
-    given: str | None = getattr(args, "subject", args.model)
-    if given is None:
+    named = [getattr(args, name) for name in ("subject", "model") if hasattr(args, name)]
+    if len(set(named)) > 1:
+        raise MolvaeError(f"name one model, not {' and '.join(named)}")
+    found: str | None = named[0] if named else args.default_model
+    if found is None:
         raise MolvaeError("name a model: a shipped one (molvae list models) or a .safetensors file")
-    if args.model not in (None, given, "zinc"):
-        raise MolvaeError(f"name one model, not {given} and {args.model}")
-    return given
+    return found
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -143,13 +145,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_config(path: Path | None, known: Mapping[str, type]) -> dict[str, Any]:
+def read_config(path: Path | None, known: Mapping[str, Any]) -> dict[str, Any]:
     """File of `--config` -> its settings by name, with underscores; empty without a file.
 
     Args:
         path: .toml or .json.
-        known: name -> type of each setting that it may have. A list may be given as one text.
-            `run`, which names a run in its history, is left out.
+        known: name -> type of each setting that it may have, such as int or list[str], which may be
+            given as one text. `run`, which names a run in its history, is left out.
 
     Raises:
         MolvaeError: the file is missing or damaged, or a setting is unknown or has a wrong type.
@@ -175,16 +177,22 @@ def read_config(path: Path | None, known: Mapping[str, type]) -> dict[str, Any]:
             hint = suggest(name, known)
             raise MolvaeError(f"{path}: unknown option {given!r}{hint and f', {hint}'}")
         kind = known[name]
-        if kind is list and isinstance(value, str):
+        if kind == list[str] and isinstance(value, str):
             value = [value]
         elif kind is float and type(value) is int:
             value = float(value)
-        if type(value) is not kind:
-            raise MolvaeError(
-                f"{path}: {given} must be of type {kind.__name__}, not {value!r:.100}"
-            )
+        if not _has_type(value, kind):
+            shown = str(kind) if get_origin(kind) else kind.__name__
+            raise MolvaeError(f"{path}: {given} must be of type {shown}, not {value!r:.100}")
         settings[name] = value
     return settings
+
+
+def _has_type(value: object, kind: Any) -> bool:
+    if get_origin(kind) is list:
+        (element,) = get_args(kind)
+        return isinstance(value, list) and all(type(one) is element for one in value)
+    return type(value) is kind
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -135,11 +135,13 @@ class Oracle:
         None removes the bounds.
 
         Raises:
-            MolvaeError: the range is empty or starts below 1.
+            MolvaeError: they are not two numbers, or the range is empty or starts below 1.
         """
         if heavy_atoms is None:
             self.heavy_atoms = None
             return
+        if len(heavy_atoms) != 2:
+            raise MolvaeError(f"the heavy atoms must be a minimum and a maximum, not {heavy_atoms}")
         low, high = heavy_atoms
         if not 0 < low <= high:
             raise MolvaeError(f"no molecule has between {low} and {high} heavy atoms")
@@ -177,8 +179,10 @@ class Oracle:
         size = mol.GetNumHeavyAtoms()
         low, high = self.heavy_atoms or (0, math.inf)
         if not low <= size <= high:
-            return f"it has {size} heavy atoms, and {low} to {high} are allowed (--heavy-atoms)"
-        missed = [constraint.text for constraint in self.constraints if not constraint.met(mol)]
+            return f"it has {size} heavy atoms, and {low} to {high} are allowed"
+        brought = write_canonical(mol, smiles) in self._brought
+        asked = [c for c in self.constraints if not (brought and c is self._plausible)]
+        missed = [constraint.text for constraint in asked if not constraint.met(mol)]
         return f"it does not meet {', '.join(missed)}"
 
     def __call__(

@@ -138,6 +138,27 @@ def test_a_wrong_file_of_settings_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("verb", "text"),
+    [
+        ("optimize", "heavy-atoms = ['a', 3]"),
+        ("optimize", "heavy-atoms = [3]"),
+        ("optimize", "values = [1]"),
+        ("optimize", "objective = [1]"),
+        ("train", "properties = [1]"),
+    ],
+)
+def test_a_list_of_wrong_things_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: str, text: str
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    code, _, err = run(capsys, verb, "--config", str(file), "--out", str(tmp_path / "out"))
+    assert code == 1
+    assert "must be" in err
+    assert err.count("\n") == 1
+
+
 def test_a_program_that_only_a_file_names_does_not_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,9 +194,10 @@ def test_a_model_is_named_by_the_same_option_everywhere(
     code, _, err = run(capsys, "fit-prior")
     assert code == 1
     assert "name a model" in err
-    code, _, err = run(capsys, "report", "qm9", "--model", "drugs")
-    assert code == 1
-    assert "name one model" in err
+    for other in ("drugs", "zinc"):
+        code, _, err = run(capsys, "report", "qm9", "--model", other)
+        assert code == 1
+        assert "name one model" in err
 
 
 def test_failures_are_counted_by_their_reason() -> None:

@@ -56,9 +56,10 @@ DEFAULTS: dict[str, Any] = {
 # settings that the run folders of earlier versions lack
 ADDED = ("standardize", "plausibility", "values")
 # may be given as options, stored in config.json
-SETTINGS: dict[str, type] = {
+SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("model", "strategy", "start", "history", "data"), str),
-    **dict.fromkeys(("objective", "constraint", "values", "heavy_atoms"), list),
+    **dict.fromkeys(("objective", "constraint", "values"), list[str]),
+    "heavy_atoms": list[int],
     **dict.fromkeys(("budget", "batch", "seed"), int),
     **dict.fromkeys(("adapt", "asynchronous", "standardize"), bool),
     "plausibility": float,

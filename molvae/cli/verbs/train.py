@@ -46,11 +46,11 @@ SHAPE_OPTIONS = [
     ("prior", str, "see 'molvae list priors'"),
     ("dropout", float, "share of the decoder's input tokens masked in training"),
 ]
-SETTINGS: dict[str, type] = {  # may be given as options, stored in config.json
+SETTINGS: dict[str, Any] = {  # may be given as options, stored in config.json
     **dict.fromkeys(("data", "tokenizer", "start", "transfer"), str),
     **dict.fromkeys(("limit", "random_smiles", "recombine"), int),
     **{name.replace("-", "_"): kind for name, kind, _ in (*FIT_OPTIONS, *SHAPE_OPTIONS)},
-    "properties": list,
+    "properties": list[str],
     "blur": float,
     "standardize": bool,
 }
