@@ -22,6 +22,7 @@ REGISTRIES = {
     "decoders": "molvae.latent.decoders:decoders",
     "posteriors": "molvae.latent.posteriors:posteriors",
     "priors": "molvae.latent.priors:priors",
+    "locators": "molvae.latent.locators:locators",
     "likelihoods": "molvae.latent.likelihoods:likelihoods",
     "gradient-estimators": "molvae.latent.gradients:estimators",
     "kinds": "molvae.latent.kinds:kinds",
