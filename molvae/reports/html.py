@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
-import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -20,8 +19,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from molvae.chem.pictures import draw_molecules
+from molvae.reports.values import show_value
 
-MISSING = "\N{EN DASH}"
 VERSIONS = ("molvae", "torch", "rdkit", "botorch", "numpy")
 STYLE = """
 body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1d2733; background: #fff;
@@ -147,17 +146,6 @@ def write_command(verb: str, settings: Mapping[str, Any]) -> str:
         elif value is not None and value is not False:
             words += [option, str(value)]
     return shlex.join(words)
-
-
-def show_value(value: object) -> str:
-    """Value -> short text: four digits of a number, a dash for what is missing."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: MISSING}[value]
-    if isinstance(value, float):
-        return MISSING if math.isnan(value) else f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(show_value, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _wrap(svg: str, caption: str) -> str:

@@ -11,7 +11,6 @@ from molvae.loop.result import Result
 from molvae.oracles.objectives import Objective
 from molvae.reports.html import (
     list_versions,
-    show_value,
     write_code,
     write_command,
     write_document,
@@ -32,6 +31,7 @@ from molvae.reports.run_report import (
     plot_front,
     plot_trace,
 )
+from molvae.reports.values import show_value
 
 LISTED = 50  # rows of the table
 INSIDE = ("run", "history")  # settings that are no options of another run

@@ -11,8 +11,7 @@ import numpy as np
 from nicegui import ui
 from numpy.typing import NDArray
 
-from molvae.reports.html import MISSING, show_value
-from molvae.search.pareto import find_undominated
+from molvae.reports.values import MISSING, show_value
 from molvae.studio.runs import WatchedRun
 
 # Okabe & Ito 2008: a colour-blind reader can tell them apart
@@ -145,6 +144,8 @@ def draw_front(runs: Sequence[WatchedRun]) -> dict[str, Any]:
             },
             "series": [],
         }
+    from molvae.search.pareto import find_undominated
+
     y, aims = run.values, run.objectives
     front = find_undominated(y * [one.restore_sign(1.0) for one in aims])
     dots = np.unique(np.linspace(0, len(y) - 1, DOTS).astype(int))

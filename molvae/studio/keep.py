@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 
 from molvae.reports.html import (
-    show_value,
     write_document,
     write_facts,
     write_grid,
@@ -13,7 +12,8 @@ from molvae.reports.html import (
     write_table,
 )
 from molvae.reports.run_report import write_sdf as write_records
-from molvae.studio.space import measure
+from molvae.reports.values import show_value
+from molvae.studio.facts import measure
 from molvae.studio.view import View
 
 DRAWN = 200  # molecules of a report

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from nicegui.element import Element
 from numpy.typing import NDArray
 
-from molvae.model.atlas import Atlas
+if TYPE_CHECKING:
+    from molvae.model.atlas import Atlas
 
 
-class MoleculeMap(Element, component="map.js"):  # type: ignore[call-arg, misc]
+class MoleculeMap(Element, component="map.js"):
     """A WebGL scatter plot of molecules with the density of the data below it.
 
     It emits `pick` (index, second), `place` (x, y, second) and `lasso` (indices).
@@ -44,7 +46,7 @@ class MoleculeMap(Element, component="map.js"):  # type: ignore[call-arg, misc]
         flat = [None if v != v else round(v, 5) for v in points.astype(float).ravel().tolist()]
         self.run_method("append", flat, span)
 
-    def mark(self, **marks: Sequence[Sequence[float]]) -> None:
+    def set_marks(self, **marks: Sequence[Sequence[float]]) -> None:
         """Set the places of `best`, `hollow`, `here` or `path`, lists of (x, y)."""
         self.run_method("mark", marks)
 

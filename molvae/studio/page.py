@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nicegui import run as threads
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.properties import REPORTED
-from molvae.oracles.constraints import Constraint
-from molvae.reports.html import show_value
+from molvae.reports.values import show_value
 from molvae.studio import charts
-from molvae.studio.keep import write_csv, write_page, write_sdf
+from molvae.studio.facts import Described, measure
 from molvae.studio.map import MoleculeMap
 from molvae.studio.server import picture_address
-from molvae.studio.space import Described, Space, measure
 from molvae.studio.view import read_filter
 
 if TYPE_CHECKING:
+    from molvae.oracles.constraints import Constraint
     from molvae.studio.server import Studio
+    from molvae.studio.space import RoundTrip, Space
 
 ROWS = 12  # of a page of the table, or pictures of a page of the grid
 SECOND = 0.25  # seconds between two updates of the page
@@ -141,7 +141,7 @@ class Page:
             ui.space()
             self.scale = ui.html("", sanitize=False).classes("text-xs")
         with ui.element("div").classes("w-full").style("height:54vh;min-height:300px"):
-            self.map = MoleculeMap()
+            self.map: MoleculeMap = MoleculeMap()
         self.map.on("pick", self._picked)
         self.map.on("place", self._placed)
         self.map.on("lasso", self._lassoed)
@@ -272,18 +272,18 @@ class Page:
         await self._load_map()
 
     async def _load_map(self) -> None:
-        space = self.space
+        space = await asyncio.to_thread(lambda: self.space)  # the first one loads torch
         if space is None:
             self.legend.text = "no map: the run does not name its model"
             return
         try:
-            atlas = await threads.io_bound(lambda: space.atlas)
-            prior = await threads.io_bound(lambda: space.model.sample_latents(2_000).numpy())
+            atlas = await asyncio.to_thread(lambda: space.atlas)
+            prior = await asyncio.to_thread(lambda: space.model.sample_latents(2_000).numpy())
         except MolvaeError as error:
             self.legend.text = f"no map: {error}"
             return
         self.map.show_ground(atlas, prior)
-        self.legend.text = await threads.io_bound(atlas.describe)
+        self.legend.text = await asyncio.to_thread(atlas.describe)
         self.along.set_options([f"{sign}{name}" for name in space.predicted for sign in ("", "-")])
         if space.predicted:
             self.along.value = space.predicted[0]
@@ -292,7 +292,7 @@ class Page:
 
     async def _reload(self) -> None:
         self.view.colour = self.colour.value or ""
-        await threads.io_bound(self._measure_span)
+        await asyncio.to_thread(self._measure_span)
         self.map.load(f"/points?view={self.view.id}", self.view.id, self.span)
         self._mark()
 
@@ -302,13 +302,12 @@ class Page:
             return
         colours = self.view.points(space, self.view.owners)[:, 2]
         known = colours[np.isfinite(colours)]
-        self.span = (
-            (0.0, 1.0) if not len(known) else tuple(map(float, np.percentile(known, [2, 98])))
-        )  # type: ignore[assignment]
+        low, high = np.percentile(known, [2, 98]) if len(known) else (0.0, 1.0)
+        self.span = float(low), float(high)
 
     def _mark(self) -> None:
-        space = self.space
-        if space is None or not self.ready:
+        space = self.space if self.ready else None
+        if space is None:
             return
         rows = self.view.best()[:200]
         places = self.view.points(space, self.view.owners[rows])[:, :2]
@@ -317,7 +316,7 @@ class Page:
             for name in run.asked[:100]:
                 if (z := space.describe_place(name)) is not None:
                     hollow.append(space.atlas.place(z[None])[0].tolist())
-        self.map.mark(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
+        self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
         low, high = self.span
         label = self.colour.value or next(iter(self.view.aims), "")
         self.scale.content = charts.draw_scale(label, low, high)
@@ -336,14 +335,13 @@ class Page:
         self.drawn = changes
         new = self.view.take()
         self._show_status()
-        space = self.space
-        if len(new) and space is not None and self.ready:
+        space = self.space if self.ready else None
+        if len(new) and space is not None:
             self.map.append(self.view.points(space, new), self.span)
         if len(new):
             if not self.colour.options or set(self.view.aims) - set(self.colour.options):
                 self.colour.set_options(self._list_colours())
                 self.sort.set_options(self._list_sorts())
-            await threads.io_bound(self._measure_span)
             self._show_rows()
             self._show_charts()
         self._mark()
@@ -467,10 +465,10 @@ class Page:
     async def _filter(self) -> None:
         text = self.filter.value or ""
         try:
-            self.keep = await threads.io_bound(
+            self.keep = await asyncio.to_thread(
                 read_filter, text, self.space, self.studio.allow_programs
             )
-            await threads.io_bound(self.view.order, "", None, self.keep)  # fills the caches
+            await asyncio.to_thread(self.view.order, "", None, self.keep)  # fills the caches
         except MolvaeError as error:
             ui.notify(str(error), type="negative", multi_line=True)
             return
@@ -505,11 +503,11 @@ class Page:
             await self._pick(index, bool(event.args.get("second")))
 
     async def _pick(self, row: int, second: bool = False) -> None:
-        space = self.space
-        if space is None or not self.ready:
+        space = self.space if self.ready else None
+        if space is None:
             return
         smiles = self.view.smiles(row)
-        found = await threads.io_bound(space.describe, smiles)
+        found = await asyncio.to_thread(space.describe, smiles)
         run, number = self.view.owners[row]
         aims = self.view.runs[run].objectives
         values = [
@@ -529,7 +527,7 @@ class Page:
         place = np.array([[x, y]], np.float64)
         if not np.isfinite(place).all() or np.abs(place).max() > 1e3:
             return
-        (found,) = await threads.io_bound(space.decode, place)
+        (found,) = await asyncio.to_thread(space.decode, place)
         await self._look_at(
             found, "What would be here (approximately)", bool(event.args.get("second")), place[0]
         )
@@ -537,8 +535,7 @@ class Page:
     async def _look_at(
         self, found: Described, origin: str, second: bool = False, place: Any = None
     ) -> None:
-        before, self.next_is_second = self.here, (self.next_is_second and False) or False
-        waited, self.waits = getattr(self, "_waits", False), False
+        before, waited, self.waits = self.here, self.waits, False
         self.to.props(remove="color=orange")
         if (second or waited) and before is not None:
             await self._show_way(before.smiles, found.smiles, None)
@@ -549,7 +546,7 @@ class Page:
         if place is None and found.z is not None and space is not None:
             place = space.atlas.place(found.z[None])[0]
         if place is not None:
-            self.map.mark(here=[list(map(float, place))], path=[])
+            self.map.set_marks(here=[list(map(float, place))], path=[])
         self.way.clear()
 
     def _show_molecule(self, found: Described, origin: str) -> None:
@@ -581,15 +578,17 @@ class Page:
         if space is None:
             return
         try:
-            table = await threads.io_bound(space.walk, start, end, along)
+            table = await asyncio.to_thread(space.walk, start, end, along)
         except MolvaeError as error:
             ui.notify(str(error), type="negative", multi_line=True)
             return
-        self.strip = table.to_dict("records")
+        self.strip = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
         known = table.dropna(subset=["x", "y"])
-        self.map.mark(path=known[["x", "y"]].to_numpy().tolist(), here=[])
+        self.map.set_marks(path=known[["x", "y"]].to_numpy().tolist(), here=[])
         shown = [
-            name for name in table if name not in ("smiles", "valid", "x", "y", "t", "distance")
+            str(name)
+            for name in table
+            if name not in ("smiles", "valid", "x", "y", "t", "distance")
         ]
         self.way.clear()
         with self.way:
@@ -609,14 +608,11 @@ class Page:
                             picture_address(row["smiles"]),
                             row["smiles"],
                         )
-                        label = (
-                            f"{along.lstrip('-')} {show_value(row.get(along.lstrip('-'), math.nan))}"
-                            if along
-                            else f"SAS {show_value(row['SAS'])}"
-                        )
+                        name = along.lstrip("-") if along else "SAS"
+                        label = f"{name} {show_value(row.get(name, math.nan))}"
                         ui.label(label).classes("text-xs")
                     cell.on("click", lambda _, i=i: slider.set_value(i))
-            slider = ui.slider(min=0, max=len(self.strip) - 1, step=1, value=0).props(
+            slider: ui.slider = ui.slider(min=0, max=len(self.strip) - 1, step=1, value=0).props(
                 "markers snap dense"
             )
 
@@ -626,7 +622,7 @@ class Page:
                 self.here = Described(row["smiles"], rows)
                 self._show_molecule(self.here, f"Step {int(slider.value)} of the way")
                 if row["x"] == row["x"]:
-                    self.map.mark(here=[[row["x"], row["y"]]])
+                    self.map.set_marks(here=[[row["x"], row["y"]]])
 
             slider.on_value_change(slide)
         await slide()
@@ -645,10 +641,10 @@ class Page:
         for i, name in enumerate(names):
             try:
                 if i == 0:
-                    trip = await threads.io_bound(space.bring, name, evaluated)
+                    trip = await asyncio.to_thread(space.bring, name, evaluated)
                     found = trip.given
                 else:
-                    trip, found = None, await threads.io_bound(space.describe, name)
+                    trip, found = None, await asyncio.to_thread(space.describe, name)
             except MolvaeError as error:
                 with self.brought:
                     ui.label(str(error)).classes("text-sm text-red-9")
@@ -662,9 +658,9 @@ class Page:
                 with self.brought:
                     self._build_trip(trip)
                 await self._look_at(found, "Your molecule")
-        self.map.mark(here=places)
+        self.map.set_marks(here=places)
 
-    def _build_trip(self, trip: Any) -> None:
+    def _build_trip(self, trip: RoundTrip) -> None:
         same = trip.back == trip.given.smiles
         text = (
             "comes back unchanged" if same else "comes back changed: what was lost is highlighted"
@@ -693,7 +689,7 @@ class Page:
     async def _look_up(self, smiles: str) -> None:
         space = self.space
         if space is not None:
-            found = await threads.io_bound(space.describe, smiles)
+            found = await asyncio.to_thread(space.describe, smiles)
             await self._look_at(found, "Neighbour")
 
     # what is kept
@@ -706,14 +702,20 @@ class Page:
         if not rows:
             ui.notify("there is nothing to keep")
             return
-        text = await threads.io_bound(write, view, rows)
+        text = await asyncio.to_thread(write, view, rows)
         ui.download.content(text, name, kind)
 
     async def _keep_csv(self) -> None:
+        from molvae.studio.keep import write_csv
+
         await self._keep(write_csv, "molecules.csv", "text/csv")
 
     async def _keep_sdf(self) -> None:
+        from molvae.studio.keep import write_sdf
+
         await self._keep(write_sdf, "molecules.sdf", "chemical/x-mdl-sdfile")
 
     async def _keep_page(self) -> None:
+        from molvae.studio.keep import write_page
+
         await self._keep(write_page, "report.html", "text/html")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import read_json_object
-from molvae.loop.begin import ASKED
-from molvae.loop.result import Result
 from molvae.oracles.history import RUN, Record
-from molvae.oracles.objectives import Objective, find_registered, measured_objective
 from molvae.oracles.watching import HistoryReader, find_writers, list_runs
+
+if TYPE_CHECKING:
+    from molvae.loop.result import Result
+    from molvae.oracles.objectives import Objective
 
 State = Literal["running", "finished", "stopped", "empty", "damaged"]
 GLANCE = 3.0  # seconds between two looks for the process that writes
@@ -122,6 +123,8 @@ class WatchedRun:
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """What is maximised, by name, direction and unit; nothing of the user's is imported."""
+        from molvae.oracles.objectives import find_registered, measured_objective
+
         rest = str(self.reader.settings.get("objective", "y"))
         found = []
         for label in self.reader.settings.get("maximised") or [rest]:
@@ -164,7 +167,7 @@ class WatchedRun:
     @property
     def asked(self) -> list[str]:
         """Molecules of the current round that have no value yet."""
-        asked = self.reader.settings.get(ASKED)
+        asked = self.reader.settings.get("asked for")  # `molvae.loop.begin.ASKED`
         if not isinstance(asked, dict):
             return []
         done = {record.smiles for record in self.records[-10 * (len(asked) + 1) :]}
@@ -174,6 +177,8 @@ class WatchedRun:
     @property
     def result(self) -> Result:
         """What the run has found so far."""
+        from molvae.loop.result import Result
+
         text = self.status.text
         return Result(list(self.records), list(self.reader.iterations), text, self.objectives)
 

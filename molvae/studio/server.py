@@ -11,7 +11,7 @@ import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -21,10 +21,13 @@ from nicegui import core, ui
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.pictures import draw_molecules
+from molvae.studio.facts import LONGEST, describe
 from molvae.studio.guard import Guard
 from molvae.studio.runs import WatchedRun, open_runs
-from molvae.studio.space import LONGEST, Space, describe
 from molvae.studio.view import View
+
+if TYPE_CHECKING:
+    from molvae.studio.space import Space
 
 TICK = 0.2  # seconds between two looks at the histories
 KEPT = 64  # views of pages, the latest ones
@@ -53,6 +56,8 @@ class Studio:
         name = next((run.model for run in runs), None)
         if name is None:
             return None
+        from molvae.studio.space import Space  # with torch, when the page is already there
+
         return self.spaces.setdefault(name, Space(name))
 
     async def watch(self) -> None:

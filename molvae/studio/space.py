@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,27 +14,15 @@ from rdkit import Chem
 from rdkit.Chem import rdFMCS
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.alerts import find_alerts
 from molvae.chem.datasets import load
 from molvae.chem.molecules import canonicalize, parse
 from molvae.chem.neighbors import Neighbors
-from molvae.chem.plausibility import Domain
-from molvae.chem.properties import REPORTED, compute_or_nan, properties
 from molvae.model.atlas import Atlas, load_atlas
 from molvae.model.exploration import interpolate, walk_along_property
 from molvae.model.molvae import MolVAE
+from molvae.studio.facts import LONGEST, Described, describe
 
 NEAR = 5  # neighbours that are named
-LONGEST = 1_000  # characters of a SMILES
-
-
-@dataclass(frozen=True)
-class Described:
-    """A molecule with what is known of it, ready to be shown; all of it is text."""
-
-    smiles: str
-    rows: list[tuple[str, str]]
-    z: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,27 +35,6 @@ class RoundTrip:
     """Atoms of the given molecule that did not come back."""
     near: list[tuple[str, str]]
     """Neighbours: how they were found, and their SMILES."""
-
-
-@lru_cache(20_000)
-def measure(smiles: str) -> dict[str, float]:
-    """SMILES -> its reported properties, none where it is invalid."""
-    mol = parse(smiles) if len(smiles) <= LONGEST else None
-    if mol is None:
-        return {}
-    return {name: compute_or_nan(properties[name].function, mol) for name in REPORTED}
-
-
-def describe(smiles: str, domain: Domain | None) -> list[tuple[str, str]]:
-    """SMILES -> names and values of its properties, its plausibility and its alerts."""
-    mol = parse(smiles) if len(smiles) <= LONGEST else None
-    if mol is None:
-        return [("", "not a valid molecule")]
-    rows = [(name, f"{value:.3g}") for name, value in measure(smiles).items()]
-    if domain is not None:
-        rows.append(("plausibility", f"{domain.find_plausibility(mol):.2f}"))
-    alerts = find_alerts(mol)
-    return [*rows, ("alerts", "; ".join(alerts) or "none")]
 
 
 class Space:

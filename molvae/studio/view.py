@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,12 @@ from molvae.chem.fingerprints import tanimoto_similarities
 from molvae.chem.molecules import parse_cached
 from molvae.chem.neighbors import ALIKE
 from molvae.chem.properties import REPORTED
-from molvae.oracles.constraints import Constraint
-from molvae.oracles.given import use_model
-from molvae.search.pareto import find_undominated
-from molvae.studio.foreign import check_constraint
+from molvae.studio.facts import measure
 from molvae.studio.runs import WatchedRun
-from molvae.studio.space import Space, measure
+
+if TYPE_CHECKING:
+    from molvae.oracles.constraints import Constraint
+    from molvae.studio.space import Space
 
 LOOKED_AT = 20_000  # molecules, the best ones, whose properties are computed for a colour or filter
 
@@ -104,7 +105,8 @@ class View:
     def smiles(self, row: int) -> str:
         """Row -> its molecule."""
         run, number = self.owners[row]
-        return self.runs[run].records[number].smiles
+        smiles: str = self.runs[run].records[number].smiles
+        return smiles
 
     def find_row(self, smiles: str) -> int | None:
         """Molecule -> its row, None where it was not evaluated."""
@@ -121,6 +123,8 @@ class View:
         signs = np.array([one.restore_sign(1.0) for one in aims])
         if len(aims) == 1:
             return [int(np.nanargmax(self.y[:, 0] * signs[0]))]
+        from molvae.search.pareto import find_undominated
+
         return [int(row) for row in find_undominated(self.y * signs)]
 
     def order(
@@ -182,6 +186,9 @@ def read_filter(text: str, space: Space | None, allowed: bool) -> list[Constrain
     Raises:
         MolvaeError: one of them is not valid, or names what may not be named from the page.
     """
+    from molvae.oracles.given import use_model
+    from molvae.studio.foreign import check_constraint
+
     found = [check_constraint(part, allowed) for part in text.split(";") if part.strip()]
     quantities = [one.quantity.objective for one in found if one.quantity is not None]
     if quantities and space is not None:
