@@ -22,12 +22,15 @@ from molvae.oracles.history import (
     _ITERATION,
     _RECORD,
     RUN,
+    STEERED,
     Iteration,
     Record,
+    Steer,
     _read_iteration,
     _read_json,
     _read_record,
     _reason,
+    read_steer,
 )
 
 PATIENCE = 2.0  # seconds to wait for a commit of the writer
@@ -45,6 +48,7 @@ class HistoryReader:
         self.records: list[Record] = []
         self.iterations: list[Iteration] = []
         self.settings: dict[str, Any] = {}
+        self.wishes: list[Steer] = []
         self._seen: tuple[int, int, int] | None = None
 
     def read(self) -> bool:
@@ -93,11 +97,17 @@ class HistoryReader:
             rounds = db.execute(
                 f"SELECT {_ITERATION} FROM iterations WHERE run = ? ORDER BY iteration", (run,)
             ).fetchall()
+            tables = "SELECT 1 FROM sqlite_master WHERE name = 'steering'"
+            steered: list[Any] = []
+            if db.execute(tables).fetchone():
+                query = f"SELECT {STEERED} FROM steering WHERE run = ? ORDER BY number"
+                steered = db.execute(query, (run,)).fetchall()
             stored = db.execute("SELECT name, value FROM settings WHERE run = ?", (run,)).fetchall()
         settings = {name: _read_json(value) for name, value in stored}
         iterations = [_read_iteration(row) for row in rounds]
         first = len(self.records)
         new = [_read_record(first + i, row) for i, row in enumerate(rows)]
+        self.wishes = [read_steer(row) for row in steered]
         self.settings, self.iterations = settings, iterations
         self.records += new
 
