@@ -40,7 +40,7 @@ export default {
       <canvas ref="above" style="position:absolute;inset:0;width:100%;height:100%" tabindex="0"
         role="img" aria-label="Map of the molecules in latent space"></canvas>
       <div ref="tip" style="display:none;position:absolute;pointer-events:none;background:#fff;border:1px solid #bbb;border-radius:6px;padding:4px 6px;font-size:12px;line-height:1.35;box-shadow:0 2px 8px #0003;z-index:5;width:200px">
-        <img ref="tipPicture" width="188" height="130" alt=""><div ref="tipText" style="white-space:pre-line;overflow-wrap:anywhere"></div>
+        <img ref="tipPicture" style="width:188px;height:140px;object-fit:contain" alt=""><div ref="tipText" style="white-space:pre-line;overflow-wrap:anywhere"></div>
       </div>
     </div>`,
   props: { mode: String },

@@ -17,11 +17,13 @@ from molvae.reports.values import show_value
 from molvae.studio import charts
 from molvae.studio.facts import Described, measure
 from molvae.studio.map import MoleculeMap
+from molvae.studio.search_panel import SearchPanel
 from molvae.studio.server import picture_address
 from molvae.studio.view import read_filter
 
 if TYPE_CHECKING:
     from molvae.oracles.constraints import Constraint
+    from molvae.studio.runs import WatchedRun
     from molvae.studio.server import Studio
     from molvae.studio.space import RoundTrip, Space
 
@@ -56,7 +58,7 @@ class Page:
         self.keep: list[Constraint] = []
         self.rows: list[int] = []
         self.strip: list[dict[str, Any]] = []
-        self.ready = False
+        self.ready = self.loading = False
         self.drawn = -1  # changes of the runs that are drawn
         self.since = 0.0
         self.span = (0.0, 1.0)
@@ -191,7 +193,7 @@ class Page:
 
     def _build_tabs(self) -> None:
         with ui.tabs().props("dense no-caps align=left inline-label") as tabs:
-            for name in ("molecules", "curve", "front", "compare"):
+            for name in ("molecules", "curve", "front", "compare", "search"):
                 ui.tab(name)
         self.tabs = tabs
         with ui.tab_panels(tabs, value="molecules", animated=False).classes("w-full"):
@@ -203,6 +205,10 @@ class Page:
                 self.front = ui.echart(charts.EMPTY).classes("w-full").style("height:340px")
             with ui.tab_panel("compare"):
                 self.compared = ui.column().classes("w-full")
+            with ui.tab_panel("search"):
+                self.search = SearchPanel(
+                    self.studio, lambda: self.view.runs, lambda: self.here, self._show_run
+                )
         tabs.on_value_change(lambda: self._show_charts())
 
     def _build_rows(self) -> None:
@@ -259,11 +265,15 @@ class Page:
         ]
         return {name: name for name in names}
 
+    def _show_run(self, run: WatchedRun) -> None:
+        options = {i: one.name for i, one in enumerate(self.studio.runs)}
+        self.choice.set_options(options, value=[self.studio.runs.index(run)])
+
     async def _choose(self) -> None:
         runs = [self.studio.runs[i] for i in self.choice.value]
         self.view = self.studio.add_view(runs)
         self.view.take()
-        self.selected, self.keep, self.ready = [], [], False
+        self.selected, self.keep, self.ready, self.drawn = [], [], False, -1
         for select, names in ((self.colour, self._list_colours()), (self.sort, self._list_sorts())):
             select.set_options(names, value=None)
         self._show_status()
@@ -272,9 +282,16 @@ class Page:
         await self._load_map()
 
     async def _load_map(self) -> None:
+        self.loading = True
+        try:
+            await self._make_map()
+        finally:
+            self.loading = False
+
+    async def _make_map(self) -> None:
         space = await asyncio.to_thread(lambda: self.space)  # the first one loads torch
         if space is None:
-            self.legend.text = "no map: the run does not name its model"
+            self.legend.text = "no map yet: the run does not name its model"
             return
         try:
             atlas = await asyncio.to_thread(lambda: space.atlas)
@@ -335,6 +352,9 @@ class Page:
         self.drawn = changes
         new = self.view.take()
         self._show_status()
+        self.search.refresh()
+        if not self.ready and not self.loading and any(run.model for run in self.view.runs):
+            await self._load_map()
         space = self.space if self.ready else None
         if len(new) and space is not None:
             self.map.append(self.view.points(space, new), self.span)
@@ -409,7 +429,7 @@ class Page:
         table.add_slot(
             "body-cell-picture",
             '<q-td :props="props"><img :src="props.value" width="150" height="104" loading="lazy" '
-            ':alt="props.row.smiles" style="object-fit:contain"></q-td>',
+            ':alt="props.row.smiles" style="width:150px;height:104px;object-fit:contain"></q-td>',
         )
         table.add_slot(
             "body-cell-smiles",

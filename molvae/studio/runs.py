@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import read_json_object
-from molvae.oracles.history import RUN, Record
+from molvae.oracles.history import RUN, History, Record
 from molvae.oracles.watching import HistoryReader, find_writers, list_runs
 
 if TYPE_CHECKING:
@@ -41,20 +41,29 @@ class WatchedRun:
         self.name = path.name if run == RUN else f"{path.name} {run}"
         self.config: dict[str, Any] = {}
         self.fault = ""
-        file = history or path / "history.sqlite"
-        try:
-            if history is None:
-                self.config = read_json_object(path / "config.json")
-                file = Path(str(self.config.get("history") or file))
-                run = str(self.config.get("run", RUN))
-        except MolvaeError as error:
-            self.fault = str(error)
-        self.reader = HistoryReader(file, run)
+        self.reader = HistoryReader(history or path / "history.sqlite", run)
+        if history is None:
+            self._read_config()
         self.changes = 0  # grows with each change
         self._writers: list[int] | None = []
         self._looked = -GLANCE
         self._y = np.empty((0, 1))
         self._z = np.empty((0, 0), np.float32)
+
+    def _read_config(self) -> None:
+        """Read the settings of the run, which may not be there yet."""
+        path = self.path / "config.json"
+        if not path.exists():
+            return
+        try:
+            self.config = read_json_object(path)
+        except MolvaeError as error:
+            self.fault = str(error)
+            return
+        file = Path(str(self.config.get("history") or self.path / "history.sqlite"))
+        run = str(self.config.get("run", RUN))
+        if (file, run) != (self.reader.path, self.reader.run):
+            self.reader = HistoryReader(file, run)
 
     @property
     def records(self) -> list[Record]:
@@ -63,6 +72,8 @@ class WatchedRun:
 
     def refresh(self) -> bool:
         """Read what is new; return whether anything has changed."""
+        if not self.config and self.path.is_dir():
+            self._read_config()
         before = self.status
         changed = False
         try:
@@ -173,6 +184,23 @@ class WatchedRun:
         done = {record.smiles for record in self.records[-10 * (len(asked) + 1) :]}
         names = [str(name) for name in asked if name not in done]
         return [] if len(names) > 1_000 else names
+
+    def steer(self, kind: str, text: str, allow_programs: bool = False) -> None:
+        """Store a wish in the history; see `molvae.loop.steering`.
+
+        Raises:
+            MolvaeError: it cannot be heeded, may not be named from the page, or the run has not
+                begun.
+        """
+        from molvae.loop.steering import check_wish
+        from molvae.studio.foreign import check_constraint
+
+        if not self.reader.settings:
+            raise MolvaeError("this run has not begun yet")
+        if kind == "add":
+            check_constraint(text, allow_programs)
+        with History(self.reader.path, self.reader.run) as history:
+            history.steer(kind, check_wish(kind, text))
 
     @property
     def result(self) -> Result:

@@ -24,11 +24,13 @@ from molvae.chem.pictures import draw_molecules
 from molvae.studio.facts import LONGEST, describe
 from molvae.studio.guard import Guard
 from molvae.studio.runs import WatchedRun, open_runs
+from molvae.studio.searches import Searches
 from molvae.studio.view import View
 
 if TYPE_CHECKING:
     from molvae.studio.space import Space
 
+WEIGHTS = Path(__file__).parents[1] / "weights"  # `molvae.model.storage` would load torch
 TICK = 0.2  # seconds between two looks at the histories
 KEPT = 64  # views of pages, the latest ones
 PICTURE = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
@@ -42,6 +44,16 @@ class Studio:
         self.runs, self.folder, self.allow_programs = runs, folder, allow_programs
         self.spaces: dict[str, Space] = {}
         self.views: dict[str, View] = {}
+        self.models = list(dict.fromkeys([*list_shipped(), *filter(None, (r.model for r in runs))]))
+        self.searches = Searches(folder, self.models, allow_programs)
+
+    async def add_run(self, path: Path) -> WatchedRun:
+        """Watch a run folder, too."""
+        run = next((one for one in self.runs if one.path == path), None)
+        if run is None:
+            run = WatchedRun(path)
+            self.runs.append(run)
+        return run
 
     def add_view(self, runs: list[WatchedRun]) -> View:
         """Make what a new page shows."""
@@ -63,9 +75,14 @@ class Studio:
     async def watch(self) -> None:
         """Read the histories again and again."""
         while True:
-            for run in self.runs:
+            for run in list(self.runs):
                 await asyncio.to_thread(run.refresh)
             await asyncio.sleep(TICK)
+
+
+def list_shipped() -> list[str]:
+    """Return the names of the models that ship."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 
 
 def picture_address(smiles: str, lost: list[int] | None = None) -> str:
