@@ -10,12 +10,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rdkit import Chem
-from rdkit.Chem import rdFMCS
 
 from molvae.base.errors import MolvaeError
+from molvae.chem.changes import find_lost
 from molvae.chem.datasets import load
-from molvae.chem.molecules import canonicalize, parse
+from molvae.chem.molecules import canonicalize
 from molvae.chem.neighbors import Neighbors
 from molvae.model.atlas import Atlas, load_atlas
 from molvae.model.exploration import interpolate, walk_along_property
@@ -124,7 +123,7 @@ class Space:
             back = self.model.decode(point)[0]
         z = point[0].numpy()
         back = canonicalize(back) or back
-        lost = [] if back == form else _find_lost(form, back)
+        lost = [] if back == form else find_lost(form, back)
         gaps = ((self.atlas.z - z) ** 2).sum(1)
         near = [
             (f"latent distance {math.sqrt(gaps[i]):.2f}", self.atlas.smiles[i])
@@ -159,15 +158,3 @@ class Space:
                 z = np.array([at.get(s, nowhere) for s in table["smiles"]])
                 places = self.atlas.place(z)
         return table.assign(x=places[:, 0], y=places[:, 1])
-
-
-def _find_lost(given: str, back: str) -> list[int]:
-    """Two SMILES -> the atoms of the first that are not in their greatest common part."""
-    one, other = parse(given), parse(back)
-    if one is None:
-        return []
-    if other is None:
-        return list(range(one.GetNumAtoms()))
-    common = rdFMCS.FindMCS([one, other], timeout=1, ringMatchesRingOnly=True)
-    match = one.GetSubstructMatch(Chem.MolFromSmarts(common.smartsString or "[#0]"))
-    return [i for i in range(one.GetNumAtoms()) if i not in match]

@@ -2,8 +2,8 @@
 
 The run folder holds config.json and history.sqlite, which stores each evaluation as soon as it is
 done, and with --start start.csv, what each molecule was read as, with its known values. At the end
-come best.csv, best.png and trace.png, and front.png for several objectives. Docking keeps the poses
-of the best molecules as SDF files in the folder poses.
+come report.html, best.csv, best.png and trace.png, and front.png for several objectives. Docking
+keeps the poses of the best molecules as SDF files in the folder poses.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ RESULTS = (
     "best.png",
     "trace.png",
     "front.png",
+    "report.html",
 )  # written at the end
 SHOWN = 20  # best molecules printed in the terminal
 FEW_ADMISSIBLE = 0.05  # share of the decoded points
@@ -271,7 +272,7 @@ def run(args: argparse.Namespace) -> int:
         way = f"; resume with: {again}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    _show(result, folder.path, oracle, Known(model.domain, Neighbors.load(data)))
+    _show(result, folder.path, oracle, Known(model.domain, Neighbors.load(data)), chosen)
     return 0
 
 
@@ -440,8 +441,11 @@ class _Terminable:
         raise KeyboardInterrupt(number)
 
 
-def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
+def _show(
+    result: Result, folder: Path, oracle: Oracle, known: Known, chosen: dict[str, Any]
+) -> None:
     """Print a summary and the best molecules; write tables and pictures."""
+    from molvae.reports.run_page import write_run_page
     from molvae.reports.run_report import (
         name_with_unit,
         note_guesses,
@@ -466,6 +470,8 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
     if len(failed):
         print(f"first failure: {failed[0]}")
     best = write_run_report(result, folder, known)
+    page = write_run_page(result, best, chosen, known, oracle.refused)
+    write_file(folder / "report.html", page)
     several = len(result.objectives) > 1
     leaders = best if several else pick_best_of_clusters(best)
     if several:
@@ -482,6 +488,6 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> None:
     more = "front.png, " if several else ""
     more += f"{POSES}, " if (folder / POSES).exists() else ""
     print(
-        f"best.csv, best.sdf, best.smi, best.png, {more}trace.png and history.sqlite are in "
-        f"{folder}"
+        f"report.html, best.csv, best.sdf, best.smi, best.png, {more}trace.png and history.sqlite "
+        f"are in {folder}"
     )

@@ -47,16 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluate the model, print the results, write report.json and properties.png."""
+    """Evaluate the model, print the results, write report.json, report.html and properties.png."""
     import json
 
     from molvae.base.files import write_file
     from molvae.model.molvae import MolVAE
+    from molvae.reports.model_page import write_model_page
     from molvae.reports.model_report import ReportConfig, measure_model
     from molvae.reports.plots import plot_property_distributions
 
     folder = Path(args.out.replace("{model}", _name(args.model)))
-    files = folder / "report.json", folder / "properties.png"
+    files = folder / "report.json", folder / "properties.png", folder / "report.html"
     options.refuse_existing(args, *files)
     model = MolVAE.load(args.model)
     source = options.data_of(getattr(args, "data", None), args.model, model)
@@ -67,14 +68,21 @@ def run(args: argparse.Namespace) -> None:
     figures = {"model": args.model, **report.to_json()}
     write_file(files[0], json.dumps(figures, indent=2, allow_nan=False) + "\n")
     write_file(files[1], plot_property_distributions(report.sets))
+    settings = {
+        "model": args.model,
+        "data": source,
+        **{name: getattr(args, name) for name in ("molecules", "samples", "seed", "out")},
+    }
+    write_file(files[2], write_model_page(model, data, report, _list_figures(report), settings))
     print(f"{args.model} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
     print(report.table.to_string(index=False))
-    print("\n" + "\n".join(_lines(report)))
+    rows = _list_figures(report)
+    print("\n" + "\n".join(f"{name:<21}{value:>8}  {base}" for name, value, base in rows))
     curve = report.curve.to_string(index=False, float_format="%.3f")
     print(f"\ngreedy decoding at a distance from posterior means\n{curve}")
     rings = report.rings.T.to_string(float_format="%.3f")
     print(f"\nshare of molecules with rings of a size\n{rings}")
-    print(f"\n{files[0]}, {files[1]}")
+    print(f"\n{', '.join(map(str, files))}")
 
 
 def _name(model: str) -> str:
@@ -83,7 +91,7 @@ def _name(model: str) -> str:
     return path.stem if path.name == model else f"{path.resolve().parent.name}-{path.stem}"
 
 
-def _lines(report: Report) -> list[str]:
+def _list_figures(report: Report) -> list[tuple[str, str, str]]:
     found, held_out = report.samples, report.held_out
     rows = [
         ("validity", f"{found.validity:.1%}", f"of {found.drawn} strings sampled from the prior"),
@@ -134,4 +142,4 @@ def _lines(report: Report) -> list[str]:
         rows.append(("plausible", f"{report.plausible['samples']:.1%}", rest))
     if report.not_encodable or not held_out:
         rows.append(("not encodable", str(report.not_encodable), "test molecules skipped"))
-    return [f"{name:<21}{value:>8}  {base}" for name, value, base in rows]
+    return rows
