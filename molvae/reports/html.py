@@ -33,7 +33,8 @@ td { overflow-wrap: anywhere; } td.number { text-align: right; white-space: nowr
 code, .smiles { font: 12px/1.4 "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 10px; }
 .grid figure { border: 1px solid #dfe3e8; border-radius: 6px; }
-figure { margin: 0; padding: 6px; break-inside: avoid; } figcaption { font-size: 12px; }
+figure { margin: 0; padding: 6px; min-width: 0; break-inside: avoid; } figcaption {
+  font-size: 12px; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; display: block; } .note { color: #5a6675; font-size: 13px; }
 @media print { body { margin: 0; max-width: none; font-size: 11px; }
   .grid { grid-template-columns: repeat(4, 1fr); } .wide { overflow: visible; } h2 {

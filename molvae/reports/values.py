@@ -14,5 +14,5 @@ def show_value(value: object) -> str:
     if isinstance(value, float):
         return MISSING if math.isnan(value) else f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(show_value, value))
+        return ", ".join(map(show_value, value)) or MISSING
     return f"{value:,}" if isinstance(value, int) else str(value)
