@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from molvae import MolvaeError
+from molvae.chem.datasets import DataSet
 from molvae.model.atlas import Atlas, fit_atlas, load_atlas
 from molvae.model.molvae import MolVAE
 
@@ -56,11 +57,23 @@ def test_a_map_needs_three_molecules() -> None:
 
 
 def test_the_map_of_a_model_is_fitted_once(
-    small_model: MolVAE, monkeypatch: pytest.MonkeyPatch
+    small_model: MolVAE, zinc: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("molvae.model.atlas.load", lambda name: DataSet(name, zinc, 0, "own"))
     first = load_atlas(small_model)
     assert "training molecules (zinc)" in first.describe()
     monkeypatch.setattr(MolVAE, "encode_means", None)  # would be called to fit it again
     again = load_atlas(small_model)
     np.testing.assert_array_equal(first.axes, again.axes)
     assert first.smiles == again.smiles
+
+
+def test_without_its_data_the_map_is_of_the_prior_and_says_so(
+    small_model: MolVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> DataSet:
+        raise MolvaeError("gone")
+
+    monkeypatch.setattr("molvae.model.atlas.load", fail)
+    monkeypatch.setattr("molvae.model.atlas.load_or_compute", lambda name, compute: compute())
+    assert "points of the prior" in load_atlas(small_model).describe()

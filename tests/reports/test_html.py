@@ -103,7 +103,7 @@ def test_the_figures_of_a_report_do_not_share_ids(page: str) -> None:
 def test_a_model_report_stands_alone_and_shows_what_was_lost(
     small_model: MolVAE, zinc: list[str], tmp_path: Path
 ) -> None:
-    data = DataSet("my data", zinc[:400])
+    data = DataSet("my data", zinc[:400], 0, "own")
     report = measure_model(small_model, data, ReportConfig(40, 40))
     figures = [("validity", "50 %", EVIL)]
     page = write_model_page(small_model, data, report, figures, {"model": "my.safetensors"})
