@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,3 +45,9 @@ def describe(smiles: str, domain: Domain | None) -> list[tuple[str, str]]:
         rows.append(("plausibility", f"{domain.find_plausibility(mol):.2f}"))
     alerts = find_alerts(mol)
     return [*rows, ("alerts", "; ".join(alerts) or "none")]
+
+
+def picture_address(smiles: str, lost: list[int] | None = None) -> str:
+    """SMILES -> the address of its drawing; `lost` are atoms to highlight."""
+    marked = f"&lost={','.join(map(str, lost))}" if lost else ""
+    return f"/molecule.svg?smiles={quote(smiles, safe='')}{marked}"

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 import uvicorn
@@ -21,7 +20,7 @@ from nicegui import core, ui
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.pictures import draw_molecules
-from molvae.studio.facts import LONGEST, describe
+from molvae.studio.facts import LONGEST, describe, picture_address
 from molvae.studio.guard import Guard
 from molvae.studio.runs import WatchedRun, open_runs
 from molvae.studio.searches import Searches
@@ -83,12 +82,6 @@ class Studio:
 def list_shipped() -> list[str]:
     """Return the names of the models that ship."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
-
-
-def picture_address(smiles: str, lost: list[int] | None = None) -> str:
-    """SMILES -> the address of its drawing; `lost` are atoms to highlight."""
-    marked = f"&lost={','.join(map(str, lost))}" if lost else ""
-    return f"/molecule.svg?smiles={quote(smiles, safe='')}{marked}"
 
 
 def make_app(studio: Studio) -> FastAPI:
