@@ -69,6 +69,7 @@ def draw_curves(runs: Sequence[WatchedRun]) -> dict[str, Any]:
             }
         )
         if len(shown) == 1:
+            series[-1]["markLine"] = _mark_wishes(run)
             y = run.values[:, 0]
             dots = np.unique(np.linspace(0, len(y) - 1, DOTS).astype(int))
             series.append(
@@ -97,6 +98,22 @@ def draw_curves(runs: Sequence[WatchedRun]) -> dict[str, Any]:
         },
         "series": series,
     }
+
+
+def _mark_wishes(run: WatchedRun) -> dict[str, Any]:
+    """Run -> vertical lines where what its user said was heeded first."""
+    first: dict[int, int] = {}
+    for n, record in enumerate(run.records):
+        first.setdefault(record.iteration, n + 1)
+    said: dict[int, list[str]] = {}
+    for wish in run.reader.wishes:
+        if wish.iteration in first:
+            said.setdefault(first[wish.iteration], []).append(f"{wish.kind} {wish.text}"[:40])
+    lines = [
+        {"xAxis": x, "label": {"formatter": "\n".join(texts), "fontSize": 10, "rotate": 0}}
+        for x, texts in said.items()
+    ]
+    return {"symbol": "none", "silent": True, "lineStyle": {"color": "#d55e00"}, "data": lines}
 
 
 def _draw_spread(runs: Sequence[WatchedRun]) -> list[dict[str, Any]]:

@@ -166,7 +166,8 @@ export default {
         c.strokeStyle = '#d35400'; c.lineWidth = 2; this.trace(c, path); c.stroke();
         for (const p of path) { c.beginPath(); c.arc(...this.toScreen(...p), 3.5, 0, 7); c.fillStyle = '#d35400'; c.fill(); }
       }
-      for (const p of best || []) this.star(c, ...this.toScreen(...p));
+      const size = best?.length > 8 ? 0.55 : 1;
+      for (const p of best || []) this.star(c, ...this.toScreen(...p), size);
       for (const p of here || []) {
         const [x, y] = this.toScreen(...p); c.strokeStyle = '#c0392b'; c.lineWidth = 2.5; c.beginPath();
         c.moveTo(x - 11, y); c.lineTo(x - 4, y); c.moveTo(x + 4, y); c.lineTo(x + 11, y);
@@ -178,10 +179,10 @@ export default {
       }
     },
     trace(c, line) { c.beginPath(); line.forEach((p, i) => c[i ? 'lineTo' : 'moveTo'](...this.toScreen(...p))); },
-    star(c, x, y) {
+    star(c, x, y, size) {
       c.beginPath();
       for (let i = 0; i < 10; i++) {
-        const r = i % 2 ? 5 : 12, a = Math.PI * (i / 5 - 0.5); c[i ? 'lineTo' : 'moveTo'](x + r * Math.cos(a), y + r * Math.sin(a));
+        const r = size * (i % 2 ? 5 : 12), a = Math.PI * (i / 5 - 0.5); c[i ? 'lineTo' : 'moveTo'](x + r * Math.cos(a), y + r * Math.sin(a));
       }
       c.closePath(); c.fillStyle = '#e67e22'; c.strokeStyle = '#fff'; c.lineWidth = 2; c.stroke(); c.fill(); c.strokeStyle = '#7e3b06'; c.lineWidth = 1; c.stroke();
     },

@@ -136,7 +136,11 @@ class Page:
         ).classes("note")
 
     def _build_tabs(self) -> None:
-        with ui.tabs().props("dense no-caps align=left inline-label") as tabs:
+        with (
+            ui.tabs()
+            .props("dense no-caps align=left inline-label mobile-arrows")
+            .classes("max-w-full") as tabs
+        ):
             for name in ("molecules", "curve", "front", "compare", "search"):
                 ui.tab(name)
         self.tabs = tabs
@@ -174,6 +178,7 @@ class Page:
         self.view = self.studio.add_view(runs)
         self.view.take()
         self.ready, self.drawn = False, -1
+        self.map.set_marks(best=[], hollow=[], here=[], path=[])
         self.colour.set_options(self._list_colours(), value=None)
         self._show_status()
         self.rows.reset()

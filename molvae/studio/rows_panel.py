@@ -197,9 +197,9 @@ class RowsPanel:
                 with (
                     ui.column()
                     .classes("cell gap-0 p-1" + (" on" if row in chosen else ""))
-                    .style("width:172px") as cell
+                    .style("width:calc(50% - 4px);max-width:172px") as cell
                 ):
-                    show_structure(found["smiles"], 162, 150)
+                    show_structure(found["smiles"], 162, 150).style("max-width:100%")
                     text = [f"{one} {found[f'y{i}']}" for i, one in enumerate(aims)]
                     ui.label("  ".join(text)).classes("text-xs font-bold")
                     others = [

@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 
 from molvae import MolvaeError
+from molvae.model.molvae import MolVAE
+from molvae.studio.charts import draw_curves
 from molvae.studio.foreign import check_constraint, check_quantity
 from molvae.studio.keep import write_csv, write_page, write_sdf
 from molvae.studio.runs import WatchedRun, open_runs
 from molvae.studio.searches import Searches, Wanted
 from molvae.studio.space import Space
 from molvae.studio.view import View, read_filter
+from studio_runs import write_run
 
 
 def watch(path: Path) -> WatchedRun:
@@ -188,3 +191,22 @@ def test_wishes_of_the_page_are_checked(runs: Path) -> None:
     run.steer("ban", "OCC")
     run.refresh()
     assert [wish.text for wish in run.reader.wishes] == ["CCO"]
+
+
+def test_the_curve_shows_what_was_said_where_it_was_heeded(
+    model_file: str, small_model: MolVAE, tmp_path: Path
+) -> None:
+    with write_run(tmp_path / "own", model_file, ["-SAS"]) as history:
+        for i, y in enumerate([-3.0, -2.0, float("nan"), -4.0, -1.0]):
+            history.add("C" * (i + 1), y, seconds=0.1, iteration=i // 2)
+        history.steer("ban", "CCO")
+        history.steering(1)
+        history.steer("pin", "CCN")  # heeded by no round yet
+    chart = draw_curves([watch(tmp_path / "own")])
+    line, dots = chart["series"]
+    assert [y for _, y in line["data"]] == [3.0, 2.0, 2.0, 2.0, 1.0]  # the lower, the better
+    assert "lower is better" in chart["yAxis"]["name"]
+    (mark,) = line["markLine"]["data"]
+    assert mark["xAxis"] == 3
+    assert mark["label"]["formatter"] == "ban CCO"
+    assert [y for _, y in dots["data"]] == [3.0, 2.0, None, 4.0, 1.0]
