@@ -67,13 +67,14 @@ class Guard:
 
         async def answer(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                kept = [
+                own = [
                     (name, value)
                     for name, value in message.get("headers", [])
                     if not name.lower().startswith(b"access-control-")
-                    and name.lower().decode() not in HEADERS
                 ]
-                message["headers"] = [*kept, *_encode(HEADERS)]
+                stated = {name.lower() for name, _ in own}  # of a drawing, which may do less
+                more = [(name, value) for name, value in _encode(HEADERS) if name not in stated]
+                message["headers"] = [*own, *more]
             await send(message)
 
         await self.app(scope, receive, answer)

@@ -20,8 +20,8 @@ from molvae.studio.search_panel import SearchPanel
 
 if TYPE_CHECKING:
     from molvae.studio.runs import WatchedRun
-    from molvae.studio.server import Studio
     from molvae.studio.space import Space
+    from molvae.studio.studio import Studio
 
 SECOND = 0.25  # seconds between two updates of the page
 MOST = 200  # incumbents that are marked

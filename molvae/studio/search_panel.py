@@ -15,7 +15,7 @@ from molvae.studio.facts import Described
 from molvae.studio.runs import WatchedRun
 
 if TYPE_CHECKING:
-    from molvae.studio.server import Studio
+    from molvae.studio.studio import Studio
 
 SAID = {
     "pin": "evaluate next",

@@ -9,6 +9,7 @@ import pytest
 
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import DataSet
+from molvae.chem.pictures import HIGHLIGHT
 from molvae.reports.html import (
     write_command,
     write_document,
@@ -110,4 +111,5 @@ def test_a_model_report_stands_alone_and_shows_what_was_lost(
     check_alone(page)
     for text in ("Reconstructions", "comes back as", "molvae report my.safetensors", "Smoothness"):
         assert text in page
-    assert "fill:#FFEB8C" in page.upper().replace("FILL", "fill")  # highlighted atoms
+    red, green, blue = (int(255 * share) for share in HIGHLIGHT)
+    assert f"#{red:02X}{green:02X}{blue:02X}" in page  # highlighted atoms

@@ -43,7 +43,8 @@ def runs(
     write_run(folder / "empty", model_file, ["QED"]).close()
     with write_run(folder / "single", model_file, ["QED"]) as history:
         history.add(few[0], 0.5, seconds=0.1, z=z[0])
-    with write_run(folder / "hostile", model_file, ["QED"]) as history:
+    with write_run(folder / "hostile", model_file, [EVIL]) as history:
+        history.save_settings({"strategy": EVIL})
         history.add(few[0], 0.5, seconds=0.1, z=z[0])
         history.add(EVIL, float("nan"), seconds=0.1, z=z[1], error=EVIL)
     (folder / "damaged").mkdir()

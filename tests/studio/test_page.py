@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
 
 from molvae.oracles.history import History
 from studio_runs import EVIL, write_run
@@ -19,6 +19,7 @@ from studio_runs import EVIL, write_run
 MAP = "document.querySelector('.molvae-map').map"
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PATIENCE = 90_000  # ms: a machine of two cores that other jobs share
+expect.set_options(timeout=PATIENCE)
 
 
 def find_chromium() -> str | None:
@@ -102,6 +103,19 @@ def click_map(page: Page, x: float, y: float, shift: bool = False) -> None:
     at = {"x": x * box["width"], "y": y * box["height"]}
     keys = ["Shift"] if shift else []
     page.locator(".molvae-map canvas").last.click(position=at, modifiers=keys)  # type: ignore[arg-type]
+
+
+def choose_run(page: Page, name: str) -> None:
+    """Click a run in the list of runs; the list may close while it is being filled."""
+    item = page.locator(".q-menu .q-item").filter(has_text=re.compile(f"^{name}$"))
+    for _ in range(6):
+        page.locator(".q-select__dropdown-icon").first.click()
+        try:
+            item.click(timeout=10_000)
+            break
+        except TimeoutError:
+            page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
 
 
 @pytest.fixture(scope="module")
@@ -208,10 +222,8 @@ def test_each_kind_of_run_is_shown_as_what_it_is(
     with opened(browser, address) as watched:
         page = watched.page
         watched.wait_for_points(60)
-        page.locator(".q-select__dropdown-icon").first.click()
-        for one in (name, "one"):  # the one is chosen, the other no longer
-            page.locator(".q-menu .q-item").filter(has_text=re.compile(f"^{one}$")).click()
-        page.keyboard.press("Escape")
+        choose_run(page, name)
+        choose_run(page, "one")  # no longer
         expect(page.locator(".q-chip").get_by_text(state, exact=True)).to_be_visible()
         for tab in ("curve", "front", "compare", "molecules"):
             page.get_by_role("tab", name=tab).click()
