@@ -224,7 +224,7 @@ def test_each_kind_of_run_is_shown_as_what_it_is(
         watched.wait_for_points(60)
         choose_run(page, name)
         choose_run(page, "one")  # no longer
-        expect(page.locator(".q-chip").get_by_text(state, exact=True)).to_be_visible()
+        expect(page.locator(".q-chip").get_by_text(state, exact=True).last).to_be_visible()
         for tab in ("curve", "front", "compare", "molecules"):
             page.get_by_role("tab", name=tab).click()
             page.wait_for_timeout(200)
