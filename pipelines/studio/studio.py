@@ -46,7 +46,7 @@ def main() -> None:
         search(one, budget)
     if not large.exists():
         write_large(large, one, points)
-    rows: dict[str, float] = {}
+    rows = Figures()
     with browser(chromium) as page_of:
         measure_small(page_of, one, rows)
         measure_large(page_of, large, points, rows)
@@ -58,7 +58,14 @@ def main() -> None:
         rows["what an open page costs a search (%, median of pairs)"] = cost
     table = pd.DataFrame({"figure": rows.keys(), "value": rows.values()})
     write_file(args.out / "results.csv", table.to_csv(index=False, float_format="%.3f"))
-    print(table.to_string(index=False, float_format="%.3f"))
+
+
+class Figures(dict[str, float]):
+    """Figures by name, printed when they are known."""
+
+    def __setitem__(self, name: str, value: float) -> None:
+        super().__setitem__(name, value)
+        print(f"{name}: {value:.3f}", flush=True)
 
 
 def find_chromium() -> str | None:
@@ -119,7 +126,7 @@ def serve(path: Path) -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
-def measure_small(page_of, run: Path, rows: dict[str, float]) -> None:  # type: ignore[no-untyped-def]
+def measure_small(page_of, run: Path, rows: Figures) -> None:  # type: ignore[no-untyped-def]
     """Paint, decode and follow a run of the usual size."""
     paints, maps = [], []
     for _ in range(2):
@@ -164,7 +171,7 @@ def measure_small(page_of, run: Path, rows: dict[str, float]) -> None:  # type: 
         page.close()
 
 
-def measure_large(page_of, run: Path, points: int, rows: dict[str, float]) -> None:  # type: ignore[no-untyped-def]
+def measure_large(page_of, run: Path, points: int, rows: Figures) -> None:  # type: ignore[no-untyped-def]
     """Pan and zoom many points, and weigh the server."""
     began = time.perf_counter()
     with serve(run) as (address, pid):
