@@ -127,6 +127,7 @@ def serve(
             listening.bind(("127.0.0.1", port))
         except OSError as error:
             raise MolvaeError(f"port {port} is taken: choose another --port") from error
+        listening.listen()  # whoever reads the address may use it at once
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
         address = f"http://127.0.0.1:{port}/?token={token}"
