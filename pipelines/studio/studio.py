@@ -244,7 +244,7 @@ def take_pictures(page_of, run: Path, folder: Path) -> None:  # type: ignore[no-
         page.screenshot(path=folder / "studio.png")
         page.get_by_role("tab", name="search").click()
         page.wait_for_timeout(500)
-        page.get_by_role("tabpanel").screenshot(path=folder / "studio-search.png")
+        page.locator(".q-tab-panel").screenshot(path=folder / "studio-search.png")
         page.close()
         page = page_of(address, 390, 844)
         page.wait_for_function(f"{MAP}?.n > 0 && {MAP}.density")
