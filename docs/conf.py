@@ -33,7 +33,7 @@ apidoc_modules = [
         "separate_modules": True,
         "module_first": True,
         "automodule_options": ["members", "show-inheritance"],
-        "exclude_patterns": ["../molvae/cli/*", "../molvae/__main__.py"],
+        "exclude_patterns": ["../molvae/cli/*", "../molvae/studio/*", "../molvae/__main__.py"],
     }
 ]
 autoclass_content = "both"

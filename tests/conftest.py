@@ -4,7 +4,9 @@ import os
 import random
 import tempfile
 
-os.environ["MOLVAE_CACHE"] = tempfile.mkdtemp(prefix="molvae-test-cache-")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share the cache of who started them
+    os.environ["MOLVAE_CACHE"] = tempfile.mkdtemp(prefix="molvae-test-cache-")
+    os.environ["OMP_NUM_THREADS"] = "1"  # one worker a core is faster than torch's own threads
 
 import pytest
 

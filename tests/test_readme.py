@@ -13,6 +13,7 @@ import molvae
 from molvae.chem.datasets import load
 from molvae.cli import find_verbs, main
 from molvae.model.storage import list_shipped_models
+from molvae.oracles.history import History
 from molvae.oracles.objectives import objectives
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ SMALLER = {  # the same commands, ended sooner
     "report": ["--molecules", "50", "--samples", "50"],
     "optimize": ["--budget", "40"],
     "benchmark": ["--budget", "30", "--tasks", "qed"],
+    "studio": ["--no-browser"],
 }
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXAMPLES = [
@@ -59,6 +61,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for _, title, block in (b for page in GUIDES for b in FENCE.findall(page.read_text())):
         if title:
             (tmp_path / title).write_text(block)
+    (tmp_path / "runs" / "my-run").mkdir(parents=True)
+    History(tmp_path / "runs" / "my-run" / "history.sqlite").close()
     (tmp_path / "dock.sh").write_text("#!/bin/sh\necho -${#1}\n")
     (tmp_path / "dock.sh").chmod(0o755)
     return tmp_path
@@ -107,8 +111,16 @@ def test_every_verb_is_shown_on_the_first_page_and_a_model_ships() -> None:
 
 
 @pytest.mark.parametrize("command", find_commands(GUIDES))
-def test_each_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = shlex.split(command)[1:]
+def test_each_command_runs(
+    command: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = shlex.split(command, comments=True)[1:]
+    if words[0] == "studio":  # it would serve until it is interrupted
+        monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+        monkeypatch.setattr("molvae.studio.server.make_app", lambda studio: None)
     if words[0] == "decode":
         assert main(["encode", "my.smi", "--out", words[1]]) == 0
     code = main(words + SMALLER.get(words[0], []))

@@ -22,6 +22,8 @@ from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.cli.options import shield_minus_names
 from molvae.cli.parser import DefaultsHelpFormatter, HelpFormatter, Parser, suggest
 
+# verbs of the other face, which is loaded by name when it is asked for
+ELSEWHERE = {"studio": "molvae.studio.verb"}
 FIRST = ("train", "fit-prior", "report", "optimize", "benchmark", "sample", "encode", "decode")
 
 
@@ -31,7 +33,7 @@ def find_verbs() -> dict[str, str]:
         module.name.replace("_", "-"): module.name
         for module in pkgutil.iter_modules(verbs.__path__)
     }
-    order = dict.fromkeys([*(name for name in FIRST if name in found), *found])
+    order = dict.fromkeys([*(name for name in FIRST if name in found), *found, *ELSEWHERE])
     return {name: (_module(name).__doc__ or "").partition("\n")[0].rstrip(".") for name in order}
 
 
@@ -136,7 +138,9 @@ def _warnings_in_one_line(verb: str) -> Iterator[None]:
 
 
 def _module(verb: str) -> Any:
-    return importlib.import_module(f"molvae.cli.verbs.{verb.replace('-', '_')}")
+    return importlib.import_module(
+        ELSEWHERE.get(verb, f"molvae.cli.verbs.{verb.replace('-', '_')}")
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from molvae.base.errors import MolvaeError
 from molvae.loop.begin import ASKED, KnownValues, begin_run
 from molvae.loop.config import OptimizeConfig, find_proposer
 from molvae.loop.space import LatentSpace
+from molvae.loop.steering import Steering
 from molvae.oracles.evaluation import Outcome
 from molvae.oracles.oracle import BudgetError, Oracle
 
@@ -78,6 +79,7 @@ class Search:
         self.left_out = checked.left_out
         """Leads that cannot be evaluated -> why."""
         self._proposer = find_proposer(self.run.strategy)(self.run)
+        self._steering = Steering(self.run)
         self._asked: dict[str, int] = oracle.history.settings.get(ASKED, {})  # name -> round
         self._located: dict[str, NDArray[np.float32] | None] = {}
         new = {n: v for n, v in checked.known.items() if n not in oracle.history}
@@ -96,7 +98,9 @@ class Search:
         if (pending and not ahead) or left <= 0:
             return [] if ahead else pending[: self.oracle.remaining]
         k = 1 + max(self._asked.values()) if pending else history.next_iteration
-        found, iteration = self._proposer.propose_round(k, pending)
+        wanted = self._steering.begin_round(k, pending)
+        found, iteration = self._proposer.propose_round(k, [*pending, *wanted])
+        found = [*wanted, *found]
         names = [name for name in found if name not in history]
         if names:
             history.add_iteration(replace(iteration, candidates=len(found)))

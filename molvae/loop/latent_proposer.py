@@ -71,6 +71,7 @@ class LatentProposer:
         self.bounds = self._find_bounds()
         self.molecules = MoleculeFeatures()
         self.domain = run.model.domain if run.plausibility else None
+        self.added = 0  # constraints that the user added
         # of what is decoded late in a search most has been seen before
         self._admissible = lru_cache(REMEMBERED)(self.oracle.admissible)
         self._can_encode = lru_cache(REMEMBERED)(self.model.can_encode_canonical)
@@ -87,6 +88,9 @@ class LatentProposer:
         Leads without a value come first, all of them.
         """
         started = time.perf_counter()
+        if len(self.oracle.added) != self.added:
+            self.added = len(self.oracle.added)
+            self._admissible.cache_clear()
         past = self.oracle.history.records(before=k)
         self._fine_tune(past)
         seen = {record.smiles for record in past}.union(pending)

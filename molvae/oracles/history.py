@@ -41,9 +41,14 @@ _CLAIMS = """CREATE TABLE IF NOT EXISTS claims (
     smiles TEXT NOT NULL, objective TEXT NOT NULL, run INTEGER NOT NULL, host TEXT NOT NULL,
     process INTEGER NOT NULL, started TEXT NOT NULL, time REAL NOT NULL,
     PRIMARY KEY (smiles, objective))"""
+# what a user says while the search runs; the search fills in the round that heeds it first
+_STEERING = """CREATE TABLE IF NOT EXISTS steering (
+    run INTEGER NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
+    iteration INTEGER, PRIMARY KEY (run, number))"""
 # files of earlier versions lack the column
 _KNOWN = "ALTER TABLE evaluations ADD COLUMN known INTEGER NOT NULL DEFAULT 0"
 _RECORD = "number, iteration, smiles, y, several, error, seconds, z, known"
+STEERED = "number, kind, text, iteration"
 _ITERATION = "iteration, decoded, valid, candidates, seconds"
 _PATIENCE = 60.0  # seconds to wait for another process to finish writing
 _FOREIGN = 3_600.0  # seconds after which a claim of another machine, which may have died, is void
@@ -95,6 +100,16 @@ class Iteration:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Steer:
+    """What a user said while the search ran, and the round that heeded it first, if one has."""
+
+    number: int
+    kind: str
+    text: str
+    iteration: int | None
+
+
 class History:
     """The evaluations of one run in order, stored in a file, or in memory if the path is None.
 
@@ -143,6 +158,7 @@ class History:
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
         self._db.execute(_CLAIMS)
+        self._db.execute(_STEERING)
         columns = {row[1] for row in self._db.execute("PRAGMA table_info(evaluations)")}
         if "objective" in columns and "known" not in columns:
             self._db.execute(_KNOWN)
@@ -345,6 +361,26 @@ class History:
             rows = self._rows("iterations", _ITERATION)
             return [_read_iteration(row) for row in rows]
 
+    def steer(self, kind: str, text: str) -> None:
+        """Store what the user wants of the rounds to come; see `molvae.loop.steering`."""
+        with self.at_once():
+            self._db.execute(
+                "INSERT INTO steering SELECT ?, count(*), ?, ?, NULL FROM steering WHERE run = ?",
+                (self._run, kind, text, self._run),
+            )
+
+    def steering(self, k: int) -> list[Steer]:
+        """Return what round k heeds, in order: what rounds before it did, and what is new."""
+        with self._explained():
+            find = "SELECT 1 FROM steering WHERE run = ? AND iteration IS NULL"
+            if self._db.execute(find, (self._run,)).fetchone():
+                self._db.execute(
+                    "UPDATE steering SET iteration = ? WHERE run = ? AND iteration IS NULL",
+                    (k, self._run),
+                )
+            rows = self._rows("steering", STEERED)
+            return [one for one in map(read_steer, rows) if one.iteration in range(k + 1)]
+
     @property
     def next_iteration(self) -> int:
         """The first round whose candidates have not all been evaluated."""
@@ -427,6 +463,19 @@ def _read_iteration(row: tuple[Any, ...]) -> Iteration:
     if not isinstance(seconds, float | int) or not math.isfinite(seconds):
         raise _DamageError(f"round {iteration} took {seconds!r} seconds")
     return Iteration(iteration, decoded, valid, candidates, seconds)
+
+
+def read_steer(row: tuple[Any, ...]) -> Steer:
+    """Row of the file -> what the user said.
+
+    Raises:
+        ValueError: the row cannot have been written by molvae.
+    """
+    number, kind, text, iteration = row
+    sound = isinstance(kind, str) and isinstance(text, str) and isinstance(iteration, int | None)
+    if not sound or type(number) is not int:
+        raise _DamageError(f"steering {number!r:.20} is {kind!r:.40} {text!r:.40}")
+    return Steer(number, kind, text, iteration)
 
 
 def _read_values(y: object, several: object) -> tuple[float, ...]:

@@ -105,6 +105,8 @@ class Oracle:
         self._checked: History | None = None
         self.refused: Counter[str] = Counter()
         """Constraint -> how many strings it alone, or it first, made inadmissible."""
+        self.added: list[Constraint] = []
+        """Constraints that the user has added while the search runs."""
         self._plausible: Constraint | None = None
         self._brought: set[str] = set()
 
@@ -164,7 +166,7 @@ class Oracle:
         if mol is None or not low <= mol.GetNumHeavyAtoms() <= high:
             return None
         name = write_canonical(mol, smiles)
-        for constraint in self.constraints if name else ():
+        for constraint in [*self.constraints, *self.added] if name else ():
             brought = constraint is self._plausible and name in self._brought
             if not brought and not constraint.met(mol):
                 self.refused[constraint.text] += 1

@@ -49,8 +49,18 @@ def plot_property_distributions(
         picture: "png" or "svg".
 
     Returns:
-        The content of the picture file. The histograms have area 1 and share their bins, so that
-        sets of different sizes can be compared.
+        The content of the picture file.
+    """
+    buffer = io.BytesIO()
+    draw_property_distributions(sets).savefig(buffer, format=picture, dpi=150)
+    return buffer.getvalue()
+
+
+def draw_property_distributions(sets: dict[str, pd.DataFrame]) -> Figure:
+    """Named sets of molecules, as in `plot_property_distributions` -> the figure.
+
+    The histograms have area 1 and share their bins, so that sets of different sizes can be
+    compared.
     """
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -64,9 +74,7 @@ def plot_property_distributions(
     handles = [Line2D([], [], color=_colour(i)) for i in range(len(sets))]
     labels = [f"{label} ({len(frame)} molecules)" for label, frame in sets.items()]
     figure.legend(handles, labels, loc="outside upper center", ncols=len(sets), frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=picture, dpi=150)
-    return buffer.getvalue()
+    return figure
 
 
 def _histograms(axes: Axes, columns: dict[str, pd.Series[float]]) -> None:

@@ -69,16 +69,16 @@ def write_run_report(result: Result, folder: Path, known: Known = UNKNOWN) -> pd
     best = _describe(found.loc[rows].reset_index(drop=True), result.objectives, known)
     best["cluster"], best["cluster_size"] = cluster[rows].tolist(), sizes[rows].tolist()
     write_file(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
-    write_file(folder / "best.sdf", _write_sdf(best))
+    write_file(folder / "best.sdf", write_sdf(best))
     write_file(folder / "best.smi", "".join(f"{s}\n" for s in best["smiles"]))
     drawn = pick_best_of_clusters(best).head(DRAWN)
     legends = [_legend(row, result.objectives) for row in drawn.to_dict("records")]
     smiles = drawn["smiles"].tolist()
-    marked = {} if known.domain is None else _mark_rare(smiles, known.domain)
+    marked = {} if known.domain is None else mark_rare(smiles, known.domain)
     write_file(folder / "best.png", draw_molecules(smiles, legends, marked=marked))
-    write_file(folder / "trace.png", _render_png(_plot_trace(result)))
+    write_file(folder / "trace.png", _render_png(plot_trace(result)))
     if several:
-        write_file(folder / "front.png", _render_png(_plot_front(result, found)))
+        write_file(folder / "front.png", _render_png(plot_front(result, found)))
     return best
 
 
@@ -87,7 +87,7 @@ def pick_best_of_clusters(best: pd.DataFrame) -> pd.DataFrame:
     return best[~best["cluster"].duplicated()]
 
 
-def _mark_rare(smiles: Sequence[str], domain: Domain) -> dict[int, tuple[list[int], list[int]]]:
+def mark_rare(smiles: Sequence[str], domain: Domain) -> dict[int, tuple[list[int], list[int]]]:
     """Molecules -> row -> its rare atoms and bonds."""
     found = {}
     for row, mol in enumerate(map(parse, smiles)):
@@ -97,7 +97,7 @@ def _mark_rare(smiles: Sequence[str], domain: Domain) -> dict[int, tuple[list[in
     return found
 
 
-def _write_sdf(best: pd.DataFrame) -> str:
+def write_sdf(best: pd.DataFrame) -> str:
     """Table -> an SDF whose records carry its columns."""
     content = io.StringIO()
     with Chem.SDWriter(content) as writer:
@@ -202,7 +202,7 @@ def _axis(objective: Objective) -> str:
     return objective.title if objective.maximise else f"{objective.title}, lower is better"
 
 
-def _plot_trace(result: Result) -> Figure:
+def plot_trace(result: Result) -> Figure:
     """Plot all evaluations and the best value so far, or the hypervolume of several objectives."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -224,7 +224,7 @@ def _plot_trace(result: Result) -> Figure:
     return figure
 
 
-def _plot_front(result: Result, best: pd.DataFrame) -> Figure:
+def plot_front(result: Result, best: pd.DataFrame) -> Figure:
     """Plot all evaluations and the Pareto front: the first objective against each other one."""
     x, *others = result.objectives
     seen, front = (_restore_signs(table, result.objectives) for table in (result.table, best))

@@ -14,7 +14,7 @@ from molvae.loop.result import Result
 from molvae.model.molvae import MolVAE
 from molvae.oracles.given import as_objective
 from molvae.oracles.history import History, Record
-from molvae.reports.run_report import _plot_front, _plot_trace
+from molvae.reports.run_report import plot_front, plot_trace
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ def records(values: list[tuple[float, ...]]) -> list[Record]:
 
 def test_pictures_show_the_sign_of_the_user() -> None:
     result = Result(records([(7.5,), (9.3,), (8.0,)]), [], "", (as_objective("-TPSA"),))
-    (axes,) = _plot_trace(result).axes
+    (axes,) = plot_trace(result).axes
     seen, best = axes.get_lines()
     assert list(seen.get_ydata()) == [-7.5, -9.3, -8.0]
     assert list(best.get_ydata()) == [-7.5, -9.3, -9.3]  # goes down
     assert axes.get_ylabel() == "TPSA (Å²), lower is better"
     both = (as_objective("QED"), as_objective("SAS"))
     result = Result(records([(0.5, -2.0), (0.7, -3.0)]), [], "", both)
-    (axes,) = _plot_front(result, result.best()).axes
+    (axes,) = plot_front(result, result.best()).axes
     assert list(axes.get_lines()[0].get_ydata()) == [2.0, 3.0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("QED", "SAS, lower is better")

@@ -403,6 +403,16 @@ def check_statistics_table(runs: Path, output: str) -> None:
 
 
 @check
+def check_studio(runs: Path, output: str) -> None:
+    if "no browser" in output:
+        return
+    table = read_numbers(runs / "studio-study" / "results.csv", "figure")
+    assert (table["value"] > 0).all()
+    assert table["value"].filter(like="frames/s").min() > 1
+    assert 0.01 < table["value"].filter(like="decode on click").iloc[0] < 60
+
+
+@check
 def check_train_elsewhere(runs: Path, output: str) -> None:
     (molecules,) = re.findall(r"job\.npz: (\d+) molecules", output)
     assert 100 < int(molecules) <= 200

@@ -2,8 +2,8 @@
 
 The run folder holds config.json and history.sqlite, which stores each evaluation as soon as it is
 done, and with --start start.csv, what each molecule was read as, with its known values. At the end
-come best.csv, best.png and trace.png, and front.png for several objectives. Docking keeps the poses
-of the best molecules as SDF files in the folder poses.
+come report.html, best.csv, best.png and trace.png, and front.png for several objectives. Docking
+keeps the poses of the best molecules as SDF files in the folder poses.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ RESULTS = (
     "best.png",
     "trace.png",
     "front.png",
+    "report.html",
 )  # written at the end
 SHOWN = 20  # best molecules printed in the terminal
 JUDGED = 100  # best molecules that the judge is asked about
@@ -293,7 +294,7 @@ def run(args: argparse.Namespace) -> int:
         way = f"; resume with: {again}" if saved else ""
         print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    best = _show(result, folder.path, oracle, Known(model.domain, Neighbors.load(data)))
+    best = _show(result, folder.path, oracle, Known(model.domain, Neighbors.load(data)), chosen)
     options.answer(
         args,
         {
@@ -489,9 +490,12 @@ def count_reasons(errors: Iterable[str]) -> Counter[str]:
     return Counter(found.setdefault(re.sub(r"\d+(\.\d+)?", "0", text), text) for text in errors)
 
 
-def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> pd.DataFrame:
+def _show(
+    result: Result, folder: Path, oracle: Oracle, known: Known, chosen: dict[str, Any]
+) -> pd.DataFrame:
     """Print a summary and the best molecules, write tables and pictures, return the best."""
     from molvae.reports.judges import find_known_to_chembl, has_judge
+    from molvae.reports.run_page import write_run_page
     from molvae.reports.run_report import (
         name_with_unit,
         note_guesses,
@@ -516,6 +520,8 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> pd.Data
     for text, count in count_reasons(failed).most_common(SHOWN_REASONS):
         print(f"{count:,} failed: {text}")
     best = write_run_report(result, folder, known)
+    page = write_run_page(result, best, chosen, known, oracle.refused)
+    write_file(folder / "report.html", page)
     several = len(result.objectives) > 1
     leaders = best if several else pick_best_of_clusters(best)
     if several:
@@ -537,7 +543,7 @@ def _show(result: Result, folder: Path, oracle: Oracle, known: Known) -> pd.Data
     more = "front.png, " if several else ""
     more += f"{POSES}, " if (folder / POSES).exists() else ""
     print(
-        f"best.csv, best.sdf, best.smi, best.png, {more}trace.png and history.sqlite are in "
-        f"{folder}"
+        f"report.html, best.csv, best.sdf, best.smi, best.png, {more}trace.png and history.sqlite "
+        f"are in {folder}"
     )
     return best

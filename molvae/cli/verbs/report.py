@@ -48,17 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluate the model, print the results, write report.json and properties.png."""
+    """Evaluate the model, print the results, write report.json, report.html and properties.png."""
     import json
 
     from molvae.base.files import write_file
     from molvae.model.molvae import MolVAE
+    from molvae.reports.model_page import write_model_page
     from molvae.reports.model_report import ReportConfig, measure_model
     from molvae.reports.plots import plot_property_distributions
 
     name = options.subject_of(args)
     folder = Path(args.out.replace("{model}", _name(name)))
-    files = folder / "report.json", folder / "properties.png"
+    files = folder / "report.json", folder / "properties.png", folder / "report.html"
     options.refuse_existing(args, *files)
     model = MolVAE.load(name)
     source = options.data_of(getattr(args, "data", None), name, model)
@@ -69,16 +70,23 @@ def run(args: argparse.Namespace) -> None:
     figures = {"model": name, **report.to_json()}
     write_file(files[0], json.dumps(figures, indent=2, allow_nan=False) + "\n")
     write_file(files[1], plot_property_distributions(report.sets))
+    settings = {
+        "model": name,
+        "data": source,
+        **{key: getattr(args, key) for key in ("molecules", "samples", "seed", "out")},
+    }
+    write_file(files[2], write_model_page(model, data, report, _list_figures(report), settings))
     print(f"{name} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
     print(report.table.to_string(index=False))
-    print("\n" + "\n".join(_lines(report)))
+    rows = _list_figures(report)
+    print("\n" + "\n".join(f"{name:<21}{value:>8}  {base}" for name, value, base in rows))
     curve = report.curve.to_string(index=False, float_format="%.3f")
     print(f"\ngreedy decoding at a distance from posterior means\n{curve}")
     rings = report.rings.T.to_string(float_format="%.3f")
     print(f"\nshare of molecules with rings of a size\n{rings}")
     groups = report.groups.to_string(float_format="%.3f")
     print(f"\nfunctional groups whose share differs most\n{groups}")
-    print(f"\n{files[0]}, {files[1]}")
+    print(f"\n{', '.join(map(str, files))}")
     options.answer(args, figures)
 
 
@@ -88,7 +96,7 @@ def _name(model: str) -> str:
     return path.stem if path.name == model else f"{path.resolve().parent.name}-{path.stem}"
 
 
-def _lines(report: Report) -> list[str]:
+def _list_figures(report: Report) -> list[tuple[str, str, str]]:
     found, held_out = report.samples, report.held_out
     rows = [
         ("validity", f"{found.validity:.1%}", f"of {found.drawn} strings sampled from the prior"),
@@ -145,4 +153,4 @@ def _lines(report: Report) -> list[str]:
         rows.append(("FCD", f"{alike['fcd']:.2f}", rest))
     if report.not_encodable or not held_out:
         rows.append(("not encodable", str(report.not_encodable), "test molecules skipped"))
-    return [f"{name:<21}{value:>8}  {base}" for name, value, base in rows]
+    return rows

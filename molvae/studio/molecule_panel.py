@@ -1,0 +1,261 @@
+"""The panels for one molecule: what is known of it, ways to others, and molecules of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nicegui import ui
+
+from molvae.base.errors import MolvaeError
+from molvae.reports.values import show_value
+from molvae.studio.facts import Described, picture_address
+from molvae.studio.map import MoleculeMap
+from molvae.studio.parts import show_card, show_structure
+from molvae.studio.view import View
+
+if TYPE_CHECKING:
+    from molvae.studio.space import RoundTrip, Space
+
+MOST = 200  # molecules of a pasted list
+COMPARED = 2_000  # evaluated molecules, the best ones, that these are compared with
+FARTHEST = 1e3  # from the middle of the map
+BESIDE = ("smiles", "valid", "x", "y", "t", "distance")  # columns of a way that are no facts
+
+
+class MoleculePanel:
+    """What the page says of the molecule that is looked at."""
+
+    def __init__(
+        self,
+        map_: MoleculeMap,
+        view: Callable[[], View],
+        space: Callable[[], Space | None],
+        select: Callable[[list[int]], None],
+    ) -> None:
+        """Lay out the panels.
+
+        Args:
+            map_: where molecules are marked.
+            view: gives what the page shows.
+            space: gives its model, None as long as it is not loaded.
+            select: selects rows on the page.
+        """
+        self.map, self.find_view, self.find_space, self.select = map_, view, space, select
+        self.here: Described | None = None
+        self.waits = False  # whether the next pick is the end of a way
+        self.strip: list[dict[str, Any]] = []
+        self._build_molecule()
+        self._build_own()
+
+    def offer_properties(self, names: list[str]) -> None:
+        """Offer ways up and down these properties."""
+        self.along.set_options([f"{sign}{name}" for name in names for sign in ("", "-")])
+        if names:
+            self.along.value = names[0]
+
+    def _build_molecule(self) -> None:
+        with ui.column().classes("panel w-full gap-1"):
+            with ui.row().classes("w-full no-wrap gap-3"):
+                self.picture = ui.element("img").style("width:190px;height:190px;flex:none")
+                self.picture.props["src"] = picture_address("")
+                self.picture.props["alt"] = "structure"
+                self.picture.set_visibility(False)
+                with ui.column().classes("gap-1").style("min-width:0"):
+                    self.origin = ui.label("Nothing is picked").classes("font-bold text-sm")
+                    self.smiles = ui.label("").classes("smiles")
+                    self.facts = ui.element("div").classes("facts")
+            with ui.row().classes("gap-2 items-center"):
+                self.to = ui.button("way to the next pick", on_click=self._await_second).props(
+                    "dense outline no-caps"
+                )
+                self.along = (
+                    ui.select({}, label="way up")
+                    .props("dense options-dense")
+                    .classes("min-w-[110px]")
+                )
+                ui.button("walk", on_click=self._walk).props("dense outline no-caps")
+                ui.button("select alike", on_click=self._select_alike).props("dense flat no-caps")
+            self.way = ui.column().classes("w-full gap-0")
+
+    def _build_own(self) -> None:
+        with ui.column().classes("panel w-full gap-1"):
+            ui.label("Your molecules").classes("font-bold text-sm")
+            with ui.row().classes("w-full no-wrap items-end gap-2"):
+                self.own = (
+                    ui.textarea(placeholder="SMILES, one per line")
+                    .props("dense autogrow maxlength=20000")
+                    .classes("grow")
+                )
+                ui.button("put on the map", on_click=self._bring).props("dense no-caps")
+            self.brought = ui.column().classes("w-full gap-1")
+
+    async def pick(self, row: int, second: bool = False) -> None:
+        """Look at the molecule of a row; as the `second` one, at the way to it."""
+        space, view = self.find_space(), self.find_view()
+        if space is None or not 0 <= row < len(view.owners):
+            return
+        found = await asyncio.to_thread(space.describe, view.smiles(row))
+        run, number = view.owners[row]
+        aims = view.runs[run].objectives
+        values = [
+            (one.title, show_value(float(v))) for one, v in zip(aims, view.y[row], strict=False)
+        ]
+        names = {one.name for one in aims}
+        rows = [*values, *(pair for pair in found.rows if pair[0] not in names)]
+        found = Described(found.smiles, rows, found.z)
+        await self._look_at(found, f"Evaluation {number} of {view.runs[run].name}", second)
+
+    async def look_at_place(self, x: float, y: float, second: bool) -> None:
+        """Look at what would be at a place of the map."""
+        space = self.find_space()
+        place = np.array([[x, y]], np.float64)
+        if space is None or not np.abs(place).max() < FARTHEST:
+            return
+        (found,) = await asyncio.to_thread(space.decode, place)
+        await self._look_at(found, "What would be here (approximately)", second, place[0])
+
+    async def _look_at(
+        self, found: Described, origin: str, second: bool = False, place: Any = None
+    ) -> None:
+        before, waited, self.waits = self.here, self.waits, False
+        self.to.props(remove="color=orange")
+        if (second or waited) and before is not None:
+            await self._show_way(before.smiles, found.smiles, None)
+            return
+        self.here = found
+        self._show_molecule(found, origin)
+        space = self.find_space()
+        if place is None and found.z is not None and space is not None:
+            place = space.atlas.place(found.z[None])[0]
+        if place is not None:
+            self.map.set_marks(here=[list(map(float, place))], path=[])
+        self.way.clear()
+
+    def _show_molecule(self, found: Described, origin: str) -> None:
+        self.origin.text, self.smiles.text = origin, found.smiles
+        self.picture.props["src"] = picture_address(found.smiles)
+        self.picture.update()
+        self.picture.set_visibility(True)
+        self.facts.clear()
+        with self.facts:
+            for name, value in found.rows:
+                ui.label(name)
+                ui.label(value).classes("font-medium").style("overflow-wrap:anywhere")
+
+    def _await_second(self) -> None:
+        if self.here is None:
+            ui.notify("pick a molecule or a place first")
+            return
+        self.waits = True
+        self.to.props("color=orange")
+
+    async def _walk(self) -> None:
+        if self.here is None or not self.along.value:
+            ui.notify("pick a molecule or a place first")
+            return
+        await self._show_way(self.here.smiles, None, self.along.value)
+
+    async def _show_way(self, start: str, end: str | None, along: str | None) -> None:
+        space = self.find_space()
+        if space is None:
+            return
+        try:
+            table = await asyncio.to_thread(space.walk, start, end, along)
+        except MolvaeError as error:
+            ui.notify(str(error), type="negative", multi_line=True)
+            return
+        self.strip = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        known = table.dropna(subset=["x", "y"])
+        self.map.set_marks(path=known[["x", "y"]].to_numpy().tolist(), here=[])
+        shown = [str(name) for name in table if name not in BESIDE]
+        self.way.clear()
+        with self.way:
+            title = f"The way up {along}" if along else "The way between the two picks"
+            ui.label(f"{title}: {table['smiles'].nunique()} different molecules").classes(
+                "text-sm font-bold"
+            )
+            with ui.element("div").classes("strip"):
+                for i, row in enumerate(self.strip):
+                    name = along.lstrip("-") if along else "SAS"
+                    text = f"{name} {show_value(row.get(name, math.nan))}"
+                    show_card(row["smiles"], text, partial(self._go_to, i))
+            self.slider: ui.slider = ui.slider(
+                min=0, max=len(self.strip) - 1, step=1, value=0
+            ).props("markers snap dense")
+
+            async def slide() -> None:
+                row = self.strip[int(self.slider.value)]
+                rows = [(n, show_value(row[n])) for n in shown]
+                self.here = Described(row["smiles"], rows)
+                self._show_molecule(self.here, f"Step {int(self.slider.value)} of the way")
+                if row["x"] == row["x"]:
+                    self.map.set_marks(here=[[row["x"], row["y"]]])
+
+            self.slider.on_value_change(slide)
+        await slide()
+
+    def _go_to(self, step: int) -> None:
+        self.slider.value = step
+
+    async def _bring(self) -> None:
+        space = self.find_space()
+        if space is None:
+            ui.notify("the model is still loading")
+            return
+        names = [line.split()[0] for line in (self.own.value or "").splitlines() if line.strip()][
+            :MOST
+        ]
+        view = self.find_view()
+        evaluated = [view.smiles(int(row)) for row in view.order()[:COMPARED]]
+        places = []
+        self.brought.clear()
+        for i, name in enumerate(names):
+            try:
+                if i == 0:
+                    trip = await asyncio.to_thread(space.bring, name, evaluated)
+                    found = trip.given
+                else:
+                    trip, found = None, await asyncio.to_thread(space.describe, name)
+            except MolvaeError as error:
+                with self.brought:
+                    ui.label(str(error)).classes("text-sm text-red-9")
+                continue
+            if found.z is None:
+                with self.brought:
+                    ui.label(f"{name[:80]}: {found.rows[-1][1]}").classes("text-sm text-red-9")
+                continue
+            places.append(space.atlas.place(found.z[None])[0].tolist())
+            if trip is not None:
+                with self.brought:
+                    self._build_trip(trip)
+                await self._look_at(found, "Your molecule")
+        self.map.set_marks(here=places)
+
+    def _build_trip(self, trip: RoundTrip) -> None:
+        same = trip.back == trip.given.smiles
+        text = (
+            "comes back unchanged" if same else "comes back changed: what was lost is highlighted"
+        )
+        ui.label(f"Encoded and decoded, it {text}").classes("text-sm")
+        with ui.row().classes("gap-2"):
+            show_structure(trip.given.smiles, 150, 130, trip.lost).classes("cell")
+            show_structure(trip.back, 150, 130).classes("cell")
+        ui.label("Neighbours").classes("text-sm font-bold")
+        with ui.element("div").classes("strip"):
+            for how, smiles in trip.near:
+                show_card(smiles, how, partial(self._look_up, smiles))
+
+    async def _look_up(self, smiles: str) -> None:
+        space = self.find_space()
+        if space is not None:
+            found = await asyncio.to_thread(space.describe, smiles)
+            await self._look_at(found, "Neighbour")
+
+    def _select_alike(self) -> None:
+        if self.here is not None:
+            self.select(self.find_view().find_alike(self.here.smiles))

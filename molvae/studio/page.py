@@ -1,0 +1,304 @@
+"""The page: a map, the molecule that is looked at, and below them the runs as table and curves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+from nicegui import ui
+from nicegui.events import GenericEventArguments
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.properties import REPORTED
+from molvae.studio import charts
+from molvae.studio.map import MoleculeMap
+from molvae.studio.molecule_panel import MoleculePanel
+from molvae.studio.parts import STYLE
+from molvae.studio.rows_panel import RowsPanel
+from molvae.studio.search_panel import SearchPanel
+
+if TYPE_CHECKING:
+    from molvae.studio.runs import WatchedRun
+    from molvae.studio.space import Space
+    from molvae.studio.studio import Studio
+
+SECOND = 0.25  # seconds between two updates of the page
+MOST = 200  # incumbents that are marked
+COLOURS = {"running": "green-8", "finished": "blue-8", "stopped": "orange-9", "empty": "grey-7"}
+
+
+class Page:
+    """One open page: it joins the map, the panels and the runs."""
+
+    def __init__(self, studio: Studio) -> None:
+        """Begin with the first run."""
+        self.studio = studio
+        self.view = studio.add_view(studio.runs[:1])
+        self.ready = self.loading = False
+        self.drawn = -1  # changes of the runs that are drawn
+        self.span = (0.0, 1.0)  # of the colours
+        self.measured = 0  # molecules that it was measured with
+
+    @property
+    def space(self) -> Space | None:
+        """The model of what is shown."""
+        return self.studio.find_space(self.view.runs)
+
+    def find_loaded_space(self) -> Space | None:
+        """Return the model of what is shown, None as long as its map is not there."""
+        return self.space if self.ready else None
+
+    async def build(self) -> None:
+        """Lay out the page; the map follows when the model is loaded."""
+        ui.add_css(STYLE)
+        with ui.column().classes("w-full gap-2 p-1 max-w-[1700px] mx-auto"):
+            self._build_header()
+            with ui.row().classes("w-full gap-2 items-stretch"):
+                with (
+                    ui.column()
+                    .classes("panel gap-1")
+                    .style("flex:3 1 520px;min-width:min(100%,320px)")
+                ):
+                    self._build_map()
+                with ui.column().classes("gap-2").style("flex:2 1 340px;min-width:min(100%,300px)"):
+                    self.molecule = MoleculePanel(
+                        self.map, lambda: self.view, self.find_loaded_space, self._select_alone
+                    )
+            with ui.column().classes("panel w-full gap-0"):
+                self._build_tabs()
+        self.view.take()
+        self.rows.show()
+        ui.timer(SECOND, self._tick)
+        await ui.context.client.connected()
+        await self._load_map()
+
+    def _build_header(self) -> None:
+        with ui.row().classes("panel w-full items-center gap-3"):
+            ui.label("molvae studio").classes("text-lg font-bold")
+            options = {i: run.name for i, run in enumerate(self.studio.runs)}
+            self.choice = (
+                ui.select(
+                    options,
+                    multiple=True,
+                    value=list(options)[:1],
+                    label="runs",
+                    on_change=self._choose,
+                )
+                .props("dense use-chips options-dense")
+                .classes("min-w-[220px]")
+            )
+            self.status = ui.row().classes("gap-2 items-center")
+            self._show_status()
+
+    def _show_status(self) -> None:
+        self.status.clear()
+        with self.status:
+            for run in self.view.runs:
+                found = run.status
+                colour = COLOURS.get(found.state, "red-8")
+                ui.chip(found.state, color=colour, text_color="white").props("dense square")
+                ui.label(found.text).classes("text-sm").style("overflow-wrap:anywhere")
+            if not self.view.runs:
+                ui.label("no run: start one below, or name run folders after molvae studio")
+
+    def _build_map(self) -> None:
+        with ui.row().classes("w-full items-center gap-3"):
+            self.colour = (
+                ui.select(
+                    self._list_colours(), value=None, label="colour", on_change=self._recolour
+                )
+                .props("dense options-dense")
+                .classes("min-w-[120px]")
+            )
+            self.mode = ui.toggle(
+                {"explore": "explore", "lasso": "lasso"},
+                value="explore",
+                on_change=lambda event: self.map.set_mode(event.value),
+            ).props("dense no-caps")
+            self.by_run = ui.switch("by run", on_change=self._restyle).props("dense")
+            self.clear = ui.button("clear selection", on_click=lambda: self.rows.select([])).props(
+                "dense flat no-caps"
+            )
+            ui.space()
+            self.scale = ui.html("", sanitize=False).classes("text-xs")
+        with ui.element("div").classes("w-full").style("height:54vh;min-height:300px"):
+            self.map: MoleculeMap = MoleculeMap()
+        self.map.on("pick", self._picked)
+        self.map.on("place", self._placed)
+        self.map.on("lasso", self._lassoed)
+        self.map.on("nogl", lambda: ui.notify("this browser has no WebGL: there is no map"))
+        self.legend = ui.label("the map is being made: the model is loading").classes("note")
+        ui.label(
+            "Grey: training molecules. Dashed: 1 and 2 sd of the prior. Star: best so far. Hollow: "
+            "being evaluated. Click a molecule, or an empty place to see what would be there; "
+            "shift-click a second one for the way between."
+        ).classes("note")
+
+    def _build_tabs(self) -> None:
+        with (
+            ui.tabs()
+            .props("dense no-caps align=left inline-label mobile-arrows")
+            .classes("max-w-full") as tabs
+        ):
+            for name in ("molecules", "curve", "front", "compare", "search"):
+                ui.tab(name)
+        self.tabs = tabs
+        with ui.tab_panels(tabs, value="molecules", animated=False).classes("w-full"):
+            with ui.tab_panel("molecules"):
+                self.rows = RowsPanel(
+                    lambda: self.view,
+                    self.find_loaded_space,
+                    self.molecule.pick,
+                    lambda rows: self.map.select(rows),
+                    self.studio.allow_programs,
+                )
+            with ui.tab_panel("curve"):
+                self.curve = ui.echart(charts.EMPTY).classes("w-full").style("height:340px")
+            with ui.tab_panel("front"):
+                self.front = ui.echart(charts.EMPTY).classes("w-full").style("height:340px")
+            with ui.tab_panel("compare"):
+                self.compared = ui.column().classes("w-full")
+            with ui.tab_panel("search"):
+                self.search = SearchPanel(
+                    self.studio, lambda: self.view.runs, lambda: self.molecule.here, self._show_run
+                )
+        tabs.on_value_change(lambda: self._show_charts())
+
+    def _list_colours(self) -> dict[str, str]:
+        names = [*self.view.aims, *(name for name in REPORTED if name not in self.view.aims)]
+        return {name: name for name in names}
+
+    def _show_run(self, run: WatchedRun) -> None:
+        options = {i: one.name for i, one in enumerate(self.studio.runs)}
+        self.choice.set_options(options, value=[self.studio.runs.index(run)])
+
+    async def _choose(self) -> None:
+        runs = [self.studio.runs[i] for i in self.choice.value]
+        self.view = self.studio.add_view(runs)
+        self.view.take()
+        self.ready, self.drawn = False, -1
+        self.map.set_marks(best=[], hollow=[], here=[], path=[])
+        self.colour.set_options(self._list_colours(), value=None)
+        self._show_status()
+        self.rows.reset()
+        self._show_charts()
+        await self._load_map()
+
+    async def _load_map(self) -> None:
+        self.loading = True
+        try:
+            await self._make_map()
+        finally:
+            self.loading = False
+
+    async def _make_map(self) -> None:
+        space = await asyncio.to_thread(lambda: self.space)  # the first one loads torch
+        if space is None:
+            self.legend.text = "no map yet: the run does not name its model"
+            return
+        try:
+            atlas = await asyncio.to_thread(lambda: space.atlas)
+            prior = await asyncio.to_thread(lambda: space.model.sample_latents(2_000).numpy())
+        except MolvaeError as error:
+            self.legend.text = f"no map: {error}"
+            return
+        self.map.show_ground(atlas, prior)
+        self.legend.text = await asyncio.to_thread(atlas.describe)
+        self.molecule.offer_properties(space.predicted)
+        self.ready = True
+        await self._reload()
+
+    async def _reload(self) -> None:
+        self.view.colour = self.colour.value or ""
+        await asyncio.to_thread(self._measure_span)
+        self.map.load(f"/points?view={self.view.id}", self.view.id, self.span)
+        self._mark()
+
+    def _measure_span(self) -> None:
+        space = self.space
+        if space is None:
+            return
+        colours = self.view.points(space, self.view.owners)[:, 2]
+        known = colours[np.isfinite(colours)]
+        low, high = np.percentile(known, [2, 98]) if len(known) else (0.0, 1.0)
+        self.span = float(low), float(high)
+        self.measured = len(self.view.owners)
+
+    def _mark(self) -> None:
+        space = self.find_loaded_space()
+        if space is None:
+            return
+        rows = self.view.best()[:MOST]
+        places = self.view.points(space, self.view.owners[rows])[:, :2]
+        hollow = []
+        for run in self.view.runs:
+            for name in run.asked[:100]:
+                if (z := space.describe_place(name)) is not None:
+                    hollow.append(space.atlas.place(z[None])[0].tolist())
+        self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
+        low, high = self.span
+        label = self.colour.value or next(iter(self.view.aims), "")
+        self.scale.content = charts.draw_scale(label, low, high)
+
+    async def _recolour(self) -> None:
+        if self.ready:
+            await self._reload()
+
+    def _restyle(self) -> None:
+        self.map.show_by(-1, self.by_run.value)
+
+    async def _tick(self) -> None:
+        changes = sum(run.changes for run in self.view.runs)
+        if changes == self.drawn:
+            return
+        self.drawn = changes
+        new = self.view.take()
+        self._show_status()
+        self.search.refresh()
+        if not self.ready and not self.loading and any(run.model for run in self.view.runs):
+            await self._load_map()
+        space = self.find_loaded_space()
+        if len(new) and space is not None:
+            if len(self.view.owners) > 1.2 * self.measured:
+                await asyncio.to_thread(self._measure_span)
+            self.map.append(self.view.points(space, new), self.span)
+        if len(new):
+            if not self.colour.options or set(self.view.aims) - set(self.colour.options):
+                self.colour.set_options(self._list_colours())
+                self.rows.offer_columns()
+            self.rows.show()
+            self._show_charts()
+        self._mark()
+
+    def _show_charts(self) -> None:
+        shown = self.tabs.value
+        if shown == "curve":
+            charts.update(self.curve, charts.draw_curves(self.view.runs))
+        elif shown == "front":
+            charts.update(self.front, charts.draw_front(self.view.runs))
+        elif shown == "compare":
+            self.compared.clear()
+            with self.compared:
+                charts.build_comparison(self.view.runs)
+
+    def _lassoed(self, event: GenericEventArguments) -> None:
+        n = len(self.view.owners)
+        rows = [i for i in event.args if isinstance(i, int) and 0 <= i < n]
+        self._select_alone(rows)
+
+    def _select_alone(self, rows: list[int]) -> None:
+        """Select these rows, and list them alone."""
+        self.rows.select(rows, False)
+        self.rows.selected_only.value = bool(rows)
+        self.rows.show()
+
+    async def _picked(self, event: GenericEventArguments) -> None:
+        index = event.args.get("index")
+        if isinstance(index, int) and 0 <= index < len(self.view.owners):
+            await self.molecule.pick(index, bool(event.args.get("second")))
+
+    async def _placed(self, event: GenericEventArguments) -> None:
+        x, y = event.args.get("x"), event.args.get("y")
+        if isinstance(x, int | float) and isinstance(y, int | float):
+            await self.molecule.look_at_place(x, y, bool(event.args.get("second")))

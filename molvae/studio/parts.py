@@ -1,0 +1,39 @@
+"""Small parts that the panels of the page share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+from nicegui.element import Element
+
+from molvae.studio.facts import picture_address
+
+STYLE = """
+body { background: #f4f5f7; color: #1d2733; }
+.panel { background: #fff; border: 1px solid #dfe3e8; border-radius: 8px; padding: 10px 12px; }
+.smiles { font-family: monospace; font-size: 12px; overflow-wrap: anywhere; }
+.facts { display: grid; grid-template-columns: auto 1fr; gap: 1px 12px; font-size: 13px; }
+.strip { display: flex; gap: 6px; overflow-x: auto; padding-bottom: 4px; max-width: 100%; }
+.cell { border: 1px solid #dfe3e8; border-radius: 6px; background: #fff; cursor: pointer; }
+.cell:hover, .cell.on { border-color: #d35400; }
+.note { font-size: 12px; color: #5a6675; }
+.q-tab-panels, .q-tab-panel { padding: 6px 0; background: transparent; }
+"""
+
+
+def show_structure(smiles: str, width: int, height: int, lost: list[int] | None = None) -> Element:
+    """SMILES -> its drawing; `lost` are atoms to highlight."""
+    picture = ui.element("img").style(f"width:{width}px;height:{height}px;object-fit:contain")
+    picture.props["src"], picture.props["alt"] = picture_address(smiles, lost), smiles
+    picture.props["loading"] = "lazy"
+    return picture
+
+
+def show_card(smiles: str, caption: str, act: Callable[[], Any]) -> None:
+    """SMILES and a line of text -> a small card that does something when it is clicked."""
+    with ui.column().classes("cell gap-0 p-1").style("flex:none;width:128px") as cell:
+        show_structure(smiles, 118, 100)
+        ui.label(caption).classes("text-xs")
+    cell.on("click", lambda: act())

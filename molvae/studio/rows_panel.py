@@ -1,0 +1,258 @@
+"""The panel of all molecules: table and grid, order and filter, selection, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nicegui import ui
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.properties import REPORTED
+from molvae.reports.values import show_value
+from molvae.studio.facts import measure, picture_address
+from molvae.studio.parts import show_structure
+from molvae.studio.view import View, read_filter
+
+if TYPE_CHECKING:
+    from molvae.oracles.constraints import Constraint
+    from molvae.studio.space import Space
+
+ROWS = 12  # of a page of the table, or pictures of a page of the grid
+
+
+class RowsPanel:
+    """The molecules of the shown runs as rows."""
+
+    def __init__(
+        self,
+        view: Callable[[], View],
+        space: Callable[[], Space | None],
+        pick: Callable[[int], Awaitable[None]],
+        mark: Callable[[list[int]], None],
+        allow_programs: bool,
+    ) -> None:
+        """Lay out the panel.
+
+        Args:
+            view: gives what the page shows.
+            space: gives its model, None as long as it is not loaded.
+            pick: looks at the molecule of a row.
+            mark: makes rows stand out on the map.
+            allow_programs: whether a filter may name programs.
+        """
+        self.find_view, self.find_space, self._pick, self._mark = view, space, pick, mark
+        self.allow_programs = allow_programs
+        self.selected: list[int] = []
+        self.keep: list[Constraint] = []
+        self.rows: list[int] = []
+        self._build_rows()
+
+    def reset(self) -> None:
+        """Forget what was selected and filtered, as other runs are shown."""
+        self.selected, self.keep = [], []
+        self.sort.set_options(self._list_sorts(), value=None)
+        self.show()
+
+    def offer_columns(self) -> None:
+        """Offer the columns that there are now."""
+        self.sort.set_options(self._list_sorts())
+
+    def _build_rows(self) -> None:
+        with ui.row().classes("w-full items-center gap-3"):
+            self.form = ui.toggle(
+                ["table", "grid"], value="table", on_change=lambda: self.show()
+            ).props("dense no-caps")
+            self.sort = (
+                ui.select(
+                    self._list_sorts(),
+                    value=None,
+                    label="order",
+                    on_change=lambda: self.show(),
+                )
+                .props("dense options-dense")
+                .classes("min-w-[130px]")
+            )
+            self.down = ui.switch("reverse", on_change=lambda: self.show()).props("dense")
+            self.filter = (
+                ui.input("filter", placeholder="SAS<3; has:c1ccncc1")
+                .props("dense clearable maxlength=500")
+                .classes("min-w-[230px]")
+                .on("keydown.enter", self._filter)
+                .on("clear", self._filter)
+            )
+            self.selected_only = ui.switch("selected only", on_change=lambda: self.show()).props(
+                "dense"
+            )
+            self.count = ui.label("").classes("note")
+            ui.space()
+            for label, write in (
+                ("CSV", self._keep_csv),
+                ("SDF", self._keep_sdf),
+                ("report", self._keep_page),
+            ):
+                ui.button(label, icon="download", on_click=write).props("dense flat no-caps")
+        self.list = ui.element("div").classes("w-full")
+        self.pager = ui.pagination(
+            1, 1, direction_links=True, on_change=lambda: self.show(True)
+        ).props("max-pages=7")
+
+    def _list_sorts(self) -> dict[str, str]:
+        aims = self.find_view().aims
+        names = [*aims, *(name for name in REPORTED if name not in aims), "number"]
+        return {name: name for name in names}
+
+    def show(self, turned: bool = False) -> None:
+        """Show the rows in their order; from the first page on, unless it was `turned`."""
+        view = self.find_view()
+        view.chosen = np.array(self.selected, np.intp) if self.selected_only.value else None
+        column, down = self.sort.value or "", self.down.value
+        aims = view.runs[0].objectives if view.runs else ()
+        best_down = next((a.maximise for a in aims if a.name == (column or aims[0].name)), False)
+        self.rows = view.order(
+            column, best_down != down if (column or down) else None, self.keep
+        ).tolist()
+        if down and not column:
+            self.rows.reverse()
+        n = len(self.rows)
+        self.pager.props["max"] = max(1, math.ceil(n / ROWS))
+        self.pager.update()
+        if not turned and self.pager.value != 1:
+            self.pager.value = 1
+        page = self.rows[(self.pager.value - 1) * ROWS :][:ROWS]
+        chosen = f", {len(self.selected):,} selected" if self.selected else ""
+        self.count.text = f"{n:,} of {len(view.owners):,} molecules{chosen}"
+        self.list.clear()
+        with self.list:
+            (self._build_grid if self.form.value == "grid" else self._build_table)(page)
+
+    def _describe_row(self, row: int) -> dict[str, Any]:
+        view = self.find_view()
+        run, number = view.owners[row]
+        record = view.runs[run].records[number]
+        values = view.y[row]
+        found: dict[str, Any] = {
+            "row": row,
+            "smiles": record.smiles,
+            "picture": picture_address(record.smiles),
+        }
+        found |= {f"y{i}": show_value(float(v)) for i, v in enumerate(values)}
+        found |= {name: show_value(float(v)) for name, v in measure(record.smiles).items()}
+        return found | {
+            "number": int(number),
+            "round": record.iteration,
+            "run": view.runs[run].name,
+            "error": (record.error or "")[:200],
+        }
+
+    def _build_table(self, page: list[int]) -> None:
+        view = self.find_view()
+        rows = [self._describe_row(row) for row in page]
+        aims = view.runs[0].objectives if view.runs else ()
+        columns = [("picture", ""), *((f"y{i}", one.title) for i, one in enumerate(aims))]
+        columns += [(name, name) for name in REPORTED if name not in view.aims]
+        columns += [("smiles", "SMILES"), ("number", "evaluation"), ("round", "round")]
+        columns += [("run", "run")] if len(view.runs) > 1 else []
+        columns += [("error", "failure")] if any(row["error"] for row in rows) else []
+        table = (
+            ui.table(
+                columns=[
+                    {"name": n, "label": label, "field": n, "align": "left"} for n, label in columns
+                ],
+                rows=rows,
+                row_key="row",
+                selection="multiple",
+            )
+            .props("dense flat hide-pagination :rows-per-page-options=[0]")
+            .classes("w-full")
+        )
+        table.add_slot(
+            "body-cell-picture",
+            '<q-td :props="props"><img :src="props.value" width="150" height="104" loading="lazy" '
+            ':alt="props.row.smiles" style="width:150px;height:104px;object-fit:contain"></q-td>',
+        )
+        table.add_slot(
+            "body-cell-smiles",
+            '<q-td :props="props" class="smiles" style="max-width:300px;white-space:normal">'
+            "{{ props.value }}</q-td>",
+        )
+        shown = set(page)
+        table.selected = [row for row in rows if row["row"] in set(self.selected)]
+        table.on("rowClick", lambda event: self._pick(int(event.args[1]["row"])), [[], ["row"], []])
+        table.on_select(
+            lambda event: self.select(
+                sorted((set(self.selected) - shown) | {row["row"] for row in event.selection}),
+                False,
+            )
+        )
+
+    def _build_grid(self, page: list[int]) -> None:
+        chosen, aims = set(self.selected), self.find_view().aims
+        with ui.row().classes("w-full gap-2"):
+            for row in page:
+                found = self._describe_row(row)
+                with (
+                    ui.column()
+                    .classes("cell gap-0 p-1" + (" on" if row in chosen else ""))
+                    .style("width:calc(50% - 4px);max-width:172px") as cell
+                ):
+                    show_structure(found["smiles"], 162, 150).style("max-width:100%")
+                    text = [f"{one} {found[f'y{i}']}" for i, one in enumerate(aims)]
+                    ui.label("  ".join(text)).classes("text-xs font-bold")
+                    others = [
+                        f"{n} {found[n]}" for n in ("SAS", "QED") if n in found and n not in aims
+                    ]
+                    ui.label("  ".join(others)).classes("text-xs")
+                cell.on("click", lambda _, row=row: self._pick(row))
+
+    async def _filter(self) -> None:
+        text = self.filter.value or ""
+        try:
+            self.keep = await asyncio.to_thread(
+                read_filter, text, self.find_space(), self.allow_programs
+            )
+            await asyncio.to_thread(self.find_view().order, "", None, self.keep)  # fills the caches
+        except MolvaeError as error:
+            ui.notify(str(error), type="negative", multi_line=True)
+            return
+        self.show()
+
+    def select(self, rows: list[int], redraw: bool = True) -> None:
+        """Select these rows here and on the map."""
+        n = len(self.find_view().owners)
+        self.selected = [row for row in rows if isinstance(row, int) and 0 <= row < n]
+        self._mark(self.selected)
+        self.count.text = f"{len(self.rows):,} of {n:,} molecules, {len(rows):,} selected"
+        if not rows:
+            self.selected_only.value = False
+        if redraw:
+            self.show()
+
+    def _wanted(self) -> list[int]:
+        return self.selected or self.rows
+
+    async def _keep(self, write: Callable[..., str], name: str, kind: str) -> None:
+        rows, view = self._wanted(), self.find_view()
+        if not rows:
+            ui.notify("there is nothing to keep")
+            return
+        text = await asyncio.to_thread(write, view, rows)
+        ui.download.content(text, name, kind)
+
+    async def _keep_csv(self) -> None:
+        from molvae.studio.keep import write_csv
+
+        await self._keep(write_csv, "molecules.csv", "text/csv")
+
+    async def _keep_sdf(self) -> None:
+        from molvae.studio.keep import write_sdf
+
+        await self._keep(write_sdf, "molecules.sdf", "chemical/x-mdl-sdfile")
+
+    async def _keep_page(self) -> None:
+        from molvae.studio.keep import write_page
+
+        await self._keep(write_page, "report.html", "text/html")

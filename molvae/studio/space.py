@@ -1,0 +1,160 @@
+"""What the page can ask of a model: where molecules lie, and what lies at a place."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from molvae.base.errors import MolvaeError
+from molvae.chem.changes import find_lost
+from molvae.chem.datasets import load
+from molvae.chem.molecules import canonicalize
+from molvae.chem.neighbors import Neighbors
+from molvae.model.atlas import Atlas, load_atlas
+from molvae.model.exploration import interpolate, walk_along_property
+from molvae.model.molvae import MolVAE
+from molvae.studio.facts import LONGEST, Described, describe
+
+NEAR = 5  # neighbours that are named
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """What becomes of a molecule that is encoded and decoded again."""
+
+    given: Described
+    back: str
+    lost: list[int]
+    """Atoms of the given molecule that did not come back."""
+    near: list[tuple[str, str]]
+    """Neighbours: how they were found, and their SMILES."""
+
+
+class Space:
+    """A model and its map. One call at a time: torch and the page's threads share two cores."""
+
+    def __init__(self, name: str) -> None:
+        """Name the model; it is loaded when it is first needed."""
+        self.name = name
+        self.lock = threading.RLock()
+        self._places: dict[str, NDArray[np.float32] | None] = {}
+
+    @cached_property
+    def model(self) -> MolVAE:
+        """The model."""
+        with self.lock:
+            model = MolVAE.load(self.name)
+            model.standardizes = False
+            return model
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """The map of its latent space."""
+        with self.lock:
+            return load_atlas(self.model)
+
+    @cached_property
+    def data(self) -> Neighbors | None:
+        """The fingerprints of its data, None where the data is not to be had."""
+        name = "zinc" if self.name == "drugs" else self.model.summary.data
+        try:
+            return Neighbors.load(load(name)) if name else None
+        except MolvaeError:
+            return None
+
+    @property
+    def predicted(self) -> list[str]:
+        """The properties that the model predicts."""
+        return list(self.model.vae.config.properties)
+
+    def decode(
+        self, places: NDArray[np.floating], known: NDArray[np.floating] | None = None
+    ) -> list[Described]:
+        """Places on the map (n, 2) -> the molecules that would be there."""
+        with self.lock:
+            z = self.atlas.lift(places, known).astype(np.float32)
+            strings = self.model.decode(z)
+            at_point = self.model.predict_properties(z) if self.predicted else pd.DataFrame()
+        found = []
+        for i, text in enumerate(strings):
+            smiles = canonicalize(text) or text
+            rows = describe(smiles, self.model.domain)
+            rows += [
+                (f"{name} predicted at the point", f"{at_point[name][i]:.3g}") for name in at_point
+            ]
+            found.append(Described(smiles, rows, z[i]))
+        return found
+
+    def describe(self, smiles: str) -> Described:
+        """SMILES -> the molecule, what is known of it, and where it lies."""
+        form = canonicalize(smiles) if len(smiles) <= LONGEST else None
+        if form is None:
+            return Described(smiles[:LONGEST], [("", "not a valid molecule")])
+        with self.lock:
+            z = self.model.encode_means([form])[0] if self.model.can_encode(form) else None
+        rows = describe(form, self.model.domain)
+        return Described(form, rows if z is not None else [*rows, ("", "cannot be encoded")], z)
+
+    def describe_place(self, smiles: str) -> NDArray[np.float32] | None:
+        """SMILES that was decoded here -> its latent point, None where it has none."""
+        if smiles not in self._places:
+            with self.lock:
+                usable = self.model.can_encode(smiles)
+                self._places[smiles] = self.model.encode_means([smiles])[0] if usable else None
+        return self._places[smiles]
+
+    def bring(self, smiles: str, evaluated: list[str]) -> RoundTrip:
+        """SMILES -> its round trip, and its neighbours, among the evaluated molecules too.
+
+        Raises:
+            MolvaeError: it is not a molecule that the model can encode.
+        """
+        if len(smiles) > LONGEST:
+            raise MolvaeError(f"a SMILES may have {LONGEST:,} characters")
+        with self.lock:
+            form = self.model.read_molecule(smiles).smiles
+            point = self.model.encode([form])
+            back = self.model.decode(point)[0]
+        z = point[0].numpy()
+        back = canonicalize(back) or back
+        lost = [] if back == form else find_lost(form, back)
+        gaps = ((self.atlas.z - z) ** 2).sum(1)
+        near = [
+            (f"latent distance {math.sqrt(gaps[i]):.2f}", self.atlas.smiles[i])
+            for i in gaps.argsort()[:NEAR]
+        ]
+        pools = [("evaluated", Neighbors.compute(evaluated) if evaluated else None)]
+        pools.append(("in the data", self.data))
+        for name, pool in pools:
+            if pool is not None:
+                found = pool.find_nearest([form]).iloc[0]
+                text = f"most similar {name}, Tanimoto {found['similarity']:.2f}"
+                near.append((text, str(found["nearest"])))
+        return RoundTrip(Described(form, describe(form, self.model.domain), z), back, lost, near)
+
+    def walk(self, smiles: str, to: str | None, along: str | None) -> pd.DataFrame:
+        """A molecule, and another one or a property -> the molecules on the way, with `x`, `y`."""
+        with self.lock:
+            if to is not None:
+                table = interpolate(self.model, smiles, to)
+                ends = self.atlas.place(self.model.encode([smiles, to]).numpy())
+                t = table["t"].to_numpy()[:, None]
+                places = (1 - t) * ends[0] + t * ends[1]
+            else:
+                table = walk_along_property(self.model, smiles, str(along))
+                usable = [s for s in table["smiles"] if self.model.can_encode(s)]
+                at = (
+                    dict(zip(usable, self.model.encode_means(usable), strict=True))
+                    if usable
+                    else {}
+                )
+                nowhere = np.full(self.model.latent, np.nan, np.float32)
+                z = np.array([at.get(s, nowhere) for s in table["smiles"]])
+                places = self.atlas.place(z)
+        return table.assign(x=places[:, 0], y=places[:, 1])

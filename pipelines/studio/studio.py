@@ -1,0 +1,257 @@
+"""How fast the studio is, in real Chromium, and the pictures of its guide.
+
+python pipelines/studio/studio.py [--quick] [--pairs N] [--screens docs/images]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from molvae.base.files import write_file
+from molvae.oracles.history import History
+
+MAP = "document.querySelector('.molvae-map').map"
+FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+REPEATS = 5
+
+
+def main() -> None:
+    """Measure, print, and write results.csv."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--pairs", type=int, default=5, help="searches with and without a watcher")
+    parser.add_argument("--screens", type=Path, help="folder for the pictures of the guide")
+    parser.add_argument("--out", type=Path, default=Path("runs/studio-study"))
+    args = parser.parse_args()
+    points, budget = (2_000, 40) if args.quick else (100_000, 250)
+    chromium = find_chromium()
+    if chromium is None:
+        print("no browser: nothing is measured; apt-get install chromium, or set MOLVAE_CHROMIUM")
+        return
+    one, large = args.out / f"one-{budget}", args.out / f"large-{points}"
+    if not one.exists():
+        search(one, budget)
+    if not large.exists():
+        write_large(large, one, points)
+    rows = Figures()
+    with browser(chromium) as page_of:
+        measure_small(page_of, one, rows)
+        measure_large(page_of, large, points, rows)
+        if args.screens:
+            take_pictures(page_of, one, args.screens)
+    if not args.quick:
+        with browser(chromium) as page_of:
+            cost = measure_cost(page_of, args.out, budget, args.pairs)
+        rows["what an open page costs a search (%, median of pairs)"] = cost
+    table = pd.DataFrame({"figure": rows.keys(), "value": rows.values()})
+    write_file(args.out / "results.csv", table.to_csv(index=False, float_format="%.3f"))
+
+
+class Figures(dict[str, float]):
+    """Figures by name, printed when they are known."""
+
+    def __setitem__(self, name: str, value: float) -> None:
+        super().__setitem__(name, value)
+        print(f"{name}: {value:.3f}", flush=True)
+
+
+def find_chromium() -> str | None:
+    """Return the path of a browser."""
+    return os.environ.get("MOLVAE_CHROMIUM") or shutil.which("chromium")
+
+
+def search(folder: Path, budget: int, seed: int = 0) -> float:
+    """Run a search in a new folder -> its seconds."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "molvae", "optimize", "--objective", "QED"]
+    command += ["--budget", str(budget), "--seed", str(seed), "--out", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def write_large(folder: Path, like: Path, points: int) -> None:
+    """Write a run of many evaluations with random latent points; the molecules are small ones."""
+    folder.mkdir(parents=True)
+    shutil.copy(like / "config.json", folder)
+    found = History(like / "history.sqlite")
+    z = np.random.default_rng(0).standard_normal((points, 64)).astype(np.float32)
+    with History(folder / "history.sqlite") as history, history.at_once():
+        history.save_settings(found.settings)
+        for i in range(points):
+            name = f"[{i % 999 + 1}CH3][{i // 999 + 1}CH3]"
+            history.add(name, float(z[i, 0]), seconds=0.0, z=z[i])
+    found.close()
+
+
+@contextmanager
+def browser(path: str) -> Iterator[object]:
+    """Start Chromium -> a function that opens pages."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=FLAGS)
+
+        def open_page(address: str, width: int = 1400, height: int = 950) -> object:
+            page = found.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(120_000)
+            page.goto(address)
+            return page
+
+        yield open_page
+        found.close()
+
+
+@contextmanager
+def serve(path: Path) -> Iterator[tuple[str, int]]:
+    """Start the studio -> its address, and the number of its process."""
+    command = [sys.executable, "-m", "molvae", "studio", "--no-browser", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline() if process.stdout else ""
+        try:
+            yield re.findall(r"http\S+", line)[0], process.pid
+        finally:
+            process.terminate()
+
+
+def measure_small(page_of, run: Path, rows: Figures) -> None:  # type: ignore[no-untyped-def]
+    """Paint, decode and follow a run of the usual size."""
+    paints, maps = [], []
+    for _ in range(2):
+        began = time.perf_counter()
+        with serve(run) as (address, _pid):
+            page = page_of(address)
+            page.wait_for_selector("td.smiles")
+            paints.append(time.perf_counter() - began)
+            page.wait_for_function(f"{MAP}?.n > 0 && {MAP}.density")
+            maps.append(time.perf_counter() - began)
+            page.close()
+    rows["first paint with the table (s)"] = min(paints)
+    rows["map with its points (s)"] = min(maps)
+    live = run.parent / "live"
+    shutil.rmtree(live, ignore_errors=True)
+    shutil.copytree(run, live)
+    with serve(live) as (address, _pid), History(live / "history.sqlite") as history:
+        page = page_of(address)
+        page.wait_for_function(f"{MAP}?.n > 0 && {MAP}.density")
+        box = page.locator(".molvae-map").bounding_box()
+        seconds = []
+        for i in range(REPEATS + 1):
+            x, y = box["x"] + 30 + 25 * i, box["y"] + 30
+            page.evaluate("document.querySelector('img[alt=structure]').src = 'data:,'")
+            began = time.perf_counter()
+            page.mouse.click(x, y)
+            page.wait_for_function(
+                "(i => i.src.includes('molecule.svg') && i.complete && i.naturalWidth > 0)"
+                "(document.querySelector('img[alt=structure]'))"
+            )
+            seconds.append(time.perf_counter() - began)
+        rows["decode on click, with picture (s, median)"] = statistics.median(seconds[1:])
+        z, lags = history.records()[0].z, []
+        for i in range(REPEATS):
+            n = page.evaluate(f"{MAP}.n")
+            history.add(f"[{i + 1}CH3][{i + 1}CH3]", 0.5, seconds=0.0, z=z)
+            began = time.perf_counter()
+            page.wait_for_function(f"{MAP}.n > {n}", polling=20)
+            lags.append(time.perf_counter() - began)
+            time.sleep(0.7)
+        rows["a new evaluation on the map (s, median)"] = statistics.median(lags)
+        page.close()
+
+
+def measure_large(page_of, run: Path, points: int, rows: Figures) -> None:  # type: ignore[no-untyped-def]
+    """Pan and zoom many points, and weigh the server."""
+    began = time.perf_counter()
+    with serve(run) as (address, pid):
+        page = page_of(address)
+        page.wait_for_function(f"{MAP}?.n >= {points} && {MAP}.density")
+        rows[f"map of {points:,} points (s)"] = time.perf_counter() - began
+        box = page.locator(".molvae-map").bounding_box()
+        page.mouse.move(box["x"] + 300, box["y"] + 200)
+        page.mouse.down()
+        frames, began = page.evaluate(f"{MAP}.frames"), time.perf_counter()
+        for i in range(240):
+            page.mouse.move(
+                box["x"] + 300 + 80 * np.sin(i / 9), box["y"] + 200 + 60 * np.cos(i / 9)
+            )
+        rate = (page.evaluate(f"{MAP}.frames") - frames) / (time.perf_counter() - began)
+        page.mouse.up()
+        rows[f"pan with {points:,} points (frames/s)"] = rate
+        drawn = page.evaluate(
+            f"""async () => {{
+                const map = {MAP}, pixel = new Uint8Array(4), began = performance.now();
+                for (let i = 0; i < 60; i++) {{
+                    map.view.unit *= i < 30 ? 1.02 : 1 / 1.02; map.paint();
+                    map.gl.readPixels(0, 0, 1, 1, map.gl.RGBA, map.gl.UNSIGNED_BYTE, pixel);
+                }}
+                return 60000 / (performance.now() - began);
+            }}"""
+        )
+        rows[f"zoom with {points:,} points, each frame finished (frames/s)"] = drawn
+        status = Path(f"/proc/{pid}/status").read_text()
+        rows[f"memory of the server with {points:,} points (MB)"] = (
+            int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+        )
+        page.close()
+
+
+def measure_cost(page_of, out: Path, budget: int, pairs: int) -> float:  # type: ignore[no-untyped-def]
+    """Search with and without a watcher, in turn -> the median of the paired differences in %."""
+    changes = []
+    for i in range(pairs):
+        folders = out / f"alone-{i}", out / f"watched-{i}"
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        alone = search(folders[0], budget, seed=i)
+        folders[1].mkdir(parents=True)
+        (folders[1] / "history.sqlite").touch()  # so that it is watched before it begins
+        with serve(folders[1]) as (address, _pid):
+            page = page_of(address)
+            page.wait_for_selector("text=no evaluation yet")
+            watched = search(folders[1], budget, seed=i)
+            page.close()
+        changes.append(100 * (watched / alone - 1))
+    return statistics.median(changes)
+
+
+def take_pictures(page_of, run: Path, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    """Take the pictures of docs/guides/studio.md."""
+    with serve(run) as (address, _pid):
+        page = page_of(address, 1400, 1000)
+        page.wait_for_function(f"{MAP}?.n > 0 && {MAP}.density")
+        box = page.locator(".molvae-map").bounding_box()
+        place = page.locator(".molvae-map canvas").last
+        place.click(position={"x": box["width"] * 0.62, "y": box["height"] * 0.3})
+        page.wait_for_selector("text=What would be here")
+        place.click(
+            position={"x": box["width"] * 0.36, "y": box["height"] * 0.7}, modifiers=["Shift"]
+        )
+        page.wait_for_selector("text=The way between")
+        page.get_by_role("button", name="grid", exact=True).click()
+        page.wait_for_timeout(1_500)
+        page.screenshot(path=folder / "studio.png")
+        page.get_by_role("tab", name="search").click()
+        page.wait_for_timeout(500)
+        page.locator(".q-tab-panel").screenshot(path=folder / "studio-search.png")
+        page.close()
+        page = page_of(address, 390, 844)
+        page.wait_for_function(f"{MAP}?.n > 0 && {MAP}.density")
+        page.wait_for_timeout(1_000)
+        page.screenshot(path=folder / "studio-phone.png")
+        page.close()
+
+
+if __name__ == "__main__":
+    main()

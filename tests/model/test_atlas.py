@@ -1,0 +1,79 @@
+"""The map of a latent space: the same every time, and invertible."""
+
+import numpy as np
+import pytest
+
+from molvae import MolvaeError
+from molvae.chem.datasets import DataSet
+from molvae.model.atlas import Atlas, fit_atlas, load_atlas
+from molvae.model.molvae import MolVAE
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Atlas:
+    """600 points in 8 dimensions, two of which are long."""
+    z = np.random.default_rng(0).standard_normal((600, 8)) * [6, 5, 1, 1, 1, 1, 1, 1] + 3
+    return fit_atlas(z, [f"C{i}" for i in range(600)], "test points")
+
+
+def test_the_map_shows_the_long_directions(atlas: Atlas) -> None:
+    assert atlas.explained == pytest.approx(61 / 67, abs=0.03)
+    assert np.abs(atlas.axes[0]).argmax() == 0
+    assert atlas.trust > 0.9
+    np.testing.assert_allclose(atlas.place(atlas.centre[None]), [[0, 0]], atol=1e-9)
+
+
+def test_a_map_of_noise_says_that_it_cannot_be_trusted() -> None:
+    z = np.random.default_rng(0).standard_normal((600, 32))
+    assert fit_atlas(z, ["C"] * 600, "noise").trust < 0.75
+
+
+def test_a_place_is_lifted_to_a_point_above_it_beside_the_nearest_molecule(atlas: Atlas) -> None:
+    places = np.array([[0.0, 0.0], [20.0, -15.0], *atlas.places[:1]])
+    z = atlas.lift(places)
+    np.testing.assert_allclose(atlas.place(z), places, atol=1e-9)
+    np.testing.assert_allclose(z[2], atlas.z[0], atol=1e-9)  # where a molecule is, itself
+    # as far off the plane as molecules are, not on the mean plane, where none is
+    off = z[:2] - atlas.centre - places[:2] @ atlas.axes
+    assert (np.linalg.norm(off, axis=1) > 0.5).all()
+    known = atlas.centre + 7 * np.eye(8)[:1]
+    (at,) = atlas.place(known)
+    np.testing.assert_allclose(atlas.lift(at[None], known)[0], known[0], atol=1e-9)
+
+
+def test_the_density_is_greatest_where_most_molecules_are(atlas: Atlas) -> None:
+    density, (left, low, right, up) = atlas.density()
+    assert density.shape == (96, 96)
+    assert density.max() == 255
+    assert left < atlas.places[:, 0].min() < atlas.places[:, 0].max() < right
+    row, column = np.unravel_index(density.argmax(), density.shape)
+    assert abs(left + (column + 0.5) * (right - left) / 96) < 5
+    assert abs(low + (row + 0.5) * (up - low) / 96) < 5
+
+
+def test_a_map_needs_three_molecules() -> None:
+    with pytest.raises(MolvaeError, match="three"):
+        fit_atlas(np.zeros((2, 4)), ["C", "CC"], "two")
+
+
+def test_the_map_of_a_model_is_fitted_once(
+    small_model: MolVAE, zinc: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molvae.model.atlas.load", lambda name: DataSet(name, zinc, 0, "own"))
+    first = load_atlas(small_model)
+    assert "training molecules (zinc)" in first.describe()
+    monkeypatch.setattr(MolVAE, "encode_means", None)  # would be called to fit it again
+    again = load_atlas(small_model)
+    np.testing.assert_array_equal(first.axes, again.axes)
+    assert first.smiles == again.smiles
+
+
+def test_without_its_data_the_map_is_of_the_prior_and_says_so(
+    small_model: MolVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> DataSet:
+        raise MolvaeError("gone")
+
+    monkeypatch.setattr("molvae.model.atlas.load", fail)
+    monkeypatch.setattr("molvae.model.atlas.load_or_compute", lambda name, compute: compute())
+    assert "points of the prior" in load_atlas(small_model).describe()

@@ -1,0 +1,324 @@
+"""The page in a real browser, used as a person would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
+
+from molvae.oracles.history import History
+from studio_runs import EVIL, write_run
+
+MAP = "document.querySelector('.molvae-map').map"
+FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+PATIENCE = 90_000  # ms: a machine of two cores that other jobs share
+expect.set_options(timeout=PATIENCE)
+
+
+def find_chromium() -> str | None:
+    """A browser: MOLVAE_CHROMIUM, Debian's, or the one of `playwright install chromium`."""
+    found = os.environ.get("MOLVAE_CHROMIUM") or shutil.which("chromium")
+    if found is None:
+        with sync_playwright() as playwright:
+            own = playwright.chromium.executable_path
+        found = own if Path(own).exists() else None
+    return found
+
+
+CHROMIUM = find_chromium()
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="no browser: apt-get install chromium, or playwright install chromium, or set "
+    "MOLVAE_CHROMIUM to its path",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+@contextmanager
+def serve(*paths: Path) -> Iterator[str]:
+    """Start `molvae studio` -> its address."""
+    command = [sys.executable, "-m", "molvae", "studio", "--no-browser", *map(str, paths)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = re.search(r"http\S+", process.stdout.readline())
+        assert address is not None
+        try:
+            yield address[0]
+        finally:
+            process.terminate()
+
+
+class Watched:
+    """A page whose errors and requests are recorded."""
+
+    def __init__(self, browser: Browser, address: str, width: int = 1300) -> None:
+        self.page: Page = browser.new_page(viewport={"width": width, "height": 950})
+        self.page.set_default_timeout(PATIENCE)
+        self.errors: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url))
+        self.page.on("websocket", lambda socket: self._note(socket.url))
+        self.page.goto(address)
+
+    def _note(self, url: str) -> None:
+        if not url.startswith(("data:", "blob:")):
+            self.hosts.add(url.split("/")[2].partition(":")[0])
+
+    def wait_for_points(self, n: int) -> None:
+        self.page.wait_for_function(f"{MAP}?.n >= {n} && {MAP}.density", timeout=PATIENCE)
+
+    def close(self) -> None:
+        assert self.errors == []
+        assert self.hosts == {"127.0.0.1"}
+        self.page.close()
+
+
+@contextmanager
+def opened(browser: Browser, address: str, width: int = 1300) -> Iterator[Watched]:
+    watched = Watched(browser, address, width)
+    yield watched
+    watched.close()
+
+
+def click_map(page: Page, x: float, y: float, shift: bool = False) -> None:
+    """Click at a place of the map, from 0 to 1."""
+    box = page.locator(".molvae-map").bounding_box()
+    assert box is not None
+    at = {"x": x * box["width"], "y": y * box["height"]}
+    keys = ["Shift"] if shift else []
+    page.locator(".molvae-map canvas").last.click(position=at, modifiers=keys)  # type: ignore[arg-type]
+
+
+def choose_run(page: Page, name: str) -> None:
+    """Click a run in the list of runs; the list may close while it is being filled."""
+    item = page.locator(".q-menu .q-item").filter(has_text=re.compile(f"^{name}$"))
+    for _ in range(6):
+        page.locator(".q-select__dropdown-icon").first.click()
+        try:
+            item.click(timeout=10_000)
+            break
+        except TimeoutError:
+            page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+
+
+@pytest.fixture(scope="module")
+def address(runs: Path) -> Iterator[str]:
+    with serve(
+        runs / "one",
+        runs / "three",
+        runs / "hostile",
+        runs / "empty",
+        runs / "damaged",
+        runs / "single",
+    ) as found:
+        yield found
+
+
+def test_every_control_is_used_as_a_person_would(
+    browser: Browser, address: str, tmp_path: Path
+) -> None:
+    with opened(browser, address) as watched:
+        page = watched.page
+        watched.wait_for_points(60)
+        expect(page.get_by_text("60 of 60 evaluations")).to_be_visible()
+        expect(page.get_by_text("trustworthiness")).to_be_visible()
+        assert page.url == address.partition("?")[0]  # the secret is gone
+        # an empty place, and the way to another one
+        click_map(page, 0.05, 0.05)
+        expect(page.get_by_text("What would be here")).to_be_visible()
+        expect(
+            page.locator(".facts")
+            .get_by_text("QED", exact=True)
+            .or_(page.locator(".facts").get_by_text("not a valid molecule"))
+        ).to_be_visible()
+        # a molecule of the table
+        page.locator("td.smiles").first.click()
+        expect(page.get_by_text(re.compile(r"Evaluation \d+ of one"))).to_be_visible()
+        page.get_by_role("button", name="way to the next pick").click()
+        page.locator("td.smiles").nth(5).click()
+        expect(page.get_by_text("The way between the two picks")).to_be_visible()
+        page.locator(".strip .cell").nth(3).click()
+        expect(page.get_by_text("Step 3 of the way")).to_be_visible()
+        page.get_by_role("button", name="walk").click()
+        expect(page.get_by_text("The way up logP")).to_be_visible()
+        # molecules of one's own
+        page.get_by_placeholder("SMILES, one per line").fill("CC(=O)Nc1ccccc1\nC(C\nCCO")
+        page.get_by_role("button", name="put on the map").click()
+        expect(page.get_by_text("Encoded and decoded, it comes back")).to_be_visible()
+        expect(page.get_by_text("C(C: not a valid molecule")).to_be_visible()
+        # rows: filter, order, grid
+        page.get_by_label("filter").fill("SAS<3")
+        page.get_by_label("filter").press("Enter")
+        page.wait_for_function("!document.body.innerText.includes('60 of 60 molecules')")
+        page.get_by_label("filter").fill("cmd:touch pwned {smiles}<3")
+        page.get_by_label("filter").press("Enter")
+        expect(page.get_by_text("is not a registered name")).to_be_visible()
+        page.get_by_label("filter").fill("")
+        page.get_by_label("filter").press("Enter")
+        expect(page.get_by_text("60 of 60 molecules")).to_be_visible()
+        page.get_by_role("button", name="grid", exact=True).click()
+        expect(page.locator(".cell img").first).to_be_visible()
+        # a lasso selects in all
+        page.get_by_role("button", name="lasso", exact=True).click()
+        box = page.locator(".molvae-map").bounding_box()
+        assert box is not None
+        corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.05)]
+        spots = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+        page.mouse.move(*spots[0])
+        page.mouse.down()
+        for spot in spots[1:]:
+            page.mouse.move(*spot, steps=4)
+        page.mouse.up()
+        expect(page.get_by_text(re.compile(r"\d+ selected"))).to_be_visible()
+        assert page.evaluate(f"{MAP}.selecting")
+        for label, name in (("CSV", "csv"), ("SDF", "sdf"), ("report", "html")):
+            with page.expect_download() as download:
+                page.get_by_role("button", name=label, exact=False).last.click()
+            download.value.save_as(tmp_path / name)
+        assert (tmp_path / "csv").read_text().startswith("smiles,QED,")
+        assert "$$$$" in (tmp_path / "sdf").read_text()
+        assert "<svg" in (tmp_path / "html").read_text()
+        page.get_by_role("button", name="clear selection").click()
+        for tab in ("curve", "front", "compare", "search", "molecules"):
+            page.get_by_role("tab", name=tab).click()
+        # hover
+        page.get_by_role("button", name="explore", exact=True).click()
+        at = page.evaluate(f"{MAP}.toScreen({MAP}.rows[0], {MAP}.rows[1])")
+        page.mouse.move(box["x"] + at[0], box["y"] + at[1])
+        page.mouse.move(box["x"] + at[0] + 1, box["y"] + at[1])
+        expect(page.locator(".molvae-map").get_by_text("evaluation")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("three", "finished"),
+        ("hostile", "stopped"),
+        ("empty", "empty"),
+        ("damaged", "damaged"),
+        ("single", "stopped"),
+    ],
+)
+def test_each_kind_of_run_is_shown_as_what_it_is(
+    browser: Browser, address: str, name: str, state: str
+) -> None:
+    with opened(browser, address) as watched:
+        page = watched.page
+        watched.wait_for_points(60)
+        choose_run(page, name)
+        choose_run(page, "one")  # no longer
+        expect(page.locator(".q-chip").get_by_text(state, exact=True).last).to_be_visible()
+        for tab in ("curve", "front", "compare", "molecules"):
+            page.get_by_role("tab", name=tab).click()
+            page.wait_for_timeout(200)
+        if name == "hostile":
+            expect(page.get_by_text(EVIL).first).to_be_visible()  # as text
+        assert page.evaluate("window.pwned") is None
+
+
+def test_a_search_is_followed_and_its_death_is_seen(
+    browser: Browser, model_file: str, runs: Path, tmp_path: Path
+) -> None:
+    write_run(tmp_path / "live", model_file, ["logP"], 9).close()
+    with History(runs / "one" / "history.sqlite") as history:
+        source = [
+            f"{r.smiles} {' '.join(map(str, r.z))}" for r in history.records() if r.z is not None
+        ]
+    code = (
+        "import sys; from molvae.oracles.history import History; import numpy as np\n"
+        f"h = History({str(tmp_path / 'live' / 'history.sqlite')!r})\n"
+        "for line in sys.stdin:\n"
+        "    name, *z = line.split(); z = np.array(z, np.float32)\n"
+        "    h.add(name, 1.0, seconds=0.1, z=z)\n"
+    )
+    command = [sys.executable, "-c", code]
+    with (
+        serve(tmp_path / "live") as address,
+        opened(browser, address) as watched,
+        subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as writer,
+    ):
+        assert writer.stdin is not None
+        for n in range(1, 5):
+            print(source[n], file=writer.stdin, flush=True)
+            expect(watched.page.get_by_text(f"{n} of 9 evaluations")).to_be_visible()
+        watched.wait_for_points(4)
+        expect(watched.page.get_by_text("running", exact=True)).to_be_visible()
+        print(source[5], file=writer.stdin, flush=True)
+        watched.wait_for_points(5)
+        writer.kill()
+        expect(watched.page.get_by_text("no process is writing")).to_be_visible()
+
+
+def test_a_phone_sees_all_without_scrolling_sideways(browser: Browser, address: str) -> None:
+    with opened(browser, address, width=390) as watched:
+        watched.wait_for_points(60)
+        wide = watched.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 391
+
+
+def test_two_pages_look_at_one_run(browser: Browser, address: str) -> None:
+    with opened(browser, address) as one, opened(browser, address) as two:
+        one.wait_for_points(60)
+        two.wait_for_points(60)
+        one.page.locator("td.smiles").first.click()
+        expect(one.page.get_by_text(re.compile(r"Evaluation \d+ of one"))).to_be_visible()
+        expect(two.page.get_by_text("Nothing is picked")).to_be_visible()
+
+
+def test_another_site_cannot_use_the_page(browser: Browser, address: str) -> None:
+    home = address.partition("?")[0]
+    with opened(browser, address):
+        pass  # this browser has the cookie of its own context only
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+    port = home.rstrip("/").rpartition(":")[2]
+    page.route("http://evil.example/*", lambda route: route.fulfill(body="<h1>evil</h1>"))
+    page.goto("http://evil.example/")
+    tries = f"""async () => {{
+        const found = [];
+        for (const path of ['', 'card?view=x&index=0', 'points?view=x'])
+            for (const mode of ['cors', 'no-cors'])
+                found.push(await fetch(`http://127.0.0.1:{port}/${{path}}`,
+                    {{credentials: 'include', mode}})
+                    .then((a) => a.type === 'opaque' ? 'opaque' : 'read', () => 'refused'));
+        found.push(await new Promise((done) => {{
+            const s = new WebSocket('ws://127.0.0.1:{port}/_nicegui_ws/socket.io/?EIO=4&transport=websocket');
+            s.onopen = () => done('open'); s.onerror = () => done('refused');
+        }}));
+        return found;
+    }}"""
+    found = page.evaluate(tries)
+    assert "read" not in found
+    assert "open" not in found
+    context.close()
+
+
+def test_a_hundred_thousand_molecules_are_shown(browser: Browser, large: Path) -> None:
+    with serve(large) as address, opened(browser, address) as watched:
+        watched.wait_for_points(100_000)
+        expect(watched.page.get_by_text("100,000 of 100,000 molecules")).to_be_visible()
+        before = watched.page.evaluate(f"{MAP}.view.unit")
+        box = watched.page.locator(".molvae-map").bounding_box()
+        assert box is not None
+        watched.page.mouse.move(box["x"] + 200, box["y"] + 200)
+        watched.page.mouse.wheel(0, -400)
+        watched.page.wait_for_function(f"{MAP}.view.unit > {before}")
+        click_map(watched.page, 0.5, 0.5)
+        expect(watched.page.get_by_text("Nothing is picked")).not_to_be_visible()
