@@ -12,7 +12,7 @@ import pytest
 import molvae
 from molvae.chem.datasets import load
 from molvae.cli import find_verbs, main
-from molvae.model.storage import list_shipped_models
+from molvae.model.shipped import list_shipped_models
 from molvae.oracles.history import History
 from molvae.oracles.objectives import objectives
 

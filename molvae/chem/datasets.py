@@ -19,6 +19,7 @@ from molvae.base.registry import Registry
 from molvae.chem.cache import load_or_compute
 from molvae.chem.files import names_a_file, open_molecules
 from molvae.chem.molecules import canonicalize, find_fault
+from molvae.chem.precomputed import read_forms
 from molvae.chem.standardize import find_parents
 
 Part = Literal["train", "validation", "test"]
@@ -121,7 +122,9 @@ def load(source: str, progress: bool = False, standardize: bool = False) -> Data
         rows = data.read_rows(raw, "parents" if standardize else "canonical SMILES", progress)
         return pd.DataFrame({"smiles": rows}, dtype=object)
 
-    column = load_or_compute(f"{key}-smiles", compute)["smiles"]
+    column = read_forms(key, raw)
+    if column is None:
+        column = load_or_compute(f"{key}-smiles", compute)["smiles"]
     valid = column.dropna()
     faults = _count_faults(raw, column)
     if valid.empty:

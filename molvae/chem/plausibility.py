@@ -43,6 +43,7 @@ ENOUGH = 1_000  # molecules of a data set that can tell what is plausible
 LEAST_SCALE = 1.0  # nats; where nearly no held-out molecule has a rare part
 TABLES = RADII + 3  # environments, ends of bonds, pairs of these, ring systems
 STEPS = 10  # a count is kept as a tenth of its binary logarithm, so to 4 %
+COUNTS = [round(2 ** (code / STEPS)) for code in range(256)]
 OXYGEN = 8
 PROBE = "CC(=O)Nc1ccc2[nH]cc(C[NH3+])c2c1"  # its environments tell whether RDKit still agrees
 
@@ -268,7 +269,7 @@ class Domain:
             for mine, more in zip(total.tables(), part.tables(), strict=True):
                 mine.update(more)
         tables = [*total.environments, total.ends, total.pairs, total.rings]
-        kept = [{n: _decode(_encode(c)) for n, c in known.items() if c > 1} for known in tables]
+        kept = [{n: COUNTS[_encode(c)] for n, c in known.items() if c > 1} for known in tables]
         amounts = [_count_tail(counts) for counts in total.amounts]
         domain = cls(kept, amounts, len(smiles), LEAST_SCALE)
         costs = [domain.find_cost(mol) for mol in map(parse, held_out) if mol is not None]
@@ -383,7 +384,7 @@ class Domain:
             right = bool(numbers.dtype == np.int32 and codes.dtype == np.uint8)
             if numbers.shape != codes.shape or numbers.ndim != 1 or not right:
                 raise ValueError("the arrays of its plausibility do not belong together")
-            counts = map(_decode, codes.tolist())
+            counts = map(COUNTS.__getitem__, codes.tolist())
             tables.append(dict(zip(numbers.view(np.uint32).tolist(), counts, strict=True)))
         molecules, scale = (float(n) for n in np.asarray(arrays["sizes"], np.float64))
         if not (1 <= molecules < math.inf and LEAST_SCALE <= scale < math.inf):
@@ -406,10 +407,6 @@ def fit_domain(
 
 def _encode(count: int) -> int:
     return round(STEPS * math.log2(count))
-
-
-def _decode(code: int) -> int:
-    return round(2 ** (code / STEPS))
 
 
 def _is_anion(atom: Chem.Atom) -> bool:

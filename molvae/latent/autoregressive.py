@@ -36,21 +36,38 @@ def generate_sequences(
     return ids
 
 
+class Beam(NamedTuple):
+    """Likely sequences of each z, best first."""
+
+    ids: Tensor
+    """(B, W, L)."""
+    log_p: Tensor
+    """log p(x|z) (B, W) in nats; -inf for the empty rows where there are fewer than W."""
+    left_out: Tensor
+    """Log p (B,) of the likeliest prefix that was dropped: no missing sequence is likelier."""
+
+
 @torch.no_grad()
 def beam_search(
-    decoder: Autoregressive, z: Tensor, width: int, margin: float = torch.inf
-) -> tuple[Tensor, Tensor]:
-    """Latents z (B, D) -> likely sequences of each, ids (B, W, L), best first; log p(x|z) (B, W).
+    decoder: Autoregressive,
+    z: Tensor,
+    width: int,
+    margin: float = torch.inf,
+    floor: Tensor | None = None,
+) -> Beam:
+    """Latents z (B, D) -> likely sequences of each, up to `width` W.
 
-    Beam search: after each symbol the `width` W likeliest prefixes of each z are kept, except those
-    more than `margin` nats less likely than the best. So it finds sequences whose first symbols are
-    not the likeliest ones, which greedy decoding never does. log p is in nats; it is -inf for the
-    empty rows where there are fewer than W sequences.
+    Beam search: after each symbol the W likeliest prefixes of each z are kept, except those more
+    than `margin` nats less likely than the best. So it finds sequences whose first symbols are not
+    the likeliest ones, which greedy decoding never does.
+
+    Sequences up to a `floor` (B,) in nats are left out; those above it are the same as without it.
     """
     ids = torch.full((len(z), width, decoder.max_length), PAD, device=z.device)
     ids[..., 0] = BOS
     log_p = z.new_full((len(z), width), -torch.inf, dtype=torch.float32)
     log_p[:, 0] = 0.0
+    left_out = log_p.new_full((len(z),), -torch.inf)
     points = torch.arange(len(z), device=z.device)  # those with an unfinished sequence
     z = z.repeat_interleave(width, dim=0)
     state = decoder.begin(z)
@@ -70,14 +87,21 @@ def beam_search(
         steps[:, PAD] = 0.0  # finished sequences stay as they are
         steps[rows] = logits.log_softmax(dim=-1)
         total = log_p[points].view(-1, 1) + steps
-        best, chosen = total.view(len(points), -1).topk(width, dim=1)
-        log_p[points] = best.where(best > best[:, :1] - margin, -torch.inf)
+        best, chosen = total.view(len(points), -1).topk(width + 1, dim=1)
+        least = best[:, :1] - margin
+        if floor is not None:
+            least = least.maximum(floor[points, None])
+        taken = best[:, :width] > least
+        next_best = best[:, width].maximum(best[:, :width].masked_fill(taken, -torch.inf).amax(1))
+        left_out[points] = left_out[points].maximum(next_best)
+        log_p[points] = best[:, :width].where(taken, -torch.inf)
+        chosen = chosen[:, :width]
         source = chosen // symbols
         ids[points] = ids[points].gather(1, source[..., None].expand(-1, -1, ids.shape[-1]))
         ids[points, :, t] = chosen % symbols
         source = (source + width * torch.arange(len(points), device=z.device)[:, None]).flatten()
         state = [s[source] for s in state]
-    return ids, log_p
+    return Beam(ids, log_p, left_out)
 
 
 class Constraint:

@@ -27,7 +27,7 @@ from molvae.library.latents import Latents, count_parquet_rows, identify_input, 
 from molvae.library.stream import StreamConfig, Tally, run
 from molvae.model.decoding import BEAM
 from molvae.model.molvae import MolVAE
-from molvae.model.storage import list_shipped_models
+from molvae.model.shipped import list_shipped_models
 
 _RANDOM = threading.Lock()  # the prior uses torch's global generator; joblib may run threads
 

@@ -26,6 +26,7 @@ BEAM = 8  # strings generated per point
 # nats per unit of squared distance: a lower value favours short strings, a higher one improves
 # reconstruction but favours unusual strings (pipelines/beam_study/beam_study.py)
 PULL = 0.25
+ROUNDING = 1e-3  # nats, between the same sum in two batches
 MARGIN = 5.0  # prefixes are pruned if they are this many nats less likely than the best
 
 
@@ -68,7 +69,7 @@ def decode_points(
         pull: nats per unit of squared distance in the ranking of the strings.
     """
     search = beam > 1 and temperature == 0
-    step = max(1, BATCH // beam) if search else BATCH
+    step = BATCH
     generator = torch.Generator(points.device).manual_seed(seed)
     strings: list[str] = []
     with tqdm(total=len(points), desc="decode", unit="mol", disable=not progress) as bar:
@@ -88,27 +89,52 @@ def _decode_best(model: Codec, z: Tensor, beam: int, pull: float) -> list[str]:
     The score is log p(x|z) - pull |z - m(x)|^2, where m(x) is the mean of q(z|x). If no string is a
     molecule that the model can encode, the most likely string is returned.
 
+    A string that is less likely than the score of another cannot win. So where the greedy string is
+    likelier than all that it leaves out, it is scored first. Mostly it has won already; if not, the
+    search drops whatever it beats.
+
     Args:
         model: tokenizer and VAE.
         z: latent points (n, D).
         beam: beam width.
         pull: nats per unit of squared distance.
     """
-    ids, log_p = beam_search(model.vae.sequence_decoder, z, beam, MARGIN)
-    written = model.tokenizer.decode(ids.flatten(0, 1).cpu().numpy())
-    finite, rows, places = log_p.flatten().isfinite().tolist(), [], []
-    for i, string in enumerate(written):
-        form = canonicalize(string) if finite[i] else None
+    greedy = beam_search(model.vae.sequence_decoder, z, 1)
+    chosen, log_p = greedy.ids[:, 0], greedy.log_p[:, 0]
+    best = torch.full_like(log_p, -torch.inf)
+    sure = (greedy.left_out < log_p - ROUNDING).nonzero()[:, 0]
+    best[sure] = _score(model, z[sure], chosen[sure], log_p[sure], pull)
+    rest = (greedy.left_out > best - ROUNDING).nonzero()[:, 0]
+    if len(rest):
+        chosen[rest] = _search(model, z[rest], beam, pull, chosen[rest], best[rest])
+    return model.tokenizer.decode(chosen.cpu().numpy())
+
+
+def _search(model: Codec, z: Tensor, beam: int, pull: float, known: Tensor, best: Tensor) -> Tensor:
+    """Points (n, D), a string of each (n, L) and its score or -inf (n,) -> the best strings."""
+    ids, log_p, _ = beam_search(model.vae.sequence_decoder, z, beam, MARGIN, best - ROUNDING)
+    chosen = known.where(best.isfinite()[:, None], ids[:, 0])
+    log_p[(ids == known[:, None]).all(dim=2) & best.isfinite()[:, None]] = -torch.inf
+    for k in range(beam):  # the likeliest first: what is less likely than the best score cannot win
+        rows = (log_p[:, k] > best).nonzero()[:, 0]
+        found = _score(model, z[rows], ids[rows, k], log_p[rows, k], pull)
+        better = found > best[rows]
+        best[rows[better]], chosen[rows[better]] = found[better], ids[rows[better], k]
+    return chosen
+
+
+def _score(model: Codec, z: Tensor, ids: Tensor, log_p: Tensor, pull: float) -> Tensor:
+    """Points (n, D) and a string of each (n, L) -> their scores (n,); -inf where no molecule."""
+    score, forms, places = torch.full_like(log_p, -torch.inf), [], []
+    for i, string in enumerate(model.tokenizer.decode(ids.cpu().numpy())):
+        form = canonicalize(string)
         if form is not None:
             try:
-                rows.append(model.tokenize_canonical(form))
+                forms.append(model.tokenize_canonical(form))
             except MolvaeError:
                 continue
             places.append(i)
-    score = torch.full_like(log_p, -torch.inf).flatten()
-    if rows:
-        at = torch.tensor(places, device=z.device)
-        apart = model.encode_ids(rows, refine=0).to(z) - z[at // beam]
-        score[at] = log_p.flatten()[at] - pull * apart.square().sum(dim=1)
-    best = score.view_as(log_p).argmax(dim=1).tolist()  # if all are -inf: 0, the most likely
-    return [written[i * beam + k] for i, k in enumerate(best)]
+    if forms:
+        apart = model.encode_ids(forms, refine=0).to(z) - z[places]
+        score[places] = log_p[places] - pull * apart.square().sum(dim=1)
+    return score

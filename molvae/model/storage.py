@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from molvae.chem.tokenizers import SPECIAL, Tokenizer, tokenizers
 from molvae.latent.checkpoint import load_weights, read_tensors, write_tensors
 from molvae.latent.kinds import is_a
 from molvae.latent.vae import VAE, VAEConfig
+from molvae.model.shipped import list_shipped_models
 from molvae.model.summary import TrainingSummary, build_from_json
 from molvae.model.training import Trained
 
@@ -28,12 +28,6 @@ WIDEST, LONGEST = 1_024, 10_000  # sizes, and lengths of a sequence, that need n
 
 # what a file with wrong values can raise
 DAMAGE = (KeyError, TypeError, ValueError, RuntimeError, MemoryError, ArithmeticError)
-
-
-def list_shipped_models() -> dict[str, Path]:
-    """Return the models that ship with the package: name -> file."""
-    folder = Path(str(importlib.resources.files("molvae") / "weights"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def read_model(source: str | Path) -> Trained:

@@ -40,7 +40,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from rdkit.Chem import Mol, MolToSmiles
 from scipy.special import ndtr
-from scipy.stats import spearmanr
 
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.chem.datasets import load
@@ -127,6 +126,11 @@ class Regression:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the table, which is smaller than the process; a worker fits it once."""
         return _recall, tuple(getattr(self, field.name) for field in fields(self))
+
+
+def _correlate_ranks(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Two rows of numbers -> Spearman's rank correlation."""
+    return float(pd.Series(a).rank().corr(pd.Series(b).rank()))
 
 
 @lru_cache(8)
@@ -256,7 +260,7 @@ def cross_validate(smiles: Sequence[str], values: Floats, doubts: Floats) -> Err
     return Errors(
         rmse,
         rmse_mean,
-        float(spearmanr(mean, values[sure]).statistic) if varied else math.nan,
+        _correlate_ranks(mean, values[sure]) if varied else math.nan,
         max(1.0, rmse / _root_mean_square(deviation)),
         "leave-one-out" if folds == n else f"{folds}-fold cross-validation",
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from botorch.utils.multi_objective.box_decompositions import FastNondominatedPartitioning
 from botorch.utils.multi_objective.hypervolume import Hypervolume
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from molvae.search.protocols import Floats
 
@@ -96,7 +98,8 @@ def _improvement(mean: Floats, deviation: Floats, above: Floats) -> Floats:
     """Gaussians (m, M) and thresholds (M,) -> E[(y - above)+] (m, M); 0 where above is infinite."""
     finite = np.where(np.isinf(above), 0.0, above)
     u = (mean - finite) / deviation
-    found: Floats = deviation * (norm.pdf(u) + u * norm.cdf(u))
+    density = np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
+    found: Floats = deviation * (density + u * ndtr(u))
     return np.where(np.isinf(above), 0.0, found)
 
 

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
-from scipy.special import expit
-from scipy.stats import norm, rankdata
+from scipy.special import expit, ndtri
 
 from molvae.base.errors import MolvaeError
 
@@ -49,7 +48,9 @@ def normal_scores(y: NDArray[np.float64]) -> NDArray[np.float64]:
     hiding the differences among the best.
     """
     scores, known = np.full(len(y), np.nan), ~np.isnan(y)
-    scores[known] = norm.ppf((rankdata(y[known]) - 0.5) / known.sum())
+    _, place, ties = np.unique(y[known], return_inverse=True, return_counts=True)
+    ranks = ties.cumsum() - (ties - 1) / 2  # ties share the mean of theirs
+    scores[known] = ndtri((ranks[place] - 0.5) / known.sum())
     return scores
 
 

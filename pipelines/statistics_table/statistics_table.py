@@ -23,7 +23,7 @@ from molvae.base.files import write_file
 from molvae.chem.datasets import DataSet, load
 from molvae.chem.molecules import canonicalize
 from molvae.chem.properties import STATISTICS
-from molvae.model.storage import list_shipped_models
+from molvae.model.shipped import list_shipped_models
 from molvae.reports.metrics import build_statistics_table, compute_moments
 from molvae.reports.model_report import compute_property_sets
 from molvae.reports.plots import plot_property_distributions

@@ -271,7 +271,7 @@ def test_a_wide_enough_beam_finds_all_sequences_in_order(name: str) -> None:
     torch.manual_seed(2)
     decoder = make_decoder(name, Example((5,), 5)).eval()  # begin, then up to four symbols of two
     z = 3 * torch.randn(7, LATENT)
-    ids, log_p = beam_search(decoder, z, 40)
+    ids, log_p, left_out = beam_search(decoder, z, 40)
     assert ids.shape == (7, 40, 5)
     there = log_p.isfinite()
     assert (there.sum(dim=1) == 1 + 2 + 4 + 8 + 16).all()  # the last 16 have no room for the end
@@ -284,15 +284,28 @@ def test_a_wide_enough_beam_finds_all_sequences_in_order(name: str) -> None:
     steps = logits.log_softmax(-1).gather(2, x[:, 1:, None])[..., 0]
     expected = steps.masked_fill(x[:, 1:] == PAD, 0.0).sum(1).view(7, 31)
     torch.testing.assert_close(log_p[:, :31], expected)
+    assert (left_out == -torch.inf).all()
+    some = beam_search(decoder, z, 40, floor=log_p[:, 9])
+    torch.testing.assert_close(some.log_p[:, :9], log_p[:, :9])
+    assert torch.equal(some.ids[:, :9], ids[:, :9])
+    assert (some.log_p[:, 9:] == -torch.inf).all()
+    few = beam_search(decoder, z, 3)
+    missing = [
+        [row not in kept for row in rows]
+        for kept, rows in zip(few.ids.tolist(), ids.tolist(), strict=True)
+    ]
+    best_missing = log_p.where(torch.tensor(missing), -torch.inf).amax(dim=1)
+    assert (few.left_out >= best_missing - 1e-5).all()
+    assert (few.left_out < few.log_p[:, 0]).any()
 
 
 @pytest.mark.parametrize("name", of_ids(decoders))
 def test_a_beam_of_one_is_greedy_and_a_margin_drops_the_unlikely(name: str) -> None:
     torch.manual_seed(1)
     decoder, z = make_decoder(name, IDS).eval(), 9 * torch.randn(40, LATENT)
-    ids, _ = beam_search(decoder, z, 1)
+    ids = beam_search(decoder, z, 1).ids
     assert torch.equal(ids[:, 0], decoder.generate(z))
-    wide, near = (beam_search(decoder, z, 6, margin)[1] for margin in (torch.inf, 0.5))
+    wide, near = (beam_search(decoder, z, 6, margin).log_p for margin in (torch.inf, 0.5))
     assert (near >= near[:, :1] - 0.5)[near.isfinite()].all()
     assert near.isfinite().sum() < wide.isfinite().sum()
     assert near[:, 0].isfinite().all()

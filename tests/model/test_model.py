@@ -17,8 +17,8 @@ from molvae.latent.checkpoint import read_tensors, write_tensors
 from molvae.latent.posteriors import posteriors
 from molvae.latent.priors import priors
 from molvae.latent.training import FitConfig
-from molvae.model.decoding import MARGIN, decode_points
-from molvae.model.storage import list_shipped_models
+from molvae.model.decoding import BEAM, MARGIN, PULL, decode_points
+from molvae.model.shipped import list_shipped_models
 from molvae.model.training import TrainingSet
 from molvae.reports.reconstruction import measure_reconstruction
 
@@ -83,7 +83,7 @@ def test_a_beam_finds_molecules_that_greedy_decoding_misses(small_model: MolVAE)
 
 def test_of_the_strings_in_the_beam_the_best_molecule_counts(small_model: MolVAE) -> None:
     z = small_model.sample_latents(40, seed=2)
-    ids, log_p = beam_search(small_model.vae.sequence_decoder, z, 4, MARGIN)
+    ids, log_p, _ = beam_search(small_model.vae.sequence_decoder, z, 4, MARGIN)
     strings = [small_model.tokenizer.decode(beam.numpy()) for beam in ids]
     found = [
         [s for s, p in zip(*beam, strict=True) if p > -np.inf]
@@ -99,6 +99,25 @@ def test_of_the_strings_in_the_beam_the_best_molecule_counts(small_model: MolVAE
             apart = (small_model.encode(known, refine=0) - point).norm(dim=1)
             mean = small_model.encode([chosen], refine=0)
             assert (mean - point).norm() <= apart.min() + 1e-4
+
+
+def test_nothing_is_lost_by_what_a_search_leaves_out(zinc: list[str]) -> None:
+    """All strings of a beam, each with its score: the best one is what `decode` gives."""
+    model = MolVAE.load("zinc")
+    z = torch.cat([model.encode(zinc[:40], refine=0), model.sample_latents(40, seed=3)])
+    ids, log_p, _ = beam_search(model.vae.sequence_decoder, z, BEAM, MARGIN)
+    expected = []
+    for point, beam, chances in zip(z, ids, log_p.tolist(), strict=True):
+        strings = model.tokenizer.decode(beam.numpy())
+        scores = dict.fromkeys(strings[:1], -np.inf)
+        for text, p in zip(strings, chances, strict=True):
+            form = canonicalize(text) if p > -np.inf else None
+            if form is not None and model.can_encode_canonical(form):
+                apart = model.encode([form], refine=0)[0] - point
+                scores[text] = max(scores.get(text, -np.inf), p - PULL * float(apart @ apart))
+        expected.append(max(scores, key=scores.__getitem__))
+    assert model.decode(z) == expected
+    assert len({*expected} - {*model.decode(z, beam=1)}) > 10  # the search has had to work
 
 
 def test_properties_are_predicted_stored_and_differentiable(

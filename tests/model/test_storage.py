@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from molvae.base.errors import MolvaeError
 from molvae.latent.training import FitConfig
 from molvae.model.molvae import MolVAE
-from molvae.model.storage import list_shipped_models, write_model
+from molvae.model.shipped import list_shipped_models
+from molvae.model.storage import write_model
 
 ABSURD = [
     None, True, -1, 0, 1, 3, 10**9, 10**30, -2.5, 0.5, 1e308, float("nan"), float("inf"), "", "x",

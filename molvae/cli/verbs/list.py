@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 
 from molvae.cli import options
+from molvae.model.shipped import list_shipped_models
 
-REGISTRIES = {
+PACKAGE = Path(__file__).parents[2]
+REGISTRIES = {  # module and attribute; in brackets what is read as text, for it needs torch
     "models": "",  # files, not a registry
     "data": "molvae.chem.datasets:datasets",
     "objectives": "molvae.oracles.objectives:objectives",
@@ -16,16 +20,16 @@ REGISTRIES = {
     "descriptors": "molvae.chem.properties:DESCRIPTORS",
     "alerts": "molvae.chem.alerts:CATALOGUES",
     "suites": "molvae.oracles.suites:SUITES",
-    "strategies": "molvae.search.strategies:strategies",
+    "strategies": "[search/strategies]:strategies [loop]:proposers",
     "tokenizers": "molvae.chem.tokenizers:tokenizers",
-    "encoders": "molvae.latent.encoders:encoders",
-    "decoders": "molvae.latent.decoders:decoders",
-    "posteriors": "molvae.latent.posteriors:posteriors",
-    "priors": "molvae.latent.priors:priors",
-    "locators": "molvae.latent.locators:locators",
-    "likelihoods": "molvae.latent.likelihoods:likelihoods",
-    "gradient-estimators": "molvae.latent.gradients:estimators",
-    "kinds": "molvae.latent.kinds:kinds",
+    "encoders": "[latent/encoders]:encoders",
+    "decoders": "[latent/decoders]:decoders",
+    "posteriors": "[latent/posteriors]:posteriors",
+    "priors": "[latent/priors]:priors",
+    "locators": "[latent/locators]:locators",
+    "likelihoods": "[latent/likelihoods]:likelihoods",
+    "gradient-estimators": "[latent]:estimators",
+    "kinds": "[latent]:kinds",
 }
 
 EXAMPLES = (
@@ -64,18 +68,44 @@ def run(args: argparse.Namespace) -> None:
 
 def _entries(kind: str) -> dict[str, str]:
     if kind == "models":
-        from molvae.model.storage import list_shipped_models
-
         return {name: str(path) for name, path in list_shipped_models().items()}
-    module, _, attribute = REGISTRIES[kind].partition(":")
-    registry: Mapping[str, object] = getattr(importlib.import_module(module), attribute)
-    entries = dict(registry)
-    if kind == "strategies":
-        from molvae.loop import config  # noqa: F401 (registers proposers)
-        from molvae.loop.proposers import proposers
+    found: dict[str, str] = {}
+    for place in REGISTRIES[kind].split():
+        module, _, attribute = place.partition(":")
+        if module.startswith("["):
+            found |= _read_registered(PACKAGE / module.strip("[]"), attribute)
+            continue
+        registry: Mapping[str, object] = getattr(importlib.import_module(module), attribute)
+        found |= {name: _first_line(entry) for name, entry in registry.items()}
+    return found
 
-        entries |= proposers
-    return {name: _first_line(entry) for name, entry in entries.items()}
+
+def _read_registered(folder: Path, registry: str) -> dict[str, str]:
+    """Folder of modules and name of a registry -> what they register in it, and as what.
+
+    `@encoders.register("gru")` in front of a class or function that has a docstring, or
+    `kinds.register("ids")(Kind("what it is", ...))`.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            match node:
+                case ast.ClassDef(decorator_list=calls) | ast.FunctionDef(decorator_list=calls):
+                    text = ast.get_docstring(node) or ""
+                case ast.Expr(
+                    value=ast.Call(func=call, args=[ast.Call(args=[ast.Constant(value=what), *_])])
+                ):
+                    calls, text = [call], str(what)
+                case _:
+                    continue
+            for call in calls:
+                match call:
+                    case ast.Call(
+                        func=ast.Attribute(value=ast.Name(id=name), attr="register"),
+                        args=[ast.Constant(value=key)],
+                    ) if name == registry:
+                        found[str(key)] = text.partition("\n")[0]
+    return found
 
 
 def _first_line(entry: object) -> str:
