@@ -37,7 +37,9 @@ def test_a_library_and_a_search_run_on(
         command = [sys.executable, "-m", "molvae", *words, "--backend", backend, "--jobs", "2"]
         home = {"HOME": str(tmp_path)}  # Ray writes there
         environment = os.environ | home
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
 
     encode = ("encode", "my.smi", "--model", small_model_file, "--chunk", "10", "--refine", "0")
