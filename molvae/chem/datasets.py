@@ -16,10 +16,10 @@ import pandas as pd
 from molvae.base.errors import MolvaeError
 from molvae.base.parallel import map_parallel
 from molvae.base.registry import Registry
+from molvae.chem import precomputed
 from molvae.chem.cache import load_or_compute
 from molvae.chem.files import names_a_file, open_molecules
 from molvae.chem.molecules import canonicalize, find_fault
-from molvae.chem.precomputed import read_forms
 from molvae.chem.standardize import find_parents
 
 Part = Literal["train", "validation", "test"]
@@ -46,11 +46,6 @@ class DataSet:
     key: str
     description: str = ""
     standardized: bool = False
-
-    def read_rows(self, smiles: list[str], what: str, progress: bool = False) -> list[str | None]:
-        """SMILES as written -> the molecules that they are here, None where they are none."""
-        read = find_parents if self.standardized else canonicalize_rows
-        return map_parallel(read, smiles, what, progress)
 
     def split(self, part: Part) -> list[str]:
         """Return the molecules of one part: 90 % train, 5 % validation, 5 % test.
@@ -112,19 +107,8 @@ def load(source: str, progress: bool = False, standardize: bool = False) -> Data
     else:
         file = open_molecules(source)
         raw, how = [smiles for smiles, *_ in file.iter_rows()], file.description
-    digest = hashlib.blake2b("\n".join(raw).encode(), digest_size=8)
-    key = f"{Path(source).name.partition('.')[0].partition(':')[0][:60]}-{digest.hexdigest()}"
-
-    key += "-parents" if standardize else ""
+    key, column = read_forms(source, raw, standardize, progress)
     data = DataSet(source, [], 0, key, standardized=standardize)
-
-    def compute() -> pd.DataFrame:
-        rows = data.read_rows(raw, "parents" if standardize else "canonical SMILES", progress)
-        return pd.DataFrame({"smiles": rows}, dtype=object)
-
-    column = read_forms(key, raw)
-    if column is None:
-        column = load_or_compute(f"{key}-smiles", compute)["smiles"]
     valid = column.dropna()
     faults = _count_faults(raw, column)
     if valid.empty:
@@ -141,6 +125,29 @@ def load(source: str, progress: bool = False, standardize: bool = False) -> Data
             parts.append(f"{len(raw) - len(valid):,} left out: {faults}")
         description = "; ".join(parts)
     return replace(data, smiles=unique, rejected=len(raw) - len(valid), description=description)
+
+
+def read_forms(
+    source: str, raw: list[str], standardize: bool, progress: bool
+) -> tuple[str, pd.Series]:
+    """Source and its SMILES as written -> key of its content, and their forms; None if invalid.
+
+    They come with the package, or from the cache, or are computed and cached.
+    """
+    digest = hashlib.blake2b("\n".join(raw).encode(), digest_size=8)
+    key = f"{Path(source).name.partition('.')[0].partition(':')[0][:60]}-{digest.hexdigest()}"
+    key += "-parents" if standardize else ""
+    read, what = (
+        (find_parents, "parents") if standardize else (canonicalize_rows, "canonical SMILES")
+    )
+    shipped = precomputed.read_forms(key, raw)
+    if shipped is not None:
+        return key, shipped
+
+    def compute() -> pd.DataFrame:
+        return pd.DataFrame({"smiles": map_parallel(read, raw, what, progress)}, dtype=object)
+
+    return key, load_or_compute(f"{key}-smiles", compute)["smiles"]
 
 
 EXPLAINED = 1_000  # invalid rows whose faults are looked up

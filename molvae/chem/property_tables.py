@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.parallel import map_parallel
 from molvae.chem.cache import load_or_compute
-from molvae.chem.datasets import DataSet, datasets, qm9_table
+from molvae.chem.datasets import DataSet, datasets, qm9_table, read_forms
 from molvae.chem.files import find_column, match_column, open_molecules
 from molvae.chem.molecules import parse
 from molvae.chem.precomputed import read_properties
@@ -117,8 +117,9 @@ def load_columns(source: DataSet, names: Sequence[str], progress: bool = False) 
     key = hashlib.blake2b(content, digest_size=8)
 
     def compute() -> pd.DataFrame:
-        forms = source.read_rows(raw["smiles"].tolist(), "columns", progress)
-        named = raw.assign(smiles=pd.Series(forms, dtype=object))
+        rows = raw["smiles"].tolist()
+        _, forms = read_forms(source.name, rows, source.standardized, progress)
+        named = raw.assign(smiles=forms.astype(object))
         return named.groupby("smiles", sort=False).mean()
 
     found = load_or_compute(f"{source.key}-{key.hexdigest()}", compute)
