@@ -92,19 +92,25 @@ class Explanation:
 
 
 def _count_halogens(mol: Chem.Mol) -> int:
-    return sum(atom.GetAtomicNum() in (17, 35, 53) for atom in mol.GetAtoms())
+    return len(mol.GetSubstructMatches(HALOGENS))
 
 
 def _count_sulfurs(mol: Chem.Mol) -> int:
-    return sum(atom.GetAtomicNum() == 16 for atom in mol.GetAtoms())
+    return len(mol.GetSubstructMatches(SULFUR))
 
 
 def _count_charges(mol: Chem.Mol) -> int:
     return abs(int(Chem.GetFormalCharge(mol)))
 
 
+# searches, since loops over RDKit's atoms and bonds take ten times as long
+HALOGENS, SULFUR, DOUBLE_BOND, CHAIN_BOND = map(
+    Chem.MolFromSmarts, ("[Cl,Br,I]", "[#16]", "*=*", "[!D1]!@[!D1]")
+)
+
+ROTATABLE = "rotatable bonds"
 AMOUNTS: dict[str, Callable[[Chem.Mol], int]] = {
-    "rotatable bonds": rdMolDescriptors.CalcNumRotatableBonds,
+    ROTATABLE: rdMolDescriptors.CalcNumRotatableBonds,
     "aromatic rings": rdMolDescriptors.CalcNumAromaticRings,
     "Cl, Br and I": _count_halogens,
     "S": _count_sulfurs,
@@ -132,38 +138,41 @@ def find_environments(mol: Chem.Mol) -> Environments:
     return places
 
 
-def iter_bonds(
-    mol: Chem.Mol, environments: Environments
-) -> Iterator[tuple[Chem.Bond, int, int, int]]:
-    """Molecule and its environments -> each bond, its two ends, and the pair of these.
+def iter_bonds(mol: Chem.Mol, environments: Environments) -> Iterator[tuple[int, int, int, int]]:
+    """Molecule and its environments -> index of each bond, its two ends, and the pair of these.
 
     An end is an atom with its bond and its other neighbours, without the one at the other end
     (Ehrt, 2024, "LACAN"), as a number.
     """
-    kinds = {
-        atom: number
-        for number, places in environments.items()
-        for atom, radius in places
-        if radius == 0
-    }
+    kinds = np.zeros(mol.GetNumAtoms(), np.uint64)
+    for number, places in environments.items():
+        for atom, radius in places:
+            if radius == 0:
+                kinds[atom] = number
     bonds = [
-        (b, b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType())) for b in mol.GetBonds()
+        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), int(bond.GetBondType()))
+        for bond in map(mol.GetBondWithIdx, range(mol.GetNumBonds()))
     ]
-    around = dict.fromkeys(kinds, 0)  # a sum, so that the order of neighbours does not matter
-    for _, a, b, order in bonds:
-        around[a] += _mix(kinds[b], order)
-        around[b] += _mix(kinds[a], order)
-    for bond, a, b, order in bonds:
-        one = _mix(kinds[a] + 7 * order, around[a] - _mix(kinds[b], order))
-        other = _mix(kinds[b] + 7 * order, around[b] - _mix(kinds[a], order))
-        yield bond, one, other, _mix(min(one, other), max(one, other))
+    if not bonds:
+        return iter(())
+    begin, end, order = np.array(bonds, np.int64).T
+    order = order.astype(np.uint64)
+    at_end, at_begin = _mix(kinds[end], order), _mix(kinds[begin], order)
+    around = np.zeros_like(kinds)  # a sum, so that the order of neighbours does not matter
+    np.add.at(around, begin, at_end)
+    np.add.at(around, end, at_begin)
+    one = _mix(kinds[begin] + np.uint64(7) * order, around[begin] - at_end)
+    other = _mix(kinds[end] + np.uint64(7) * order, around[end] - at_begin)
+    pairs = _mix(np.minimum(one, other), np.maximum(one, other))
+    return zip(range(len(bonds)), one.tolist(), other.tolist(), pairs.tolist(), strict=True)
 
 
-def _mix(a: int, b: int) -> int:
+def _mix(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Two numbers -> one of 32 bits that depends on both, the same on every machine."""
-    x = (a * 0x9E3779B97F4A7C15 + b * 0xC2B2AE3D27D4EB4F) & 0xFFFFFFFFFFFFFFFF
-    x = ((x ^ (x >> 31)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-    return (x ^ (x >> 29)) & 0xFFFFFFFF
+    x = a * np.uint64(0x9E3779B97F4A7C15) + b * np.uint64(0xC2B2AE3D27D4EB4F)
+    x = (x ^ (x >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed: NDArray[np.uint64] = (x ^ (x >> np.uint64(29))) & np.uint64(0xFFFFFFFF)
+    return mixed
 
 
 def find_ring_systems(mol: Chem.Mol) -> list[str]:
@@ -178,19 +187,16 @@ def find_ring_systems(mol: Chem.Mol) -> list[str]:
             else:
                 rest.append(system)
         systems = [*rest, joined]
-    return [_write_ring(mol, system) for system in systems]
+    double = mol.GetSubstructMatches(DOUBLE_BOND) if systems else ()
+    return [_write_ring(mol, system, double) for system in systems]
 
 
-def _write_ring(mol: Chem.Mol, system: set[int]) -> str:
-    atoms = [mol.GetAtomWithIdx(i) for i in system]
-    if len(atoms) == 6 and all(a.GetIsAromatic() and a.GetAtomicNum() == 6 for a in atoms):
-        return "c1ccccc1"  # by far the most frequent: spares the writing
-    beside = {
-        bond.GetOtherAtomIdx(atom.GetIdx())
-        for atom in atoms
-        for bond in atom.GetBonds()
-        if bond.GetBondType() == Chem.BondType.DOUBLE
-    }
+def _write_ring(mol: Chem.Mol, system: set[int], double: Sequence[tuple[int, int]]) -> str:
+    if len(system) == 6:
+        atoms = map(mol.GetAtomWithIdx, system)
+        if all(a.GetIsAromatic() and a.GetAtomicNum() == 6 for a in atoms):
+            return "c1ccccc1"  # by far the most frequent: spares the writing
+    beside = {atom for bond in double if system.intersection(bond) for atom in bond}
     return str(Chem.MolFragmentToSmiles(mol, sorted(system | beside), isomericSmiles=False))
 
 
@@ -300,8 +306,8 @@ class Domain:
             symbol = mol.GetAtomWithIdx(atom).GetSymbol()
             reasons.append((cost, f"atom {atom} ({symbol}) within {radius} bonds"))
         for cost, bond in self._iter_unlikely(mol, environments):
-            bonds.append(bond.GetIdx())
-            ends = bond.GetBeginAtom(), bond.GetEndAtom()
+            bonds.append(bond)
+            ends = mol.GetBondWithIdx(bond).GetBeginAtom(), mol.GetBondWithIdx(bond).GetEndAtom()
             names = " and ".join(f"{a.GetIdx()} ({a.GetSymbol()})" for a in ends)
             reasons.append((cost, f"bond between atoms {names}"))
         ranked = [text for _, text in sorted(reasons, key=lambda pair: -pair[0])]
@@ -337,8 +343,8 @@ class Domain:
 
     def _iter_unlikely(
         self, mol: Chem.Mol, environments: Environments
-    ) -> Iterator[tuple[float, Chem.Bond]]:
-        """Molecule -> cost and bond where two common ends are hardly ever joined."""
+    ) -> Iterator[tuple[float, int]]:
+        """Molecule -> cost and index of a bond where two common ends are hardly ever joined."""
         for bond, one, other, pair in iter_bonds(mol, environments):
             expected = self.ends.get(one, 0) * self.ends.get(other, 0) / (4 * self._bonds)
             seen = self.pairs.get(pair, 0)
@@ -353,6 +359,9 @@ class Domain:
                 yield cost, f"ring system {ring}"
         usual = max(1.0, USUAL * self.molecules)
         for (name, measure), tail in zip(AMOUNTS.items(), self.amounts, strict=True):
+            n = len(mol.GetSubstructMatches(CHAIN_BOND)) if name == ROTATABLE else len(tail)
+            if n < len(tail) and tail[n] >= usual:
+                continue  # as many bonds would be usual, and not all of them are rotatable
             n = measure(mol)
             if (cost := _cost(AMOUNT_COST, usual, tail[n] if n < len(tail) else 0)) > 0:
                 yield cost, f"{n} {name}"

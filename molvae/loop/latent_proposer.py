@@ -75,6 +75,7 @@ class LatentProposer:
         # of what is decoded late in a search most has been seen before
         self._admissible = lru_cache(REMEMBERED)(self.oracle.admissible)
         self._can_encode = lru_cache(REMEMBERED)(self.model.can_encode_canonical)
+        self._plausibility = lru_cache(REMEMBERED)(self._find_plausibility)
 
     def locate(self, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
         """Return the posterior mean (D,) of each molecule, None where it cannot be encoded."""
@@ -214,7 +215,7 @@ class LatentProposer:
         """
         if self.domain is None or len(pool) < 2 * self.run.batch:
             return pool
-        values = np.array([self._find_plausibility(name) for name in pool])
+        values = np.array([self._plausibility(name) for name in pool])
         return [
             name for name, value in zip(pool, values, strict=True) if value >= np.median(values)
         ]
