@@ -30,7 +30,7 @@ def parse(smiles: str) -> Chem.Mol | None:
     """
     if not isinstance(smiles, str) or not smiles.isascii() or not smiles.strip():
         return None
-    if len(smiles) > MAX_SMILES_LENGTH:
+    if len(smiles) > MAX_SMILES_LENGTH or "\0" in smiles:  # where RDKit would stop reading
         return None
     with silence_rdkit():
         mol = Chem.MolFromSmiles(smiles.strip())
@@ -92,7 +92,8 @@ def find_fault(smiles: str) -> str | None:
     if len(smiles) > MAX_SMILES_LENGTH:
         return f"has more than {MAX_SMILES_LENGTH:,} characters"
     with silence_rdkit():
-        mol = Chem.MolFromSmiles(smiles.strip()) if smiles.isascii() else None
+        readable = smiles.isascii() and "\0" not in smiles
+        mol = Chem.MolFromSmiles(smiles.strip()) if readable else None
     if mol is None:
         return "is not a valid SMILES"
     if _has_dummy(mol, smiles):

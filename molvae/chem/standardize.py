@@ -45,19 +45,23 @@ def standardize(smiles: str) -> Standard:
         if len(Chem.GetMolFrags(mol)) > 1:
             mol = _LARGEST.choose(mol)
             changes.append("largest fragment")
-        charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
-        if any(charges):
-            mol = _UNCHARGER.uncharge(mol)
-            if [atom.GetFormalCharge() for atom in mol.GetAtoms()] != charges:
-                changes.append("neutralised")
         for what, read, clear in _LABELS:
             labelled = [atom for atom in mol.GetAtoms() if read(atom)]
             for atom in labelled:
                 clear(atom, 0)
             if labelled:
                 changes.append(what)
+        if changes:  # what was deuterium may be the proton that balances a charge
+            mol = Chem.RemoveHs(mol)
+        charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
+        if any(charges):
+            neutral = _UNCHARGER.uncharge(mol)
+            same = [atom.GetFormalCharge() for atom in neutral.GetAtoms()] == charges
+            if not same and Chem.MolFromSmiles(Chem.MolToSmiles(neutral)):  # not so PF6-
+                mol = neutral
+                changes.append("neutralised")
         if changes:  # the canonical form depends on more than the atoms that are left
-            mol = parse(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+            mol = parse(Chem.MolToSmiles(mol))
     form = None if mol is None else write_canonical(mol, smiles)
     if form is None:
         raise MolvaeError(f"the parent of {smiles[:80]!r} is not a molecule")

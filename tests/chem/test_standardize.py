@@ -3,7 +3,8 @@
 import pytest
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.standardize import standardize
+from molvae.chem.molecules import canonicalize
+from molvae.chem.standardize import Standard, standardize
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,38 @@ def test_a_parent_and_what_was_done(smiles: str, parent: str, changes: tuple[str
     assert standardize(parent) == (parent, ())
 
 
-@pytest.mark.parametrize("smiles", ["", "C1CC", "[H][H]", "*C"])
+@pytest.mark.parametrize("smiles", ["", "C1CC", "[H][H]", "*C", "CCO\0"])
 def test_what_is_no_molecule_has_no_parent(smiles: str) -> None:
     with pytest.raises(MolvaeError, match=r"is empty|not a valid|no heavy atom|dummy atom"):
         standardize(smiles)
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "F[P-](F)(F)(F)(F)F",
+        "F[B-](F)(F)F",
+        "F[Sb-](F)(F)(F)(F)F",
+        "Cl[Al-](Cl)(Cl)Cl",
+        "C[n+]1ccccc1.F[P-](F)(F)(F)(F)F",
+        "[O-]Cl(=O)(=O)=O",
+        "[C-]#[O+]",
+        "C#[C-]",
+        "[O-2]",
+        "[Fe+2].[Cl-].[Cl-]",
+        "c1cc[se]c1",
+        "[NH2-]",
+        "[Na]",
+        "C[N+](C)(C)[O-]",
+        "CN=[N+]=[N-]",
+        "[2H][2H]",
+        "N->B",
+    ],
+)
+def test_an_odd_ion_has_a_parent_that_is_its_own_or_none(smiles: str) -> None:
+    try:
+        parent = standardize(smiles).smiles
+    except MolvaeError:
+        return
+    assert standardize(parent) == Standard(parent, ())
+    assert canonicalize(parent) == parent
