@@ -176,6 +176,15 @@ def test_what_is_left_out_is_said_with_its_reason_and_its_row(tmp_path: Path) ->
     assert "row 3 '[H][H]' has no heavy atom, row 4 '*CC' has a dummy atom (*)" in said
 
 
+def test_blanks_around_commas_are_no_delimiter(tmp_path: Path) -> None:
+    path = tmp_path / "spaced.csv"
+    path.write_text(" id , smiles , y \n a , CCO , 1.5 \n b , CCN , 2.5 \n")
+    file = open_molecules(str(path))
+    assert list(file.columns) == ["id", "smiles", "y"]
+    assert list(file.iter_rows(["y"])) == [("CCO", "a", "1.5"), ("CCN", "b", "2.5")]
+    assert not file.decimal_comma
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
