@@ -257,8 +257,7 @@ def _open_text(path: Path, column: str, encoding: str, sample: str, whole: bool)
         return _open_smiles(path, encoding, text)
     if not usable:
         raise MolvaeError(f"{path}: cannot be read as a table: check its quotation marks")
-    # blanks may surround another delimiter
-    dialect = max(found or usable, key=lambda d: (d.valid, d.delimiter != " ", len(d.columns)))
+    dialect = max(found or usable, key=lambda d: (d.valid, d.named, d.delimiter != " "))
     first = next(iter(dialect.columns), "")
     if not found and not column and any(map(parse, dialect.columns)):
         raise MolvaeError(
@@ -314,6 +313,11 @@ class _Dialect:
         longer = bool(body) and all(len(row) == len(columns) + 1 for row in body)
         shifted = _share_valid(body, at + 1) if longer else 0.0
         return cls(delimiter, columns, matches, max(own, shifted), shifted > own)
+
+    @property
+    def named(self) -> int:
+        """The number of columns with a name: a comma between blanks is none."""
+        return sum(any(map(str.isalnum, name)) for name in self.columns)
 
     def place(self, name: str | None) -> int:
         """Column name -> its position in a row, -1 for None."""
