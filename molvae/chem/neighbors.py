@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ from molvae.base.parallel import map_parallel
 from molvae.chem.cache import load_or_compute
 from molvae.chem.datasets import DataSet
 from molvae.chem.molecules import parse
+
+Counts: TypeAlias = NDArray[np.int32]
 
 BITS = 2_048
 ALIKE = 0.4  # Tanimoto similarity from which on molecules are in one cluster
@@ -37,9 +40,10 @@ class Neighbors:
 
         def compute() -> pd.DataFrame:
             rows = map_parallel(_pack_canonical, list(data.smiles), "fingerprints", progress)
-            return pd.DataFrame({"bits": rows})
+            return pd.DataFrame(_join(rows)).rename(columns=str)
 
-        return cls._join(data.smiles, load_or_compute(f"{data.key}-morgan2", compute)["bits"])
+        # numbers take half the memory of bytes while they are read
+        return cls(data.smiles, load_or_compute(f"{data.key}-morgan2-64", compute).to_numpy())
 
     @classmethod
     def compute(cls, smiles: Sequence[str]) -> Neighbors:
@@ -48,12 +52,7 @@ class Neighbors:
         Raises:
             MolvaeError: a SMILES is not valid.
         """
-        return cls._join(smiles, _pack(list(smiles)))
-
-    @classmethod
-    def _join(cls, smiles: Sequence[str], rows: Iterable[bytes]) -> Neighbors:
-        words = np.frombuffer(b"".join(rows), np.uint64)
-        return cls(smiles, words.reshape(len(smiles), -1))
+        return cls(smiles, _join(_pack(list(smiles))))
 
     def find_nearest(self, smiles: Sequence[str]) -> pd.DataFrame:
         """Valid SMILES (n) -> columns nearest, the most similar molecule, and its similarity.
@@ -63,10 +62,10 @@ class Neighbors:
         Raises:
             MolvaeError: a SMILES is not valid.
         """
-        counts = np.bitwise_count(self.words).sum(1, dtype=np.int32)
+        counts = _count_bits(self.words)
         rows: list[tuple[str, float]] = []
-        for own in np.frombuffer(b"".join(_pack(list(smiles))), np.uint64).reshape(-1, BITS // 64):
-            shared = np.bitwise_count(self.words & own).sum(1, dtype=np.int32)
+        for own in _join(_pack(list(smiles))):
+            shared = _count_bits(self.words, own)
             either = counts + int(np.bitwise_count(own).sum()) - shared
             similarity = shared / np.maximum(either, 1)
             best = int(similarity.argmax())
@@ -97,6 +96,20 @@ def find_clusters(smiles: Sequence[str], alike: float = ALIKE) -> list[int]:
             if clusters[row] == 0 and similarity >= alike - 1e-9:
                 clusters[row] = number
     return clusters
+
+
+def _join(rows: Iterable[bytes]) -> NDArray[np.uint64]:
+    """Packed fingerprints (n) -> their words (n, 32)."""
+    return np.frombuffer(b"".join(rows), np.uint64).reshape(-1, BITS // 64)
+
+
+def _count_bits(words: NDArray[np.uint64], own: NDArray[np.uint64] | None = None) -> Counts:
+    """Words (n, 32) -> number of bits of each row (n,), or of those that it shares with `own`."""
+    counts = np.zeros(len(words), np.int32)
+    for column in range(words.shape[1]):  # one at a time takes no memory
+        word = words[:, column] if own is None else words[:, column] & own[column]
+        counts += np.bitwise_count(word)
+    return counts
 
 
 def _pack(smiles: list[str]) -> list[bytes]:

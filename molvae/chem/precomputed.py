@@ -27,12 +27,16 @@ def read_forms(key: str, raw: Sequence[str]) -> pd.Series | None:
 
     None where no table ships, or RDKit disagrees.
     """
-    table = _read(key)
+    table = _read(key, ["smiles"])
     if table is None:
         return None
-    forms = table["smiles"].where(table["smiles"].notna(), pd.Series(raw, dtype=object))
+    forms = [*raw]  # the same strings, but for a few
+    changed = table["smiles"].dropna()
+    for row, form in zip(changed.index, changed, strict=True):
+        forms[row] = form
     some = _choose_rows(table)
-    return forms if [canonicalize(raw[i]) for i in some] == forms[some].tolist() else None
+    same = all(canonicalize(raw[i]) == forms[i] for i in some)
+    return pd.Series(forms, dtype=object) if same else None
 
 
 def read_properties(key: str, smiles: Sequence[str]) -> pd.DataFrame | None:
@@ -40,11 +44,10 @@ def read_properties(key: str, smiles: Sequence[str]) -> pd.DataFrame | None:
 
     They are exact to 32 bits. None where no table ships, or RDKit disagrees.
     """
-    table = _read(key)
-    if table is None:
+    values = _read(key, [*REPORTED])
+    if values is None:
         return None
-    some = _choose_rows(table)
-    values = table[[*REPORTED]]
+    some = _choose_rows(values)
     same = compute_table([smiles[i] for i in some]).equals(values.loc[some].reset_index(drop=True))
     return values.astype("float64") if same else None
 
@@ -57,9 +60,9 @@ def compute_table(smiles: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*REPORTED], dtype="float64").astype(TYPES)
 
 
-def _read(key: str) -> pd.DataFrame | None:
+def _read(key: str, columns: list[str]) -> pd.DataFrame | None:
     path = FOLDER / f"{key}.parquet"
-    return pd.read_parquet(path) if path.exists() else None
+    return pd.read_parquet(path, columns=columns) if path.exists() else None
 
 
 def _choose_rows(table: pd.DataFrame) -> list[int]:
