@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MoleculeMap(Element, component="map.js"):
-    """A WebGL scatter plot of molecules with the density of the data below it.
+    """A scatter plot of molecules with the density of the data below it.
 
     It emits `pick` (index, second), `place` (x, y, second) and `lasso` (indices).
     """

@@ -127,7 +127,6 @@ class Page:
         self.map.on("pick", self._picked)
         self.map.on("place", self._placed)
         self.map.on("lasso", self._lassoed)
-        self.map.on("nogl", lambda: ui.notify("this browser has no WebGL: there is no map"))
         self.legend = ui.label("the map is being made: the model is loading").classes("note")
         ui.label(
             "Grey: training molecules. Dashed: 1 and 2 sd of the prior. Star: best so far. Hollow: "

@@ -24,7 +24,7 @@ from molvae.base.files import write_file
 from molvae.oracles.history import History
 
 MAP = "document.querySelector('.molvae-map').map"
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+FLAGS = ["--no-sandbox"]
 REPEATS = 5
 
 

@@ -16,7 +16,7 @@ from molvae.oracles.history import History
 from studio_runs import EVIL, write_run
 
 MAP = "document.querySelector('.molvae-map').map"
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+FLAGS = ["--no-sandbox"]
 PATIENCE = 90_000  # ms: a machine of two cores that other jobs share
 expect.set_options(timeout=PATIENCE)
 
