@@ -58,6 +58,14 @@ class MoleculePanel:
         if names:
             self.along.value = names[0]
 
+    def leave(self) -> None:
+        """Forget what was looked at, as the map is another one."""
+        self.here, self.waits = None, False
+        self.origin.text, self.smiles.text = "Nothing is picked", ""
+        self.picture.set_visibility(False)
+        self.facts.clear()
+        self.way.clear()
+
     def _build_molecule(self) -> None:
         with ui.column().classes("panel w-full gap-1"):
             with ui.row().classes("w-full no-wrap gap-3"):
@@ -76,7 +84,7 @@ class MoleculePanel:
                 self.along = (
                     ui.select({}, label="way up")
                     .props("dense options-dense")
-                    .classes("min-w-[110px]")
+                    .style("min-width:110px")
                 )
                 ui.button("walk", on_click=self._walk).props("dense outline no-caps")
                 ui.button("select alike", on_click=self._select_alike).props("dense flat no-caps")

@@ -74,13 +74,13 @@ class RowsPanel:
                     on_change=lambda: self.show(),
                 )
                 .props("dense options-dense")
-                .classes("min-w-[130px]")
+                .style("min-width:130px")
             )
             self.down = ui.switch("reverse", on_change=lambda: self.show()).props("dense")
             self.filter = (
                 ui.input("filter", placeholder="SAS<3; has:c1ccncc1")
                 .props("dense clearable maxlength=500")
-                .classes("min-w-[230px]")
+                .style("min-width:230px")
                 .on("keydown.enter", self._filter)
                 .on("clear", self._filter)
             )

@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from molvae.base.errors import MolvaeError
-
 EXAMPLES = (
     "molvae studio",
     "molvae studio runs/my-run",
@@ -36,12 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C."""
-    try:
-        from molvae.studio.server import serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("nicegui", "fastapi", "uvicorn"):
-            raise
-        raise MolvaeError("the studio needs an extra: pip install 'molvae[studio]'") from error
+    from molvae.studio.start import serve
+
     serve(
         args.run,
         port=args.port,
