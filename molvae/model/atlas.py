@@ -75,7 +75,8 @@ class Pca:
         """Places (n, 2) -> the nearest of `points` (m, D), moved in the plane of the map."""
         flat = self.place(points)
         near = _distances(places, flat).argmin(1)
-        return points[near] + (places - flat[near]) @ self.axes
+        found: NDArray[np.float64] = points[near] + (places - flat[near]) @ self.axes
+        return found
 
     def explain(self, z: NDArray[np.float64]) -> float:
         """Return the share of the variance of the points (n, D) that the map shows."""
@@ -213,7 +214,7 @@ class Atlas:
         falling = np.sort(mass.ravel())[::-1]
         share = falling.cumsum() / falling.sum()
         middle = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
-        lines = contour_generator(*middle, mass)
+        lines = contour_generator(x=middle[0], y=middle[1], z=mass)
         levels = [float(falling[np.searchsorted(share, part)]) for part in WITHIN]
         return [np.asarray(line) for level in levels for line in lines.lines(level)]
 

@@ -347,7 +347,7 @@ def _predict(process: MixedProcess, features: NDArray[Any]) -> tuple[Floats, Flo
 
 def _correlate_ranks(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Return Spearman's rank correlation; `scipy.stats` takes half a second to load."""
-    return float(pd.DataFrame({"a": a, "b": b}).corr(method="spearman").iloc[0, 1])
+    return float(pd.DataFrame({"a": a, "b": b}).corr(method="spearman").to_numpy()[0, 1])
 
 
 def _root_mean_square(x: Floats) -> float:

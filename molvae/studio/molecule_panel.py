@@ -16,6 +16,7 @@ from molvae.reports.values import show_value
 from molvae.studio.facts import Described, picture_address
 from molvae.studio.map import MoleculeMap
 from molvae.studio.parts import show_card, show_structure
+from molvae.studio.sketcher import Sketcher
 from molvae.studio.view import View
 
 if TYPE_CHECKING:
@@ -99,8 +100,28 @@ class MoleculePanel:
                     .props("dense autogrow maxlength=20000")
                     .classes("grow")
                 )
+                ui.button("draw", icon="edit", on_click=self._draw).props("dense outline no-caps")
                 ui.button("put on the map", on_click=self._bring).props("dense no-caps")
             self.brought = ui.column().classes("w-full gap-1")
+
+    def _draw(self) -> None:
+        """Open the sketcher with the molecule that is looked at."""
+        with ui.dialog(value=True) as dialog, ui.card().style("width:560px;max-width:96vw"):
+            sketcher = Sketcher()
+            sketcher.show(self.here.smiles if self.here is not None else "")
+
+            async def use() -> None:
+                drawn = await sketcher.read()
+                dialog.close()
+                if drawn:
+                    self.own.value = drawn
+                    await self._bring()
+
+            with ui.row().classes("w-full gap-2"):
+                ui.button("use", on_click=use).props("dense no-caps")
+                ui.button("cancel", on_click=dialog.close).props("dense flat no-caps")
+                ui.label("JSME, by P. Ertl and B. Bienfait").classes("note")
+        dialog.on("hide", dialog.delete)
 
     async def pick(self, row: int, second: bool = False) -> None:
         """Look at the molecule of a row; as the `second` one, at the way to it."""

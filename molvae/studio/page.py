@@ -13,6 +13,7 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.properties import REPORTED
 from molvae.studio import charts
 from molvae.studio.map import MoleculeMap
+from molvae.studio.measure_panel import MeasurePanel
 from molvae.studio.molecule_panel import MoleculePanel
 from molvae.studio.parts import STYLE
 from molvae.studio.rows_panel import RowsPanel
@@ -135,8 +136,8 @@ class Page:
         self.legend = ui.label("the map is being made: the model is loading").classes("note")
         ui.label(
             "Grey: training molecules. Dashed: 39 % and 86 % of the prior. Star: best so far. "
-            "Hollow: being evaluated. Click a molecule, or an empty place to see what would be there; "
-            "shift-click a second one for the way between."
+            "Hollow: being evaluated. Click a molecule, or an empty place to see what would be "
+            "there; shift-click a second one for the way between."
         ).classes("note")
 
     def _build_tabs(self) -> None:
@@ -145,7 +146,7 @@ class Page:
             .props("dense no-caps align=left inline-label mobile-arrows")
             .classes("max-w-full") as tabs
         ):
-            for name in ("molecules", "curve", "front", "compare", "search"):
+            for name in ("molecules", "curve", "front", "compare", "search", "measure"):
                 ui.tab(name)
         self.tabs = tabs
         with ui.tab_panels(tabs, value="molecules", animated=False).classes("w-full"):
@@ -167,6 +168,8 @@ class Page:
                 self.search = SearchPanel(
                     self.studio, lambda: self.view.runs, lambda: self.molecule.here, self._show_run
                 )
+            with ui.tab_panel("measure"):
+                self.measure = MeasurePanel(lambda: self.view.runs, self.find_loaded_space)
         tabs.on_value_change(lambda: self._show_charts())
 
     def _list_colours(self) -> dict[str, str]:
@@ -188,6 +191,7 @@ class Page:
         self._show_status()
         self.rows.reset()
         self._show_charts()
+        self.measure.refresh()
         await self._load_map()
 
     async def _load_map(self) -> None:
@@ -237,7 +241,7 @@ class Page:
         places = self.view.points(space, self.view.owners[rows])[:, :2]
         hollow = []
         for run in self.view.runs:
-            for name in run.asked[:100]:
+            for name in list(run.asked)[:100]:
                 if (z := space.describe_place(name)) is not None:
                     hollow.append(space.atlas.place(z[None])[0].tolist())
         self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
@@ -267,6 +271,7 @@ class Page:
         new = self.view.take()
         self._show_status()
         self.search.refresh()
+        self.measure.refresh()
         if not self.ready and not self.loading and any(run.model for run in self.view.runs):
             await self._load_map()
         space = self.find_loaded_space()

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Response
+from fastapi.staticfiles import StaticFiles
 from nicegui import core, ui
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.pictures import draw_molecules
 from molvae.studio.facts import LONGEST, describe, picture_address
+from molvae.studio.sketcher import JSME
 from molvae.studio.studio import Studio
 from molvae.studio.view import View
 
@@ -64,6 +66,8 @@ def make_app(studio: Studio) -> FastAPI:
         return Response(
             json.dumps(_write_card(studio, found, index)), media_type="application/json"
         )
+
+    app.mount("/jsme", StaticFiles(directory=JSME))
 
     @ui.page("/")
     async def index() -> None:

@@ -109,6 +109,15 @@ class Space:
                 self._places[smiles] = self.model.encode_means([smiles])[0] if usable else None
         return self._places[smiles]
 
+    def locate(self, names: list[str]) -> list[NDArray[np.float32] | None]:
+        """Canonical SMILES -> their latent points together, None for what cannot be encoded."""
+        with self.lock:
+            usable = [name for name in names if self.model.can_encode_canonical(name)]
+            found = (
+                dict(zip(usable, self.model.encode_means(usable), strict=True)) if usable else {}
+            )
+        return [found.get(name) for name in names]
+
     def bring(self, smiles: str, evaluated: list[str]) -> RoundTrip:
         """SMILES -> its round trip, and its neighbours, among the evaluated molecules too.
 

@@ -17,12 +17,18 @@ NEEDED = ("nicegui", "fastapi", "uvicorn")
 
 
 def serve(
-    paths: list[Path], *, port: int = 0, browser: bool = True, allow_programs: bool = False
+    paths: list[Path],
+    *,
+    model: str | None = None,
+    port: int = 0,
+    browser: bool = True,
+    allow_programs: bool = False,
 ) -> None:
     """Serve the studio until it is interrupted.
 
     Args:
         paths: run folders, folders of run folders, history files.
+        model: that of history files, which do not name it.
         port: of the address; 0 for a free one.
         browser: open it in the browser, where there is one.
         allow_programs: let the page name programs, functions and files.
@@ -32,7 +38,7 @@ def serve(
     """
     if not all(map(importlib.util.find_spec, NEEDED)):
         raise MolvaeError("the studio needs an extra: pip install 'molvae[studio]'")
-    runs = open_runs(paths)
+    runs = open_runs(paths, model)
     with closing(socket.socket()) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

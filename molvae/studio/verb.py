@@ -13,6 +13,7 @@ from pathlib import Path
 EXAMPLES = (
     "molvae studio",
     "molvae studio runs/my-run",
+    "molvae studio lab.sqlite --model zinc",
     "molvae studio runs/* --port 8000 --no-browser",
 )
 
@@ -20,6 +21,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae studio`."""
     parser.add_argument("run", nargs="*", type=Path, metavar="RUN", help="what to show")
+    parser.add_argument("--model", help="of a history file, which does not name it")
     parser.add_argument("--port", type=int, default=0, help="of the address; 0 for a free one")
     parser.add_argument(
         "--no-browser", action="store_true", help="print the address without opening it"
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
 
     serve(
         args.run,
+        model=args.model,
         port=args.port,
         browser=not args.no_browser,
         allow_programs=args.allow_programs,

@@ -5,7 +5,7 @@ import pytest
 
 from molvae import MolvaeError
 from molvae.chem.datasets import DataSet
-from molvae.model.atlas import Atlas, Pca, fit_atlas, load_atlas
+from molvae.model.atlas import Atlas, Pca, Umap, fit_atlas, load_atlas
 from molvae.model.molvae import MolVAE
 
 
@@ -41,6 +41,21 @@ def test_a_place_is_lifted_to_a_point_above_it_beside_the_nearest_molecule(atlas
     known = atlas.projection.centre + 7 * np.eye(8)[:1]
     (at,) = atlas.place(known)
     np.testing.assert_allclose(atlas.lift(at[None], known)[0], known[0], atol=1e-9)
+
+
+def test_a_umap_places_a_point_among_its_neighbours_and_lifts_a_place_to_their_mean() -> None:
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.normal(size=(40, 8)) + 20 * k for k in range(3)])
+    flat = np.concatenate([rng.normal(size=(40, 2)) + 9 * k for k in range(3)])
+    atlas = Atlas(Umap(z, flat), z, ["C"] * 120, "three islands", z)
+    np.testing.assert_allclose(atlas.place(z), flat, atol=1e-4)  # each where UMAP has put it
+    new = rng.normal(size=(5, 8)) + 20
+    assert (np.linalg.norm(atlas.place(new) - flat[40:80].mean(0), axis=1) < 3).all()
+    lifted = atlas.lift(np.array([flat[80:].mean(0)]))
+    assert np.linalg.norm(lifted - z[80:].mean(0)) < 3
+    assert np.isnan(atlas.place(np.full((1, 8), np.nan))).all()  # without a point, no place
+    assert atlas.trust > 0.6
+    assert atlas.describe().startswith("UMAP of three islands")
 
 
 def test_the_density_is_greatest_where_most_molecules_are(atlas: Atlas) -> None:
