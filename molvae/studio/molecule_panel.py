@@ -94,9 +94,10 @@ class MoleculePanel:
     def _build_own(self) -> None:
         with ui.column().classes("panel w-full gap-1"):
             ui.label("Your molecules").classes("font-bold text-sm")
-            with ui.row().classes("w-full no-wrap items-end gap-2"):
+            with ui.row().classes("w-full items-end gap-2"):
                 self.own = (
                     ui.textarea(placeholder="SMILES, one per line")
+                    .style("min-width:180px")
                     .props("dense autogrow maxlength=20000")
                     .classes("grow")
                 )
@@ -152,7 +153,7 @@ class MoleculePanel:
         self, found: Described, origin: str, second: bool = False, place: Any = None
     ) -> None:
         before, waited, self.waits = self.here, self.waits, False
-        self.to.props(remove="color=orange")
+        self.to.props("color=primary")
         if (second or waited) and before is not None:
             await self._show_way(before.smiles, found.smiles, None)
             return

@@ -29,6 +29,7 @@ body { background: #f4f5f7; color: #1d2733; }
 .text-xs { font-size: 12px; line-height: 16px; } .text-sm { font-size: 14px; line-height: 20px; }
 .text-lg { font-size: 18px; line-height: 28px; }
 .font-bold { font-weight: 700; } .font-medium { font-weight: 500; }
+.q-btn.q-btn--dense { padding: 2px 10px; }
 .q-tab-panels, .q-tab-panel { padding: 6px 0; background: transparent; }
 """
 

@@ -171,12 +171,13 @@ class RowsPanel:
         )
         table.add_slot(
             "body-cell-picture",
-            '<q-td :props="props"><img :src="props.value" width="150" height="104" loading="lazy" '
-            ':alt="props.row.smiles" style="width:150px;height:104px;object-fit:contain"></q-td>',
+            '<q-td :props="props"><img :src="props.value" width="150" height="130" loading="lazy" '
+            ':alt="props.row.smiles" style="width:150px;height:130px;object-fit:contain"></q-td>',
         )
         table.add_slot(
             "body-cell-smiles",
-            '<q-td :props="props" class="smiles" style="max-width:300px;white-space:normal">'
+            '<q-td :props="props" class="smiles" '
+            'style="min-width:200px;max-width:300px;white-space:normal">'
             "{{ props.value }}</q-td>",
         )
         shown = set(page)

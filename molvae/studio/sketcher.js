@@ -7,11 +7,11 @@ const load = () => ready ??= new Promise((done, fail) => {
   document.head.append(script);
 });
 export default {
-  template: '<div ref="place" style="width:100%;height:340px"></div>',
+  template: '<div class="sketcher" style="width:100%;overflow-x:auto"><div ref="place" style="width:100%;min-width:460px;height:340px"></div></div>',
   async mounted() {
     await load();
     this.$refs.place.id = `sketcher-${this.$.uid}`;
-    this.applet = new window.JSApplet.JSME(this.$refs.place.id, '100%', '340px', { options: 'newlook,noquery,nostar' });
+    this.applet = new window.JSApplet.JSME(this.$refs.place.id, `${Math.max(460, this.$refs.place.clientWidth)}px`, '340px', { options: 'newlook,noquery,nostar' });
     if (this.wanted) this.show(this.wanted);
     this.$el.sketcher = this;
   },

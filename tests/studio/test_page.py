@@ -312,14 +312,16 @@ def test_measured_values_are_typed_in_and_told_to_the_search(
         np.testing.assert_array_equal(one.z, same.z)
 
 
-def test_a_molecule_can_be_drawn(browser: Browser, address: str) -> None:
-    with opened(browser, address) as watched:
+@pytest.mark.parametrize("width", [390, 1300])
+def test_a_molecule_can_be_drawn(browser: Browser, address: str, width: int) -> None:
+    with opened(browser, address, width) as watched:
         page = watched.page
         watched.wait_for_points(60)
         page.get_by_role("button", name="draw").click()
-        page.wait_for_function("document.querySelector('[id^=sketcher-]')?.sketcher?.applet")
-        ring = "document.querySelector('[id^=sketcher-]').sketcher.show('Oc1ccccc1')"
+        page.wait_for_function("document.querySelector('.sketcher')?.sketcher?.applet")
+        ring = "document.querySelector('.sketcher').sketcher.show('Oc1ccccc1')"
         page.evaluate(ring)
+        page.wait_for_timeout(500)  # an error of the drawing would come now
         page.get_by_role("button", name="use").click()
         expect(page.get_by_placeholder("SMILES, one per line")).to_have_value("Oc1ccccc1")
         expect(page.get_by_text("Encoded and decoded, it comes back")).to_be_visible()
