@@ -273,8 +273,13 @@ def load_atlas(model: MolVAE, method: str = "PCA") -> Atlas:
     atlas = fit_atlas(z, smiles, source, prior.to_numpy(np.float64))
     if method == "PCA":
         return atlas
-    flat = load_or_compute(f"atlas-umap-{mark}", lambda: _tabulate(_fit_umap(z)))
+    flat = load_or_compute(name_umap(model), lambda: _tabulate(_fit_umap(z)))
     return replace(atlas, projection=Umap(z, flat.to_numpy(np.float64)))
+
+
+def name_umap(model: MolVAE) -> str:
+    """Model -> the name in the cache of the places that UMAP gave its molecules."""
+    return f"atlas-umap-{_fingerprint(model)}"
 
 
 def _fit_umap(z: NDArray[np.float64]) -> NDArray[np.floating]:

@@ -58,6 +58,22 @@ def test_a_umap_places_a_point_among_its_neighbours_and_lifts_a_place_to_their_m
     assert atlas.describe().startswith("UMAP of three islands")
 
 
+def test_umap_is_fitted_the_same_every_time_and_keeps_islands_apart(
+    small_model: MolVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("umap", reason="it comes with the extra studio")
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.normal(size=(40, 8)) + 20 * k for k in range(3)])
+    monkeypatch.setattr("molvae.model.atlas._draw", lambda model: (["C"] * 120, z, "three islands"))
+    monkeypatch.setattr("molvae.model.atlas.load_or_compute", lambda name, compute: compute())
+    first, again = (load_atlas(small_model, "UMAP") for _ in range(2))
+    np.testing.assert_array_equal(first.places, again.places)
+    middles = [first.places[i : i + 40].mean(0) for i in (0, 40, 80)]
+    spread = max(float(first.places[i : i + 40].std(0).max()) for i in (0, 40, 80))
+    gaps = [float(np.linalg.norm(middles[i] - middles[i - 1])) for i in range(3)]
+    assert min(gaps) > 3 * spread
+
+
 def test_the_density_is_greatest_where_most_molecules_are(atlas: Atlas) -> None:
     density, (left, low, right, up) = atlas.density()
     assert density.shape == (96, 96)
