@@ -15,14 +15,18 @@ const UNKNOWN = pack(158, 158, 158), WHITE = pack(255, 255, 255), CHOSEN = pack(
 const fade = (c) => pack(...[c & 255, (c >> 8) & 255, (c >> 16) & 255].map((one) => Math.round(0.25 * one + 0.75 * 240)));
 const PALE = SCALE.map(fade);
 
-function stamp(size, width) { // offsets in an image of the pixels of a disc, and of its edge
-  const reach = Math.min(PAD / 2, Math.ceil(size / 2)), inside = [], border = [];
+function stamp(size, width) { // offsets in an image of the pixels of a disc, of its edge, and between
+  const reach = Math.min(PAD / 2, Math.ceil(size / 2)), inside = [], between = [], border = [];
+  const inner = size > 5 ? size / 2 - 1 : size / 2;
   for (let dy = -reach; dy <= reach; dy++) for (let dx = -reach; dx <= reach; dx++) {
-    const r = 2 * Math.hypot(dx, dy) / size;
-    if (r <= 1) (r > 0.78 && size > 3 ? border : inside).push(dy * width + dx);
+    const r = Math.hypot(dx, dy), at = dy * width + dx;
+    if (r <= inner - 0.5 || (r <= inner && size <= 5)) inside.push(at);
+    else if (r < inner + 0.5 && size > 5) between.push(at);
+    else if (r <= size / 2) border.push(at);
   }
-  return [inside, border];
+  return [inside, between, border];
 }
+const mix = (a, b) => (((a >>> 1) & 0x7f7f7f7f) + ((b >>> 1) & 0x7f7f7f7f)) | 0xff000000;
 
 export default {
   template: `
@@ -176,13 +180,14 @@ export default {
       const { width, height, unit, left, top } = this.frame();
       const size = dpr * Math.max(4, Math.min(11, (n > 20000 ? 4 : 9) * Math.sqrt(this.view.unit / 60)));
       for (const chosen of selecting ? [0, 1] : [0]) { // what is selected lies on top
-        const [inside, border] = stamp((chosen ? 1.35 : 1) * size, width);
+        const [inside, between, border] = stamp((chosen ? 1.35 : 1) * size, width);
         for (let i = 0; i < n; i++) {
           if ((selecting && states[i] !== chosen) || (solo >= 0 && rows[4 * i + 3] !== solo)) continue;
           const x = left + rows[4 * i] * unit, y = top - rows[4 * i + 1] * unit;
           if (!(x >= PAD / 2 && y >= PAD / 2 && x < width - PAD / 2 && y < height - PAD / 2)) continue; // or NaN
           const at = (y | 0) * width + (x | 0);
           for (let j = 0; j < border.length; j++) pixels[at + border[j]] = edge[i];
+          for (let j = 0, c = mix(edge[i], fill[i]); j < between.length; j++) pixels[at + between[j]] = c;
           for (let j = 0; j < inside.length; j++) pixels[at + inside[j]] = fill[i];
         }
       }
