@@ -128,7 +128,6 @@ def _average(
     weights = 1 / (np.take_along_axis(gaps, near, 1) + 1e-9)
     found: NDArray[np.float64] = (weights[:, :, None] * values[near]).sum(1)
     found /= weights.sum(1, keepdims=True)
-    found[np.isnan(points).any(1)] = np.nan
     return found
 
 
