@@ -63,6 +63,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (tmp_path / title).write_text(block)
     (tmp_path / "runs" / "my-run").mkdir(parents=True)
     History(tmp_path / "runs" / "my-run" / "history.sqlite").close()
+    History(tmp_path / "lab.sqlite").close()
     (tmp_path / "dock.sh").write_text("#!/bin/sh\necho -${#1}\n")
     (tmp_path / "dock.sh").chmod(0o755)
     return tmp_path

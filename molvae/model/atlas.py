@@ -4,23 +4,28 @@ A road atlas flattens a globe: places keep their neighbours as far as that goes,
 how much is lost. Here the globe is the latent space of a model, and flattening is a principal
 component analysis of its training molecules: a linear map, the same every time, that can be
 inverted. Two dimensions of 64 leave much out, so `trustworthiness` (Venna & Kaski 2001) says how
-far neighbours on the map are neighbours in the latent space.
+far neighbours on the map are neighbours in the latent space. UMAP (McInnes 2018) keeps more
+neighbours and gives up distances; a further point is placed among its latent neighbours.
 
 The way back is not unique: many latent points lie above a place. The mean plane, which the inverse
-of the projection gives, holds none of the molecules: they all lie some distance from it. So a place
-is lifted to beside the molecule that is nearest on the map: its latent point, moved within the
-plane until it lies above the place.
+of the PCA gives, holds none of the molecules: they all lie some distance from it. So a place is
+lifted to beside the molecule that is nearest on the map: its latent point, moved within the plane
+until it lies above the place. Of a UMAP, which has no plane, it is lifted to the mean of the
+molecules around it, nearer ones counting more.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from contourpy import contour_generator
 from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 
@@ -32,7 +37,98 @@ from molvae.model.molvae import MolVAE
 SHOWN = 3_000  # molecules that the map is fitted to
 JUDGED, NEIGHBOURS = 1_000, 15  # of these, for the trustworthiness
 CELLS = 96  # of the density, along a side
-DRAWN = 4_000  # points of the prior for its contours
+DRAWN = 2_000  # points of the prior for its contours
+
+
+AROUND = 5  # neighbours that place or lift a point by UMAP
+AT_ONCE = 4_000  # points whose distances to all molecules of the map are held in memory
+WITHIN = (0.39, 0.86)  # of the prior, as within 1 and 2 sd of a normal distribution
+COARSE = 40  # cells of its density, along a side
+
+
+class Projection(Protocol):
+    """A way to flatten a latent space; see `Atlas.place` and `Atlas.lift`."""
+
+    def place(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Latent points (n, D) -> places (n, 2)."""
+
+    def lift(self, places: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places (n, 2) -> latent points (n, D) beside some of `points` (m, D)."""
+
+    def describe(self, z: NDArray[np.float64]) -> tuple[str, str]:
+        """Return its name, and what it shows of the points (n, D), in words."""
+
+
+@dataclass(frozen=True)
+class Pca:
+    """A principal component analysis: `centre` (D,) and two orthonormal `axes` (2, D)."""
+
+    centre: NDArray[np.float64]
+    axes: NDArray[np.float64]
+
+    def place(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Latent points (n, D) -> places (n, 2)."""
+        found: NDArray[np.float64] = (np.asarray(z, np.float64) - self.centre) @ self.axes.T
+        return found
+
+    def lift(self, places: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places (n, 2) -> the nearest of `points` (m, D), moved in the plane of the map."""
+        flat = self.place(points)
+        near = _distances(places, flat).argmin(1)
+        found: NDArray[np.float64] = points[near] + (places - flat[near]) @ self.axes
+        return found
+
+    def explain(self, z: NDArray[np.float64]) -> float:
+        """Return the share of the variance of the points (n, D) that the map shows."""
+        spread = ((z - self.centre) ** 2).sum()
+        return float((self.place(z) ** 2).sum() / spread) if spread else 1.0
+
+    def describe(self, z: NDArray[np.float64]) -> tuple[str, str]:
+        """Return its name, and what it shows of the points (n, D), in words."""
+        return "PCA", f"it shows {self.explain(z):.0%} of their variance"
+
+
+@dataclass(frozen=True)
+class Umap:
+    """What a UMAP made of latent points `z` (n, D): their places `flat` (n, 2)."""
+
+    z: NDArray[np.float64]
+    flat: NDArray[np.float64]
+
+    def place(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Latent points (n, D) -> the mean places (n, 2) of their latent neighbours."""
+        points = np.asarray(z, np.float64)
+        parts = [
+            _average(points[i : i + AT_ONCE], self.z, self.flat)
+            for i in range(0, len(points), AT_ONCE)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, 2))
+
+    def lift(self, places: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places (n, 2) -> the means of those of `points` (m, D) that lie around them."""
+        return _average(places, self.place(points), points)
+
+    def describe(self, z: NDArray[np.float64]) -> tuple[str, str]:
+        """Return its name, and what it shows, in words."""
+        return "UMAP", "distances on it mean little"
+
+
+def _distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points (n, d) and (m, d) -> squared distances (n, m)."""
+    found: NDArray[np.float64] = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * (a @ b.T)
+    return np.maximum(found, 0)
+
+
+def _average(
+    points: NDArray[np.floating], known: NDArray[np.floating], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Points (n, d) -> the means of the values (m, k) of the nearest of `known` (m, d)."""
+    gaps = _distances(points, known)
+    near = np.argpartition(gaps, min(AROUND, len(known)) - 1, axis=1)[:, :AROUND]
+    weights = 1 / (np.take_along_axis(gaps, near, 1) + 1e-9)
+    found: NDArray[np.float64] = (weights[:, :, None] * values[near]).sum(1)
+    found /= weights.sum(1, keepdims=True)
+    return found
 
 
 @dataclass(frozen=True)
@@ -40,23 +136,22 @@ class Atlas:
     """A flat map of a latent space.
 
     Attributes:
-        centre: the latent point (D,) in its middle.
-        axes: its two orthonormal directions (2, D).
+        projection: how it is flattened.
         z: latent points (n, D) of the molecules that it was fitted to.
         smiles: these molecules.
         source: what they are, in words.
+        prior: latent points (m, D) of the prior.
     """
 
-    centre: NDArray[np.float64]
-    axes: NDArray[np.float64]
+    projection: Projection
     z: NDArray[np.float64]
     smiles: list[str]
     source: str
+    prior: NDArray[np.float64]
 
     def place(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
         """Latent points (n, D) -> their places on the map (n, 2)."""
-        found: NDArray[np.float64] = (np.asarray(z, np.float64) - self.centre) @ self.axes.T
-        return found
+        return self.projection.place(z)
 
     def lift(
         self, places: NDArray[np.floating], known: NDArray[np.floating] | None = None
@@ -68,23 +163,12 @@ class Atlas:
             known: latent points (k, D) of further molecules that may be the nearest.
         """
         points = self.z if known is None else np.concatenate([self.z, known])
-        flat = self.place(points)
-        found = []
-        for place in np.asarray(places, np.float64):
-            near = int(((flat - place) ** 2).sum(1).argmin())
-            found.append(points[near] + (place - flat[near]) @ self.axes)
-        return np.array(found).reshape(len(places), len(self.centre))
+        return self.projection.lift(np.asarray(places, np.float64), points)
 
     @cached_property
     def places(self) -> NDArray[np.float64]:
         """The places (n, 2) of the molecules that it was fitted to."""
         return self.place(self.z)
-
-    @cached_property
-    def explained(self) -> float:
-        """Share of the variance of the latent points that the map shows."""
-        spread = ((self.z - self.centre) ** 2).sum()
-        return float((self.places**2).sum() / spread) if spread else 1.0
 
     @cached_property
     def trust(self) -> float:
@@ -96,8 +180,9 @@ class Atlas:
 
     def describe(self) -> str:
         """Return the legend: what the map is, and how faithful."""
+        name, shown = self.projection.describe(self.z)
         return (
-            f"PCA of {self.source}; it shows {self.explained:.0%} of their variance, "
+            f"{name} of {self.source}; {shown}, "
             f"trustworthiness {self.trust:.2f} (1 is perfect, 0.5 is chance)"
         )
 
@@ -116,23 +201,36 @@ class Atlas:
         box = float(low[0]), float(low[1]), float(high[0]), float(high[1])
         return (255 * scaled).astype(np.uint8), box
 
-    def contours(self, prior: NDArray[np.floating]) -> list[NDArray[np.float64]]:
-        """Points of the prior (n, D) -> ellipses (64, 2) at 1 and 2 standard deviations."""
-        flat = self.place(prior)
-        values, vectors = np.linalg.eigh(np.cov(flat.T))
-        angle = np.linspace(0, 2 * np.pi, 64)
-        circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        ellipse = circle * np.sqrt(np.maximum(values, 0)) @ vectors.T
-        return [flat.mean(0) + k * ellipse for k in (1, 2)]
+    def contours(self) -> list[NDArray[np.float64]]:
+        """Return the lines (n, 2) within which 39 % and 86 % of the prior lie."""
+        flat = self.place(self.prior)
+        low, high = flat.min(0), flat.max(0)
+        reach = 0.2 * (high - low) + 1e-6
+        edges = [
+            np.linspace(a, b, COARSE + 1) for a, b in zip(low - reach, high + reach, strict=True)
+        ]
+        mass = _smooth(_smooth(np.histogram2d(flat[:, 1], flat[:, 0], bins=edges[::-1])[0]).T).T
+        falling = np.sort(mass.ravel())[::-1]
+        share = falling.cumsum() / falling.sum()
+        middle = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+        lines = contour_generator(x=middle[0], y=middle[1], z=mass)
+        levels = [float(falling[np.searchsorted(share, part)]) for part in WITHIN]
+        return [np.asarray(line) for level in levels for line in lines.lines(level)]
 
 
-def fit_atlas(z: NDArray[np.floating], smiles: Sequence[str], source: str) -> Atlas:
-    """Latent points (n, D) of molecules -> their map, the same every time.
+def fit_atlas(
+    z: NDArray[np.floating],
+    smiles: Sequence[str],
+    source: str,
+    prior: NDArray[np.floating] | None = None,
+) -> Atlas:
+    """Latent points (n, D) of molecules -> their map by PCA, the same every time.
 
     Args:
         z: latent points.
         smiles: the molecules.
         source: what they are, in words.
+        prior: latent points (m, D) of the prior; None for `z`.
 
     Raises:
         MolvaeError: there are fewer than three points, or dimensions than two.
@@ -143,23 +241,62 @@ def fit_atlas(z: NDArray[np.floating], smiles: Sequence[str], source: str) -> At
     centre = points.mean(0)
     axes = np.linalg.svd(points - centre, full_matrices=False)[2][:2]
     signs = np.sign(axes[np.arange(2), np.abs(axes).argmax(1)])  # the SVD may flip them
-    return Atlas(centre, axes * signs[:, None], points, list(smiles), source)
+    drawn = points if prior is None else np.asarray(prior, np.float64)
+    return Atlas(Pca(centre, axes * signs[:, None]), points, list(smiles), source, drawn)
 
 
-def load_atlas(model: MolVAE) -> Atlas:
+def load_atlas(model: MolVAE, method: str = "PCA") -> Atlas:
     """Model -> the map of its latent space, fitted once and stored in the cache.
 
     It is fitted to training molecules; where these are not to be had, to points of the prior.
+
+    Args:
+        model: the model.
+        method: "PCA" or "UMAP", which needs the extra `studio`.
+
+    Raises:
+        MolvaeError: the extra is not installed.
     """
+    mark = _fingerprint(model)
 
     def compute() -> pd.DataFrame:
         smiles, z, source = _draw(model)
-        table = pd.DataFrame(z.astype(np.float32), columns=[str(i) for i in range(z.shape[1])])
-        return table.assign(smiles=smiles, source=source)
+        return _tabulate(z).assign(smiles=smiles, source=source)
 
-    table = load_or_compute(f"atlas-{_fingerprint(model)}", compute)
+    table = load_or_compute(f"atlas-{mark}", compute)
+    prior = load_or_compute(
+        f"atlas-prior-{mark}", lambda: _tabulate(model.sample_latents(DRAWN).numpy())
+    )
     z = table.drop(columns=["smiles", "source"]).to_numpy(np.float64)
-    return fit_atlas(z, table["smiles"].tolist(), str(table["source"].iloc[0]))
+    smiles, source = table["smiles"].tolist(), str(table["source"].iloc[0])
+    atlas = fit_atlas(z, smiles, source, prior.to_numpy(np.float64))
+    if method == "PCA":
+        return atlas
+    flat = load_or_compute(name_umap(model), lambda: _tabulate(_fit_umap(z)))
+    return replace(atlas, projection=Umap(z, flat.to_numpy(np.float64)))
+
+
+def name_umap(model: MolVAE) -> str:
+    """Model -> the name in the cache of the places that UMAP gave its molecules."""
+    return f"atlas-umap-{_fingerprint(model)}"
+
+
+def _fit_umap(z: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Latent points (n, D) -> their places (n, 2), the same every time."""
+    try:
+        from umap import UMAP
+    except ModuleNotFoundError as error:
+        raise MolvaeError("UMAP needs an extra: pip install 'molvae[studio]'") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a seed takes one thread
+        fit = UMAP(n_neighbors=min(NEIGHBOURS, len(z) - 1), random_state=0, n_jobs=1)
+        found: NDArray[np.floating] = fit.fit_transform(z)
+    return found
+
+
+def _tabulate(points: NDArray[np.floating]) -> pd.DataFrame:
+    names = [str(i) for i in range(points.shape[1])]
+    return pd.DataFrame(points.astype(np.float32), columns=names)
 
 
 def _draw(model: MolVAE) -> tuple[list[str], NDArray[np.floating], str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from nicegui import ui
+from nicegui.element import Element
 from numpy.typing import NDArray
 
 from molvae.reports.values import MISSING, show_value
@@ -19,7 +20,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5
 VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 POINTS = 600  # of a curve
 DOTS = 3_000  # of the front
-EMPTY: dict[str, Any] = {"series": []}
 TOP = 100  # molecules of a run that are compared
 PLAIN = {"animation": False, "grid": {"left": 70, "right": 24, "top": 36, "bottom": 48}}
 
@@ -33,8 +33,15 @@ def draw_scale(name: str, low: float, high: float) -> str:
     )
 
 
-def update(chart: ui.echart, options: dict[str, Any]) -> None:
-    """Show other options in a chart."""
+def show(place: Element, options: dict[str, Any]) -> None:
+    """Show a chart alone in a place; the library for it is loaded with the first one."""
+    charts = list(place)
+    if not charts:
+        with place:
+            ui.echart(options).classes("w-full").style("height:340px")
+        return
+    chart = charts[0]
+    assert isinstance(chart, ui.echart)
     chart.options.clear()
     chart.options.update(options)
     chart.update()

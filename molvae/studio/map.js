@@ -1,43 +1,37 @@
-// A map of molecules: WebGL points over a density, with contours, marks, hover, picks and a lasso.
+// A map of molecules: points over a density, with contours, marks, hover, picks and a lasso.
+// The points are stamped into an image here and not by WebGL: without a graphics card WebGL needs 100 ms
+// for 100,000 points, and this some 3 (pipelines/studio); with one, both are faster than the screen.
 // Texts that come from files are only ever set as textContent.
-const VERTEX = `#version 300 es
-in vec4 row; in float state; uniform vec2 scale, shift; uniform float size, solo;
-out float value; out float faint; flat out float run;
-void main() {
-  gl_Position = vec4(row.xy * scale + shift, 0.0, 1.0);
-  value = row.z; run = row.w; faint = state;
-  gl_PointSize = size * (state > 0.5 ? 1.35 : 1.0);
-  if (isnan(row.x) || (solo >= 0.0 && row.w != solo)) gl_Position = vec4(9.0, 9.0, 9.0, 1.0);
-}`;
-const FRAGMENT = `#version 300 es
-precision highp float;
-in float value; in float faint; flat in float run; uniform vec2 range; uniform float selecting, byRun;
-out vec4 colour;
-vec3 viridis(float t) {
-  const vec3 c0 = vec3(0.2777, 0.0054, 0.3341), c1 = vec3(0.1051, 1.4046, 1.3846);
-  const vec3 c2 = vec3(-0.3309, 0.2148, 0.0951), c3 = vec3(-4.6342, -5.7991, -19.3324);
-  const vec3 c4 = vec3(6.2283, 14.1799, 56.6906), c5 = vec3(4.7764, -13.7451, -65.3530);
-  const vec3 c6 = vec3(-5.4355, 4.6459, 26.3124);
-  return c0 + t * (c1 + t * (c2 + t * (c3 + t * (c4 + t * (c5 + t * c6)))));
+const PAD = 32; // pixels around the image, so that no stamp has to be clipped
+const pack = (r, g, b) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+const VIRIDIS = [ // a polynomial in t for red, green and blue
+  [0.2777, 0.1051, -0.3309, -4.6342, 6.2283, 4.7764, -5.4355],
+  [0.0054, 1.4046, 0.2148, -5.7991, 14.1799, -13.7451, 4.6459],
+  [0.3341, 1.3846, 0.0951, -19.3324, 56.6906, -65.3530, 26.3124]];
+const SCALE = Uint32Array.from({ length: 256 }, (_, i) => pack(...VIRIDIS.map((c) =>
+  Math.round(255 * Math.min(1, Math.max(0, c.reduceRight((sum, one) => sum * (i / 255) + one, 0)))))));
+const RUNS = [pack(0, 114, 178), pack(213, 94, 0), pack(0, 158, 115), pack(204, 121, 167)];
+const UNKNOWN = pack(158, 158, 158), WHITE = pack(255, 255, 255), CHOSEN = pack(211, 46, 26), DASH = pack(138, 148, 163);
+const fade = (c) => pack(...[c & 255, (c >> 8) & 255, (c >> 16) & 255].map((one) => Math.round(0.25 * one + 0.75 * 240)));
+const PALE = SCALE.map(fade);
+
+function stamp(size, width) { // offsets in an image of the pixels of a disc, of its edge, and between
+  const reach = Math.min(PAD / 2, Math.ceil(size / 2)), inside = [], between = [], border = [];
+  const inner = size > 5 ? size / 2 - 1 : size / 2;
+  for (let dy = -reach; dy <= reach; dy++) for (let dx = -reach; dx <= reach; dx++) {
+    const r = Math.hypot(dx, dy), at = dy * width + dx;
+    if (r <= inner - 0.5 || (r <= inner && size <= 5)) inside.push(at);
+    else if (r < inner + 0.5 && size > 5) between.push(at);
+    else if (r <= size / 2) border.push(at);
+  }
+  return [inside, between, border];
 }
-void main() {
-  vec2 p = gl_PointCoord * 2.0 - 1.0; float r = length(p);
-  if (r > 1.0) discard;
-  vec3 inside = viridis(clamp((value - range.x) / max(range.y - range.x, 1e-9), 0.0, 1.0));
-  if (byRun > 0.5) inside = run < 0.5 ? vec3(0.0, 0.45, 0.70) : run < 1.5 ? vec3(0.84, 0.37, 0.0)
-    : run < 2.5 ? vec3(0.0, 0.62, 0.45) : vec3(0.8, 0.47, 0.65);
-  if (isnan(value)) inside = vec3(0.62);
-  float alpha = selecting > 0.5 && faint < 0.5 ? 0.16 : 0.92;
-  vec3 edge = faint > 0.5 ? vec3(0.83, 0.18, 0.10) : vec3(1.0);
-  colour = vec4(r > 0.78 ? edge : inside, alpha);
-}`;
+const mix = (a, b) => (((a >>> 1) & 0x7f7f7f7f) + ((b >>> 1) & 0x7f7f7f7f)) | 0xff000000;
 
 export default {
   template: `
     <div class="molvae-map" style="position:relative;width:100%;height:100%;overflow:hidden;background:#fff;touch-action:none">
-      <canvas ref="below" style="position:absolute;inset:0;width:100%;height:100%"></canvas>
-      <canvas ref="gl" style="position:absolute;inset:0;width:100%;height:100%"></canvas>
-      <canvas ref="above" style="position:absolute;inset:0;width:100%;height:100%" tabindex="0"
+      <canvas ref="canvas" style="position:absolute;inset:0;width:100%;height:100%" tabindex="0"
         role="img" aria-label="Map of the molecules in latent space"></canvas>
       <div ref="tip" style="display:none;position:absolute;pointer-events:none;background:#fff;border:1px solid #bbb;border-radius:6px;padding:4px 6px;font-size:12px;line-height:1.35;box-shadow:0 2px 8px #0003;z-index:5;width:200px">
         <img ref="tipPicture" style="width:188px;height:140px;object-fit:contain" alt=""><div ref="tipText" style="white-space:pre-line;overflow-wrap:anywhere"></div>
@@ -46,28 +40,11 @@ export default {
   props: { mode: String },
   data: () => ({}),
   mounted() {
-    this.n = 0; this.rows = new Float32Array(4096); this.states = new Float32Array(1024);
+    this.n = 0; this.rows = new Float32Array(4096); this.states = new Uint8Array(1024);
     this.range = [0, 1]; this.selecting = false; this.solo = -1; this.byRun = false;
     this.view = { x: 0, y: 0, unit: 60 }; this.marks = {}; this.pointers = new Map(); this.frames = 0;
-    const gl = this.gl = this.$refs.gl.getContext('webgl2', { antialias: false, premultipliedAlpha: false });
-    if (!gl) { this.$emit('nogl'); return; }
-    const program = this.program = gl.createProgram();
-    for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
-      const shader = gl.createShader(kind); gl.shaderSource(shader, text); gl.compileShader(shader);
-      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) console.error(gl.getShaderInfoLog(shader));
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program); gl.useProgram(program);
-    this.at = Object.fromEntries(['scale', 'shift', 'size', 'range', 'selecting', 'solo', 'byRun']
-      .map((name) => [name, gl.getUniformLocation(program, name)]));
-    this.buffers = ['row', 'state'].map((name, i) => {
-      const buffer = gl.createBuffer(), place = gl.getAttribLocation(program, name);
-      gl.bindBuffer(gl.ARRAY_BUFFER, buffer); gl.enableVertexAttribArray(place);
-      gl.vertexAttribPointer(place, i ? 1 : 4, gl.FLOAT, false, 0, 0);
-      return buffer;
-    });
-    gl.enable(gl.BLEND); gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
-    const on = (name, f) => this.$refs.above.addEventListener(name, f, { passive: false });
+    this.context = this.$refs.canvas.getContext('2d', { alpha: false });
+    const on = (name, f) => this.$refs.canvas.addEventListener(name, f, { passive: false });
     on('pointerdown', this.down); on('pointermove', this.move); on('pointerup', this.up);
     on('pointercancel', this.cancel); on('pointerleave', this.hideTip); on('wheel', this.wheel);
     on('keydown', this.key);
@@ -80,56 +57,64 @@ export default {
     async load(url, view, range) {
       const answer = await fetch(url, { credentials: 'same-origin' });
       const all = new Float32Array(await answer.arrayBuffer());
-      this.n = 0; this.viewId = view; this.grid = null; this.put(all); this.range = range;
-      this.upload(); if (!this.touched) this.fit(); this.draw();
+      this.n = 0; this.viewId = view; this.put(all); this.range = range;
+      this.tint(); if (!this.touched) this.fit();
     },
-    append(flat, range) { this.put(Float32Array.from(flat, (v) => v ?? NaN)); this.range = range; this.grid = null; this.upload(); this.draw(); },
+    append(flat, range) { this.put(Float32Array.from(flat, (v) => v ?? NaN)); this.range = range; this.tint(); },
     ground(density, side, box, contours) {
-      const bytes = Uint8Array.from(atob(density), (c) => c.charCodeAt(0));
-      const picture = new ImageData(side, side);
-      bytes.forEach((v, i) => {
-        const j = 4 * ((side - 1 - Math.floor(i / side)) * side + i % side);
-        picture.data.set([120, 130, 145, Math.round(v * 0.55)], j);
-      });
-      const canvas = document.createElement('canvas'); canvas.width = canvas.height = side;
-      canvas.getContext('2d').putImageData(picture, 0, 0);
-      Object.assign(this, { density: canvas, box, contours }); this.fit(); this.draw();
+      const cells = Uint8Array.from(atob(density), (c) => c.charCodeAt(0)), fine = 512, grey = new Uint32Array(fine * fine);
+      for (let i = 0; i < fine; i++) for (let j = 0; j < fine; j++) { // smooth, so that a frame need only look up
+        const at = (k) => Math.min(side - 1.001, Math.max(0, (k + 0.5) * side / fine - 0.5));
+        const y = at(i), x = at(j), k = (y | 0) * side + (x | 0), u = x % 1, v = y % 1;
+        const value = 0.55 / 255 * ((1 - v) * ((1 - u) * cells[k] + u * cells[k + 1]) + v * ((1 - u) * cells[k + side] + u * cells[k + side + 1]));
+        grey[i * fine + j] = pack(...[120, 130, 145].map((c) => Math.round(255 - value * (255 - c))));
+      }
+      Object.assign(this, { density: { grey, fine }, box, contours }); this.fit(); this.draw();
     },
     mark(marks) { Object.assign(this.marks, marks); this.draw(); },
     select(indices) {
       this.states.fill(0); for (const i of indices) this.states[i] = 1;
-      this.selecting = indices.length > 0; this.upload(); this.draw();
+      this.selecting = indices.length > 0; this.tint();
     },
-    style(solo, byRun) { this.solo = solo; this.byRun = byRun; this.draw(); },
+    style(solo, byRun) { this.solo = solo; this.byRun = byRun; this.tint(); },
     // points
     put(values) {
       const more = values.length / 4;
       while ((this.n + more) * 4 > this.rows.length) {
         const rows = new Float32Array(this.rows.length * 2); rows.set(this.rows); this.rows = rows;
-        const states = new Float32Array(rows.length / 4); states.set(this.states); this.states = states;
+        const states = new Uint8Array(rows.length / 4); states.set(this.states); this.states = states;
       }
       this.rows.set(values, this.n * 4); this.states.fill(0, this.n, this.n + more); this.n += more;
     },
-    upload() {
-      const gl = this.gl; if (!gl) return;
-      for (const [i, a] of [[0, this.rows.subarray(0, this.n * 4)], [1, this.states.subarray(0, this.n)]]) {
-        gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[i]); gl.bufferData(gl.ARRAY_BUFFER, a, gl.DYNAMIC_DRAW);
+    tint() {
+      const { n, rows, states, range, selecting, byRun } = this;
+      if (!(this.fill?.length >= n)) { this.fill = new Uint32Array(rows.length / 4); this.edge = new Uint32Array(rows.length / 4); }
+      const { fill, edge } = this;
+      const span = 255 / Math.max(range[1] - range[0], 1e-9);
+      const scale = selecting ? PALE : SCALE, runs = selecting ? RUNS.map(fade) : RUNS;
+      for (let i = 0; i < n; i++) {
+        const value = rows[4 * i + 2], chosen = states[i];
+        fill[i] = byRun ? (chosen ? RUNS : runs)[Math.min(rows[4 * i + 3], 3)] : value !== value ? UNKNOWN
+          : (chosen ? SCALE : scale)[Math.min(255, Math.max(0, Math.round((value - range[0]) * span)))];
+        edge[i] = chosen ? CHOSEN : WHITE;
       }
+      this.draw();
     },
     // view
     resize() {
       this.dpr = Math.min(window.devicePixelRatio || 1, 2);
       this.w = this.$el.clientWidth || 1; this.h = this.$el.clientHeight || 1;
-      for (const name of ['below', 'gl', 'above']) {
-        const c = this.$refs[name]; c.width = this.w * this.dpr; c.height = this.h * this.dpr;
-      }
+      const c = this.$refs.canvas; c.width = Math.round(this.w * this.dpr); c.height = Math.round(this.h * this.dpr);
+      this.image = new ImageData(c.width + 2 * PAD, c.height + 2 * PAD);
+      this.pixels = new Uint32Array(this.image.data.buffer);
       if (!this.touched) this.fit();
       this.draw();
     },
     fit() {
       let [l, b, r, t] = this.box || [Infinity, Infinity, -Infinity, -Infinity];
-      for (let i = 0; i < this.n; i++) {
-        const x = this.rows[4 * i], y = this.rows[4 * i + 1];
+      const { n, rows } = this;
+      for (let i = 0; i < n; i++) {
+        const x = rows[4 * i], y = rows[4 * i + 1];
         if (x < l) l = x; if (x > r) r = x; if (y < b) b = y; if (y > t) t = y;
       }
       if (!(r > l)) return;
@@ -141,24 +126,9 @@ export default {
     draw() { if (!this.waiting) { this.waiting = true; requestAnimationFrame(this.paint); } },
     paint() {
       this.waiting = false; this.frames++;
-      const { gl, w, h, view, dpr } = this;
-      if (gl) {
-        gl.viewport(0, 0, w * dpr, h * dpr); gl.clearColor(0, 0, 0, 0); gl.clear(gl.COLOR_BUFFER_BIT);
-        const sx = 2 * view.unit / w, sy = 2 * view.unit / h;
-        gl.uniform2f(this.at.scale, sx, sy); gl.uniform2f(this.at.shift, -view.x * sx, -view.y * sy);
-        gl.uniform1f(this.at.size, dpr * Math.max(4, Math.min(11, (this.n > 20000 ? 4 : 9) * Math.sqrt(view.unit / 60))));
-        gl.uniform2f(this.at.range, ...this.range); gl.uniform1f(this.at.selecting, this.selecting ? 1 : 0);
-        gl.uniform1f(this.at.solo, this.solo); gl.uniform1f(this.at.byRun, this.byRun ? 1 : 0);
-        gl.drawArrays(gl.POINTS, 0, this.n);
-      }
-      const below = this.$refs.below.getContext('2d'), c = this.$refs.above.getContext('2d');
-      for (const d of [below, c]) { d.setTransform(dpr, 0, 0, dpr, 0, 0); d.clearRect(0, 0, w, h); }
-      if (this.density) {
-        const [x, y] = this.toScreen(this.box[0], this.box[3]), [x1, y1] = this.toScreen(this.box[2], this.box[1]);
-        below.drawImage(this.density, x, y, x1 - x, y1 - y);
-      }
-      below.strokeStyle = '#8a94a3'; below.setLineDash([5, 4]);
-      for (const line of this.contours || []) { this.trace(below, line); below.stroke(); }
+      const { dpr, context: c } = this;
+      this.stampGround(); this.stampPoints();
+      c.putImageData(this.image, -PAD, -PAD); c.setTransform(dpr, 0, 0, dpr, 0, 0);
       const { hollow, path, here, best } = this.marks;
       c.lineWidth = 1.6; c.strokeStyle = '#444';
       for (const [x, y] of hollow || []) { c.beginPath(); c.arc(...this.toScreen(x, y), 5.5, 0, 7); c.stroke(); }
@@ -178,6 +148,50 @@ export default {
         c.beginPath(); this.lasso.forEach(([x, y], i) => (i ? c.lineTo(x, y) : c.moveTo(x, y))); c.closePath(); c.fill(); c.stroke();
       }
     },
+    frame() { // of the image: its size in pixels, pixels a unit, and where the map's origin lies
+      const { width, height } = this.image, unit = this.view.unit * this.dpr;
+      return { width, height, unit, left: width / 2 - this.view.x * unit, top: height / 2 + this.view.y * unit };
+    },
+    stampGround() {
+      const { pixels } = this, { width, height, unit, left, top } = this.frame();
+      pixels.fill(WHITE);
+      if (!this.density) return;
+      const { grey, fine } = this.density, [l, b, r, t] = this.box;
+      const x0 = Math.max(0, Math.ceil(left + l * unit)), x1 = Math.min(width, left + r * unit);
+      const across = fine / ((r - l) * unit), up = fine / ((t - b) * unit);
+      for (let y = Math.max(0, Math.ceil(top - t * unit)); y < Math.min(height, top - b * unit); y++) {
+        const row = Math.min(fine - 1, ((top - b * unit - y) * up) | 0) * fine;
+        for (let x = x0; x < x1; x++) pixels[y * width + x] = grey[row + Math.min(fine - 1, ((x - left - l * unit) * across) | 0)];
+      }
+      for (const line of this.contours || []) {
+        let done = 0; // pixels along the line
+        for (let i = 1; i < line.length; i++) {
+          const [ax, ay] = [left + line[i - 1][0] * unit, top - line[i - 1][1] * unit];
+          const [bx, by] = [left + line[i][0] * unit, top - line[i][1] * unit], long = Math.hypot(bx - ax, by - ay);
+          for (let s = 0; s < long; s += 0.7, done += 0.7) {
+            const x = Math.round(ax + (bx - ax) * s / long), y = Math.round(ay + (by - ay) * s / long);
+            if (done % (9 * this.dpr) < 5 * this.dpr && x >= 0 && x < width && y >= 0 && y < height) pixels[y * width + x] = DASH;
+          }
+        }
+      }
+    },
+    stampPoints() {
+      const { n, rows, states, pixels, fill, edge, solo, selecting, dpr } = this;
+      const { width, height, unit, left, top } = this.frame();
+      const size = dpr * Math.max(4, Math.min(11, (n > 20000 ? 4 : 9) * Math.sqrt(this.view.unit / 60)));
+      for (const chosen of selecting ? [0, 1] : [0]) { // what is selected lies on top
+        const [inside, between, border] = stamp((chosen ? 1.35 : 1) * size, width);
+        for (let i = 0; i < n; i++) {
+          if ((selecting && states[i] !== chosen) || (solo >= 0 && rows[4 * i + 3] !== solo)) continue;
+          const x = left + rows[4 * i] * unit, y = top - rows[4 * i + 1] * unit;
+          if (!(x >= PAD / 2 && y >= PAD / 2 && x < width - PAD / 2 && y < height - PAD / 2)) continue; // or NaN
+          const at = (y | 0) * width + (x | 0);
+          for (let j = 0; j < border.length; j++) pixels[at + border[j]] = edge[i];
+          for (let j = 0, c = mix(edge[i], fill[i]); j < between.length; j++) pixels[at + between[j]] = c;
+          for (let j = 0; j < inside.length; j++) pixels[at + inside[j]] = fill[i];
+        }
+      }
+    },
     trace(c, line) { c.beginPath(); line.forEach((p, i) => c[i ? 'lineTo' : 'moveTo'](...this.toScreen(...p))); },
     star(c, x, y, size) {
       c.beginPath();
@@ -187,23 +201,12 @@ export default {
       c.closePath(); c.fillStyle = '#e67e22'; c.strokeStyle = '#fff'; c.lineWidth = 2; c.stroke(); c.fill(); c.strokeStyle = '#7e3b06'; c.lineWidth = 1; c.stroke();
     },
     // finding
-    index() {
-      const cells = new Map(), size = this.cell = 14 / this.view.unit;
-      for (let i = 0; i < this.n; i++) {
-        const key = Math.floor(this.rows[4 * i] / size) * 65536 + Math.floor(this.rows[4 * i + 1] / size);
-        const found = cells.get(key); if (found) found.push(i); else cells.set(key, [i]);
-      }
-      this.grid = cells; this.gridUnit = this.view.unit;
-    },
     nearest(px, py) {
-      if (!this.grid || this.gridUnit !== this.view.unit) this.index();
-      const [x, y] = this.toMap(px, py), cx = Math.floor(x / this.cell), cy = Math.floor(y / this.cell);
+      const [x, y] = this.toMap(px, py), { n, rows, solo } = this;
       let best = -1, least = (8 / this.view.unit) ** 2;
-      for (let dx = -1; dx < 2; dx++) for (let dy = -1; dy < 2; dy++) {
-        for (const i of this.grid.get((cx + dx) * 65536 + cy + dy) || []) {
-          if (this.solo >= 0 && this.rows[4 * i + 3] !== this.solo) continue;
-          const d = (this.rows[4 * i] - x) ** 2 + (this.rows[4 * i + 1] - y) ** 2; if (d < least) { least = d; best = i; }
-        }
+      for (let i = 0; i < n; i++) {
+        const d = (rows[4 * i] - x) ** 2 + (rows[4 * i + 1] - y) ** 2;
+        if (d < least && (solo < 0 || rows[4 * i + 3] === solo)) { least = d; best = i; }
       }
       return best;
     },
@@ -222,7 +225,7 @@ export default {
       event.preventDefault(); this.draw();
     },
     down(event) {
-      this.$refs.above.setPointerCapture(event.pointerId);
+      this.$refs.canvas.setPointerCapture(event.pointerId);
       this.pointers.set(event.pointerId, this.where(event)); this.moved = 0; this.hideTip();
       if (this.mode === 'lasso') this.lasso = [this.where(event)];
     },
@@ -249,10 +252,10 @@ export default {
     },
     cancel(event) { this.pointers.delete(event.pointerId); this.lasso = null; },
     inside(lasso) {
-      const line = lasso.map(([x, y]) => this.toMap(x, y)), found = [];
-      for (let i = 0; i < this.n; i++) {
-        const x = this.rows[4 * i], y = this.rows[4 * i + 1]; let odd = false;
-        if (this.solo >= 0 && this.rows[4 * i + 3] !== this.solo) continue;
+      const { n, rows, solo } = this, line = lasso.map(([x, y]) => this.toMap(x, y)), found = [];
+      for (let i = 0; i < n; i++) {
+        const x = rows[4 * i], y = rows[4 * i + 1]; let odd = false;
+        if (solo >= 0 && rows[4 * i + 3] !== solo) continue;
         for (let a = 0, b = line.length - 1; a < line.length; b = a++) {
           if ((line[a][1] > y) !== (line[b][1] > y) && x < (line[b][0] - line[a][0]) * (y - line[a][1]) / (line[b][1] - line[a][1]) + line[a][0]) odd = !odd;
         }
@@ -264,7 +267,7 @@ export default {
       const i = this.nearest(px, py);
       if (i === this.hovered) { if (i >= 0) this.putTip(px, py); return; }
       this.hovered = i; clearTimeout(this.timer); this.$refs.tip.style.display = 'none';
-      this.$refs.above.style.cursor = i >= 0 ? 'pointer' : 'crosshair';
+      this.$refs.canvas.style.cursor = i >= 0 ? 'pointer' : 'crosshair';
       if (i >= 0) this.timer = setTimeout(() => this.showTip(i, px, py), 60);
     },
     async showTip(i, px, py) {

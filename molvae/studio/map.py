@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MoleculeMap(Element, component="map.js"):
-    """A WebGL scatter plot of molecules with the density of the data below it.
+    """A scatter plot of molecules with the density of the data below it.
 
     It emits `pick` (index, second), `place` (x, y, second) and `lasso` (indices).
     """
@@ -29,10 +29,10 @@ class MoleculeMap(Element, component="map.js"):
         self.props["mode"] = mode
         self.update()
 
-    def show_ground(self, atlas: Atlas, prior: NDArray[np.floating]) -> None:
+    def show_ground(self, atlas: Atlas) -> None:
         """Draw the density of the data and the contours of the prior."""
         density, box = atlas.density()
-        contours = [np.round(line, 4).tolist() for line in atlas.contours(prior)]
+        contours = [np.round(line, 4).tolist() for line in atlas.contours()]
         self.run_method(
             "ground", base64.b64encode(density.tobytes()).decode(), len(density), box, contours
         )

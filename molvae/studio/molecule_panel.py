@@ -16,6 +16,7 @@ from molvae.reports.values import show_value
 from molvae.studio.facts import Described, picture_address
 from molvae.studio.map import MoleculeMap
 from molvae.studio.parts import show_card, show_structure
+from molvae.studio.sketcher import Sketcher
 from molvae.studio.view import View
 
 if TYPE_CHECKING:
@@ -58,6 +59,14 @@ class MoleculePanel:
         if names:
             self.along.value = names[0]
 
+    def leave(self) -> None:
+        """Forget what was looked at, as the map is another one."""
+        self.here, self.waits = None, False
+        self.origin.text, self.smiles.text = "Nothing is picked", ""
+        self.picture.set_visibility(False)
+        self.facts.clear()
+        self.way.clear()
+
     def _build_molecule(self) -> None:
         with ui.column().classes("panel w-full gap-1"):
             with ui.row().classes("w-full no-wrap gap-3"):
@@ -76,7 +85,7 @@ class MoleculePanel:
                 self.along = (
                     ui.select({}, label="way up")
                     .props("dense options-dense")
-                    .classes("min-w-[110px]")
+                    .style("min-width:110px")
                 )
                 ui.button("walk", on_click=self._walk).props("dense outline no-caps")
                 ui.button("select alike", on_click=self._select_alike).props("dense flat no-caps")
@@ -85,14 +94,35 @@ class MoleculePanel:
     def _build_own(self) -> None:
         with ui.column().classes("panel w-full gap-1"):
             ui.label("Your molecules").classes("font-bold text-sm")
-            with ui.row().classes("w-full no-wrap items-end gap-2"):
+            with ui.row().classes("w-full items-end gap-2"):
                 self.own = (
                     ui.textarea(placeholder="SMILES, one per line")
+                    .style("min-width:180px")
                     .props("dense autogrow maxlength=20000")
                     .classes("grow")
                 )
+                ui.button("draw", icon="edit", on_click=self._draw).props("dense outline no-caps")
                 ui.button("put on the map", on_click=self._bring).props("dense no-caps")
             self.brought = ui.column().classes("w-full gap-1")
+
+    def _draw(self) -> None:
+        """Open the sketcher with the molecule that is looked at."""
+        with ui.dialog(value=True) as dialog, ui.card().style("width:560px;max-width:96vw"):
+            sketcher = Sketcher()
+            sketcher.show(self.here.smiles if self.here is not None else "")
+
+            async def use() -> None:
+                drawn = await sketcher.read()
+                dialog.close()
+                if drawn:
+                    self.own.value = drawn
+                    await self._bring()
+
+            with ui.row().classes("w-full gap-2"):
+                ui.button("use", on_click=use).props("dense no-caps")
+                ui.button("cancel", on_click=dialog.close).props("dense flat no-caps")
+                ui.label("JSME, by P. Ertl and B. Bienfait").classes("note")
+        dialog.on("hide", dialog.delete)
 
     async def pick(self, row: int, second: bool = False) -> None:
         """Look at the molecule of a row; as the `second` one, at the way to it."""
@@ -123,7 +153,7 @@ class MoleculePanel:
         self, found: Described, origin: str, second: bool = False, place: Any = None
     ) -> None:
         before, waited, self.waits = self.here, self.waits, False
-        self.to.props(remove="color=orange")
+        self.to.props("color=primary")
         if (second or waited) and before is not None:
             await self._show_way(before.smiles, found.smiles, None)
             return

@@ -13,6 +13,7 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.properties import REPORTED
 from molvae.studio import charts
 from molvae.studio.map import MoleculeMap
+from molvae.studio.measure_panel import MeasurePanel
 from molvae.studio.molecule_panel import MoleculePanel
 from molvae.studio.parts import STYLE
 from molvae.studio.rows_panel import RowsPanel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SECOND = 0.25  # seconds between two updates of the page
 MOST = 200  # incumbents that are marked
+METHODS = ("PCA", "UMAP")  # of `molvae.model.atlas`, which would load torch
 COLOURS = {"running": "green-8", "finished": "blue-8", "stopped": "orange-9", "empty": "grey-7"}
 
 
@@ -32,9 +34,9 @@ class Page:
     """One open page: it joins the map, the panels and the runs."""
 
     def __init__(self, studio: Studio) -> None:
-        """Begin with the first run."""
+        """Begin with no run: `build` shows the first one when the page is there."""
         self.studio = studio
-        self.view = studio.add_view(studio.runs[:1])
+        self.view = studio.add_view([])
         self.ready = self.loading = False
         self.drawn = -1  # changes of the runs that are drawn
         self.span = (0.0, 1.0)  # of the colours
@@ -43,16 +45,16 @@ class Page:
     @property
     def space(self) -> Space | None:
         """The model of what is shown."""
-        return self.studio.find_space(self.view.runs)
+        return self.studio.find_space(self.view.runs, self.view.method)
 
     def find_loaded_space(self) -> Space | None:
         """Return the model of what is shown, None as long as its map is not there."""
         return self.space if self.ready else None
 
     async def build(self) -> None:
-        """Lay out the page; the map follows when the model is loaded."""
+        """Lay out the page; its rows and then its map follow as soon as they can be made."""
         ui.add_css(STYLE)
-        with ui.column().classes("w-full gap-2 p-1 max-w-[1700px] mx-auto"):
+        with ui.column().classes("w-full gap-2 p-1 widest mx-auto"):
             self._build_header()
             with ui.row().classes("w-full gap-2 items-stretch"):
                 with (
@@ -67,11 +69,11 @@ class Page:
                     )
             with ui.column().classes("panel w-full gap-0"):
                 self._build_tabs()
-        self.view.take()
-        self.rows.show()
-        ui.timer(SECOND, self._tick)
+        ready = self.studio.begin_loading()
         await ui.context.client.connected()
-        await self._load_map()
+        await ready
+        ui.timer(SECOND, self._tick)
+        await self._choose()
 
     def _build_header(self) -> None:
         with ui.row().classes("panel w-full items-center gap-3"):
@@ -86,10 +88,9 @@ class Page:
                     on_change=self._choose,
                 )
                 .props("dense use-chips options-dense")
-                .classes("min-w-[220px]")
+                .style("min-width:220px")
             )
             self.status = ui.row().classes("gap-2 items-center")
-            self._show_status()
 
     def _show_status(self) -> None:
         self.status.clear()
@@ -109,7 +110,12 @@ class Page:
                     self._list_colours(), value=None, label="colour", on_change=self._recolour
                 )
                 .props("dense options-dense")
-                .classes("min-w-[120px]")
+                .style("min-width:120px")
+            )
+            self.method = (
+                ui.select(list(METHODS), value="PCA", label="map", on_change=self._flatten)
+                .props("dense options-dense")
+                .style("min-width:80px")
             )
             self.mode = ui.toggle(
                 {"explore": "explore", "lasso": "lasso"},
@@ -127,12 +133,11 @@ class Page:
         self.map.on("pick", self._picked)
         self.map.on("place", self._placed)
         self.map.on("lasso", self._lassoed)
-        self.map.on("nogl", lambda: ui.notify("this browser has no WebGL: there is no map"))
         self.legend = ui.label("the map is being made: the model is loading").classes("note")
         ui.label(
-            "Grey: training molecules. Dashed: 1 and 2 sd of the prior. Star: best so far. Hollow: "
-            "being evaluated. Click a molecule, or an empty place to see what would be there; "
-            "shift-click a second one for the way between."
+            "Grey: training molecules. Dashed: 39 % and 86 % of the prior. Star: best so far. "
+            "Hollow: being evaluated. Click a molecule, or an empty place to see what would be "
+            "there; shift-click a second one for the way between."
         ).classes("note")
 
     def _build_tabs(self) -> None:
@@ -141,7 +146,7 @@ class Page:
             .props("dense no-caps align=left inline-label mobile-arrows")
             .classes("max-w-full") as tabs
         ):
-            for name in ("molecules", "curve", "front", "compare", "search"):
+            for name in ("molecules", "curve", "front", "compare", "search", "measure"):
                 ui.tab(name)
         self.tabs = tabs
         with ui.tab_panels(tabs, value="molecules", animated=False).classes("w-full"):
@@ -154,15 +159,17 @@ class Page:
                     self.studio.allow_programs,
                 )
             with ui.tab_panel("curve"):
-                self.curve = ui.echart(charts.EMPTY).classes("w-full").style("height:340px")
+                self.curve = ui.column().classes("w-full")
             with ui.tab_panel("front"):
-                self.front = ui.echart(charts.EMPTY).classes("w-full").style("height:340px")
+                self.front = ui.column().classes("w-full")
             with ui.tab_panel("compare"):
                 self.compared = ui.column().classes("w-full")
             with ui.tab_panel("search"):
                 self.search = SearchPanel(
                     self.studio, lambda: self.view.runs, lambda: self.molecule.here, self._show_run
                 )
+            with ui.tab_panel("measure"):
+                self.measure = MeasurePanel(lambda: self.view.runs, self.find_loaded_space)
         tabs.on_value_change(lambda: self._show_charts())
 
     def _list_colours(self) -> dict[str, str]:
@@ -176,6 +183,7 @@ class Page:
     async def _choose(self) -> None:
         runs = [self.studio.runs[i] for i in self.choice.value]
         self.view = self.studio.add_view(runs)
+        self.view.method = self.method.value
         self.view.take()
         self.ready, self.drawn = False, -1
         self.map.set_marks(best=[], hollow=[], here=[], path=[])
@@ -183,6 +191,7 @@ class Page:
         self._show_status()
         self.rows.reset()
         self._show_charts()
+        self.measure.refresh()
         await self._load_map()
 
     async def _load_map(self) -> None:
@@ -199,11 +208,10 @@ class Page:
             return
         try:
             atlas = await asyncio.to_thread(lambda: space.atlas)
-            prior = await asyncio.to_thread(lambda: space.model.sample_latents(2_000).numpy())
         except MolvaeError as error:
             self.legend.text = f"no map: {error}"
             return
-        self.map.show_ground(atlas, prior)
+        self.map.show_ground(atlas)
         self.legend.text = await asyncio.to_thread(atlas.describe)
         self.molecule.offer_properties(space.predicted)
         self.ready = True
@@ -233,7 +241,7 @@ class Page:
         places = self.view.points(space, self.view.owners[rows])[:, :2]
         hollow = []
         for run in self.view.runs:
-            for name in run.asked[:100]:
+            for name in list(run.asked)[:100]:
                 if (z := space.describe_place(name)) is not None:
                     hollow.append(space.atlas.place(z[None])[0].tolist())
         self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
@@ -244,6 +252,13 @@ class Page:
     async def _recolour(self) -> None:
         if self.ready:
             await self._reload()
+
+    async def _flatten(self) -> None:
+        self.view.method, self.ready = self.method.value, False
+        self.legend.text = "the map is being made; a model's first UMAP takes half a minute"
+        self.map.set_marks(best=[], hollow=[], here=[], path=[])
+        self.molecule.leave()
+        await self._load_map()
 
     def _restyle(self) -> None:
         self.map.show_by(-1, self.by_run.value)
@@ -256,6 +271,7 @@ class Page:
         new = self.view.take()
         self._show_status()
         self.search.refresh()
+        self.measure.refresh()
         if not self.ready and not self.loading and any(run.model for run in self.view.runs):
             await self._load_map()
         space = self.find_loaded_space()
@@ -274,9 +290,9 @@ class Page:
     def _show_charts(self) -> None:
         shown = self.tabs.value
         if shown == "curve":
-            charts.update(self.curve, charts.draw_curves(self.view.runs))
+            charts.show(self.curve, charts.draw_curves(self.view.runs))
         elif shown == "front":
-            charts.update(self.front, charts.draw_front(self.view.runs))
+            charts.show(self.front, charts.draw_front(self.view.runs))
         elif shown == "compare":
             self.compared.clear()
             with self.compared:

@@ -19,6 +19,17 @@ body { background: #f4f5f7; color: #1d2733; }
 .cell { border: 1px solid #dfe3e8; border-radius: 6px; background: #fff; cursor: pointer; }
 .cell:hover, .cell.on { border-color: #d35400; }
 .note { font-size: 12px; color: #5a6675; }
+.w-full { width: 100%; } .max-w-full { max-width: 100%; } .grow { flex-grow: 1; }
+.widest { max-width: 1700px; margin-left: auto; margin-right: auto; }
+.gap-0 { gap: 0; } .gap-1 { gap: 4px; } .gap-2 { gap: 8px; } .gap-3 { gap: 12px; }
+.gap-8 { gap: 32px; }
+.p-1 { padding: 4px; }
+.items-start { align-items: flex-start; } .items-center { align-items: center; }
+.items-end { align-items: flex-end; } .items-stretch { align-items: stretch; }
+.text-xs { font-size: 12px; line-height: 16px; } .text-sm { font-size: 14px; line-height: 20px; }
+.text-lg { font-size: 18px; line-height: 28px; }
+.font-bold { font-weight: 700; } .font-medium { font-weight: 500; }
+.q-btn.q-btn--dense { padding: 2px 10px; }
 .q-tab-panels, .q-tab-panel { padding: 6px 0; background: transparent; }
 """
 

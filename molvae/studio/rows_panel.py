@@ -74,13 +74,13 @@ class RowsPanel:
                     on_change=lambda: self.show(),
                 )
                 .props("dense options-dense")
-                .classes("min-w-[130px]")
+                .style("min-width:130px")
             )
             self.down = ui.switch("reverse", on_change=lambda: self.show()).props("dense")
             self.filter = (
                 ui.input("filter", placeholder="SAS<3; has:c1ccncc1")
                 .props("dense clearable maxlength=500")
-                .classes("min-w-[230px]")
+                .style("min-width:230px")
                 .on("keydown.enter", self._filter)
                 .on("clear", self._filter)
             )
@@ -171,12 +171,13 @@ class RowsPanel:
         )
         table.add_slot(
             "body-cell-picture",
-            '<q-td :props="props"><img :src="props.value" width="150" height="104" loading="lazy" '
-            ':alt="props.row.smiles" style="width:150px;height:104px;object-fit:contain"></q-td>',
+            '<q-td :props="props"><img :src="props.value" width="150" height="130" loading="lazy" '
+            ':alt="props.row.smiles" style="width:150px;height:130px;object-fit:contain"></q-td>',
         )
         table.add_slot(
             "body-cell-smiles",
-            '<q-td :props="props" class="smiles" style="max-width:300px;white-space:normal">'
+            '<q-td :props="props" class="smiles" '
+            'style="min-width:200px;max-width:300px;white-space:normal">'
             "{{ props.value }}</q-td>",
         )
         shown = set(page)

@@ -18,6 +18,7 @@ from molvae.oracles.watching import HistoryReader, find_writers, list_runs
 if TYPE_CHECKING:
     from molvae.loop.result import Result
     from molvae.oracles.objectives import Objective
+    from molvae.studio.space import Space
 
 State = Literal["running", "finished", "stopped", "empty", "damaged"]
 GLANCE = 3.0  # seconds between two looks for the process that writes
@@ -35,9 +36,11 @@ class Status:
 class WatchedRun:
     """A run folder, or one run of a history file, read again and again."""
 
-    def __init__(self, path: Path, run: str = RUN, history: Path | None = None) -> None:
-        """Take a run folder; or a history file and the name of a run in it."""
-        self.path = path
+    def __init__(
+        self, path: Path, run: str = RUN, history: Path | None = None, model: str | None = None
+    ) -> None:
+        """Take a run folder; or a history file and the name of a run in it, and of its model."""
+        self.path, self._model = path, model
         self.name = path.name if run == RUN else f"{path.name} {run}"
         self.config: dict[str, Any] = {}
         self.fault = ""
@@ -129,7 +132,7 @@ class WatchedRun:
     def model(self) -> str | None:
         """The model of the run: a shipped name or a file."""
         found = self.config.get("model")
-        return found if isinstance(found, str) else None
+        return found if isinstance(found, str) else self._model
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -176,14 +179,51 @@ class WatchedRun:
         return self._z
 
     @property
-    def asked(self) -> list[str]:
-        """Molecules of the current round that have no value yet."""
+    def asked(self) -> dict[str, int]:
+        """Molecules that were asked for and have no value yet -> their rounds."""
         asked = self.reader.settings.get("asked for")  # `molvae.loop.begin.ASKED`
         if not isinstance(asked, dict):
-            return []
+            return {}
         done = {record.smiles for record in self.records[-10 * (len(asked) + 1) :]}
-        names = [str(name) for name in asked if name not in done]
-        return [] if len(names) > 1_000 else names
+        left = {str(name): k for name, k in asked.items() if name not in done}
+        return {} if len(left) > 1_000 else left
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its values come from outside: no `molvae optimize`, and nothing computes them."""
+        sources = self.reader.settings.get("sources")  # `molvae.oracles.oracle.SOURCES`
+        if not isinstance(sources, dict) or not sources or "objective" in self.config:
+            return False
+        return not any(sources.values())
+
+    def tell(self, name: str, values: list[float], space: Space | None) -> None:
+        """Store what was measured of a molecule that was asked for, as `molvae.Search.tell` does.
+
+        Args:
+            name: the molecule.
+            values: of each objective with its own sign, NaN for a failed measurement.
+            space: the model of the run, which says where the molecule lies.
+
+        Raises:
+            MolvaeError: the molecule was not asked for or has a value already; not a finite number
+                or NaN for each objective; the model is not known.
+        """
+        from molvae.oracles.oracle import Oracle
+
+        self.refresh()
+        asked = self.asked
+        if name not in asked:
+            raise MolvaeError(f"{name!r:.80} does not wait for a value")
+        if space is None:
+            raise MolvaeError("name the model of this run: molvae studio HISTORY --model MODEL")
+        # with the others of its round, as the search would: a batch changes the last bits
+        round_ = [one for one, k in self.reader.settings["asked for"].items() if k == asked[name]]
+        z = space.locate(round_)[round_.index(name)]
+        with History(self.reader.path, self.reader.run) as history:
+            left = history.spent + len(asked)
+            oracle = Oracle(list(self.objectives), left, history, heavy_atoms="any")
+            oracle.tell(name, values, asked[name], z)
+        self.refresh()
 
     def steer(self, kind: str, text: str, allow_programs: bool = False) -> None:
         """Store a wish in the history; see `molvae.loop.steering`.
@@ -211,8 +251,12 @@ class WatchedRun:
         return Result(list(self.records), list(self.reader.iterations), text, self.objectives)
 
 
-def open_runs(paths: list[Path]) -> list[WatchedRun]:
+def open_runs(paths: list[Path], model: str | None = None) -> list[WatchedRun]:
     """Run folders, folders of run folders, and history files -> the runs.
+
+    Args:
+        paths: where they are.
+        model: that of history files, which do not name it.
 
     Raises:
         MolvaeError: a path does not exist, or there is no run in it.
@@ -220,7 +264,7 @@ def open_runs(paths: list[Path]) -> list[WatchedRun]:
     found: list[WatchedRun] = []
     for path in paths:
         if path.is_file():
-            found += [WatchedRun(path, name, path) for name in list_runs(path)]
+            found += [WatchedRun(path, name, path, model) for name in list_runs(path)]
         elif not path.is_dir():
             raise MolvaeError(f"{path}: no such run folder")
         elif _is_run(path):

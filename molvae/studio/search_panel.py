@@ -60,7 +60,12 @@ class SearchPanel:
             "dense maxlength=500"
         )
         with ui.row().classes("gap-3 no-wrap"):
-            self.model = ui.select(self.studio.models, value="zinc", label="model").props("dense")
+            self.model = (
+                ui.select(self.studio.models, value="zinc", label="model")
+                .props("dense")
+                .style("min-width:90px")
+                .style("min-width:90px")
+            )
             self.budget = ui.number("budget", value=250, min=1, precision=0).props("dense")
             self.seed = ui.number("seed", value=0, min=0, precision=0).props("dense")
         self.leads = ui.textarea(

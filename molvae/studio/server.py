@@ -1,28 +1,23 @@
-"""The studio's server: its routes, and its start."""
+"""The studio's routes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
-import secrets
-import socket
-import webbrowser
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI, Response
+from fastapi.staticfiles import StaticFiles
 from nicegui import core, ui
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.pictures import draw_molecules
 from molvae.studio.facts import LONGEST, describe, picture_address
-from molvae.studio.guard import Guard
-from molvae.studio.runs import open_runs
+from molvae.studio.sketcher import JSME
 from molvae.studio.studio import Studio
 from molvae.studio.view import View
 
@@ -57,7 +52,7 @@ def make_app(studio: Studio) -> FastAPI:
     def points(view: str) -> Response:
         found, space = studio.views.get(view), None
         if found is not None:
-            space = studio.find_space(found.runs)
+            space = studio.find_space(found.runs, found.method)
         rows = np.empty((0, 4), np.float32)
         if found is not None and space is not None:
             rows = found.points(space, found.owners)
@@ -72,6 +67,8 @@ def make_app(studio: Studio) -> FastAPI:
             json.dumps(_write_card(studio, found, index)), media_type="application/json"
         )
 
+    app.mount("/jsme", StaticFiles(directory=JSME))
+
     @ui.page("/")
     async def index() -> None:
         await Page(studio).build()
@@ -82,6 +79,8 @@ def make_app(studio: Studio) -> FastAPI:
         show_welcome_message=False,
         reconnect_timeout=30.0,
         favicon=_FAVICON,
+        gzip_middleware_factory=None,  # nothing leaves this machine
+        tailwind=False,  # the few rules that are used are in `parts.STYLE`
     )
     # the guard alone says who may talk to the page: no cross-origin headers at all
     core.sio.eio.cors_allowed_origins = []
@@ -104,47 +103,6 @@ def _write_card(studio: Studio, view: View, index: int) -> dict[str, Any]:
     ]
     lines.append(f"evaluation {number} of {view.runs[run].name}")
     return {"picture": picture_address(record.smiles), "lines": lines}
-
-
-def serve(
-    paths: list[Path], *, port: int = 0, browser: bool = True, allow_programs: bool = False
-) -> None:
-    """Serve the studio until it is interrupted.
-
-    Args:
-        paths: run folders, folders of run folders, history files.
-        port: of the address; 0 for a free one.
-        browser: open it in the browser, where there is one.
-        allow_programs: let the page name programs, functions and files.
-
-    Raises:
-        MolvaeError: a path is no run, or the port is taken.
-    """
-    studio = Studio(open_runs(paths), _choose_folder(paths), allow_programs)
-    with closing(socket.socket()) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise MolvaeError(f"port {port} is taken: choose another --port") from error
-        listening.listen()  # whoever reads the address may use it at once
-        port = listening.getsockname()[1]
-        token = secrets.token_urlsafe(24)
-        address = f"http://127.0.0.1:{port}/?token={token}"
-        app = Guard(make_app(studio), port, token)
-        config = uvicorn.Config(app, log_level="error", lifespan="on", server_header=False)
-        print(f"molvae studio: {address}\nstop with Ctrl-C", flush=True)
-        if browser:
-            webbrowser.open(address)
-        uvicorn.Server(config).run(sockets=[listening])
-
-
-def _choose_folder(paths: list[Path]) -> Path:
-    """Paths of the command -> the folder for new runs: beside the first run, else runs/."""
-    first = paths[0] if paths else Path("runs")
-    if first.is_dir() and (first / "config.json").exists():
-        return first.parent
-    return first if first.is_dir() else Path("runs")
 
 
 _FAVICON = (

@@ -39,9 +39,9 @@ class RoundTrip:
 class Space:
     """A model and its map. One call at a time: torch and the page's threads share two cores."""
 
-    def __init__(self, name: str) -> None:
-        """Name the model; it is loaded when it is first needed."""
-        self.name = name
+    def __init__(self, name: str, method: str = "PCA") -> None:
+        """Name the model, which is loaded when it is first needed, and how its map is made."""
+        self.name, self.method = name, method
         self.lock = threading.RLock()
         self._places: dict[str, NDArray[np.float32] | None] = {}
 
@@ -57,7 +57,7 @@ class Space:
     def atlas(self) -> Atlas:
         """The map of its latent space."""
         with self.lock:
-            return load_atlas(self.model)
+            return load_atlas(self.model, self.method)
 
     @cached_property
     def data(self) -> Neighbors | None:
@@ -108,6 +108,15 @@ class Space:
                 usable = self.model.can_encode(smiles)
                 self._places[smiles] = self.model.encode_means([smiles])[0] if usable else None
         return self._places[smiles]
+
+    def locate(self, names: list[str]) -> list[NDArray[np.float32] | None]:
+        """Canonical SMILES -> their latent points together, None for what cannot be encoded."""
+        with self.lock:
+            usable = [name for name in names if self.model.can_encode_canonical(name)]
+            found = (
+                dict(zip(usable, self.model.encode_means(usable), strict=True)) if usable else {}
+            )
+        return [found.get(name) for name in names]
 
     def bring(self, smiles: str, evaluated: list[str]) -> RoundTrip:
         """SMILES -> its round trip, and its neighbours, among the evaluated molecules too.

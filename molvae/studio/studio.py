@@ -24,9 +24,11 @@ class Studio:
     def __init__(self, runs: list[WatchedRun], folder: Path, allow_programs: bool = False) -> None:
         """Show these runs, and write new ones into `folder`."""
         self.runs, self.folder, self.allow_programs = runs, folder, allow_programs
-        self.spaces: dict[str, Space] = {}
+        self.spaces: dict[tuple[str, str], Space] = {}
         self.views: dict[str, View] = {}
         self.models = list(dict.fromkeys([*list_shipped(), *filter(None, (r.model for r in runs))]))
+        self._loading: asyncio.Task[None] | None = None
+        self._behind: asyncio.Task[Space | None]
         self.searches = Searches(folder, self.models, allow_programs)
 
     async def add_run(self, path: Path) -> WatchedRun:
@@ -45,14 +47,28 @@ class Studio:
             del self.views[next(iter(self.views))]
         return view
 
-    def find_space(self, runs: list[WatchedRun]) -> Space | None:
+    def find_space(self, runs: list[WatchedRun], method: str = "PCA") -> Space | None:
         """Runs -> the model of the first one, not loaded yet; None where it names none."""
         name = next((run.model for run in runs), None)
         if name is None:
             return None
         from molvae.studio.space import Space  # with torch, when the page is already there
 
-        return self.spaces.setdefault(name, Space(name))
+        return self.spaces.setdefault((name, method), Space(name, method))
+
+    def begin_loading(self) -> asyncio.Task[None]:
+        """Load in the background what the rows of a page need; the task ends when it is there.
+
+        A page is sent first. While the browser reads it, this process has nothing else to do. What
+        the map needs, torch above all, follows behind.
+        """
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(_load_properties))
+            self._loading.add_done_callback(lambda _: self._load_behind())
+        return self._loading
+
+    def _load_behind(self) -> None:
+        self._behind = asyncio.create_task(asyncio.to_thread(self.find_space, self.runs))
 
     async def watch(self) -> None:
         """Read the histories again and again."""
@@ -60,6 +76,13 @@ class Studio:
             for run in list(self.runs):
                 await asyncio.to_thread(run.refresh)
             await asyncio.sleep(TICK)
+
+
+def _load_properties() -> None:
+    import molvae.oracles.objectives  # noqa: F401
+    from molvae.studio.facts import measure
+
+    measure("C")  # reads the table of the SAS
 
 
 def list_shipped() -> list[str]:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from molvae.base.errors import MolvaeError
-
 EXAMPLES = (
     "molvae studio",
     "molvae studio runs/my-run",
+    "molvae studio lab.sqlite --model zinc",
     "molvae studio runs/* --port 8000 --no-browser",
 )
 
@@ -22,6 +21,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `molvae studio`."""
     parser.add_argument("run", nargs="*", type=Path, metavar="RUN", help="what to show")
+    parser.add_argument("--model", help="of a history file, which does not name it")
     parser.add_argument("--port", type=int, default=0, help="of the address; 0 for a free one")
     parser.add_argument(
         "--no-browser", action="store_true", help="print the address without opening it"
@@ -36,14 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C."""
-    try:
-        from molvae.studio.server import serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("nicegui", "fastapi", "uvicorn"):
-            raise
-        raise MolvaeError("the studio needs an extra: pip install 'molvae[studio]'") from error
+    from molvae.studio.start import serve
+
     serve(
         args.run,
+        model=args.model,
         port=args.port,
         browser=not args.no_browser,
         allow_programs=args.allow_programs,

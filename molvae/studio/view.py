@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.fingerprints import tanimoto_similarities
 from molvae.chem.molecules import parse_cached
-from molvae.chem.neighbors import ALIKE
 from molvae.chem.properties import REPORTED
 from molvae.studio.facts import measure
 from molvae.studio.runs import WatchedRun
@@ -35,6 +33,7 @@ class View:
         """Show these runs."""
         self.runs = list(runs)
         self.id = secrets.token_hex(8)
+        self.method = "PCA"  # how the map is flattened
         self.colour = ""  # a property; empty for the first objective
         self.owners = np.empty((0, 2), np.int32)
         self.y = np.empty((0, 1))
@@ -82,7 +81,7 @@ class View:
             z = run.latents
             if (
                 mine.any()
-                and z.shape[1] == len(space.atlas.centre)
+                and z.shape[1] == space.atlas.z.shape[1]
                 and run.model == self.runs[0].model
             ):
                 found[mine, :2] = space.atlas.place(z[owners[mine, 1]])
@@ -171,6 +170,9 @@ class View:
 
     def find_alike(self, smiles: str) -> list[int]:
         """Molecule -> the rows of evaluated molecules of Tanimoto similarity 0.4 and more to it."""
+        from molvae.chem.fingerprints import tanimoto_similarities
+        from molvae.chem.neighbors import ALIKE
+
         rows = self.order()[:LOOKED_AT].tolist()
         close = tanimoto_similarities([self.smiles(row) for row in rows], smiles)
         return [row for row, value in zip(rows, close, strict=True) if value >= ALIKE]

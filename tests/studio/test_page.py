@@ -9,14 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
 
+from molvae.chem.cache import load_or_compute
+from molvae.loop.ask_tell import Search
+from molvae.model.atlas import load_atlas, name_umap
+from molvae.model.molvae import MolVAE
 from molvae.oracles.history import History
+from molvae.oracles.objectives import measured_objective
+from molvae.oracles.oracle import Oracle
 from studio_runs import EVIL, write_run
 
 MAP = "document.querySelector('.molvae-map').map"
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+FLAGS = ["--no-sandbox"]
 PATIENCE = 90_000  # ms: a machine of two cores that other jobs share
 expect.set_options(timeout=PATIENCE)
 
@@ -48,7 +56,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def serve(*paths: Path) -> Iterator[str]:
+def serve(*paths: Path | str) -> Iterator[str]:
     """Start `molvae studio` -> its address."""
     command = [sys.executable, "-m", "molvae", "studio", "--no-browser", *map(str, paths)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -199,6 +207,8 @@ def test_every_control_is_used_as_a_person_would(
             page.get_by_role("tab", name=tab).click()
         # hover
         page.get_by_role("button", name="explore", exact=True).click()
+        box = page.locator(".molvae-map").bounding_box()
+        assert box is not None
         at = page.evaluate(f"{MAP}.toScreen({MAP}.rows[0], {MAP}.rows[1])")
         page.mouse.move(box["x"] + at[0], box["y"] + at[1])
         page.mouse.move(box["x"] + at[0] + 1, box["y"] + at[1])
@@ -263,6 +273,78 @@ def test_a_search_is_followed_and_its_death_is_seen(
         watched.wait_for_points(5)
         writer.kill()
         expect(watched.page.get_by_text("no process is writing")).to_be_visible()
+
+
+def test_measured_values_are_typed_in_and_told_to_the_search(
+    browser: Browser, model_file: str, zinc: list[str], tmp_path: Path
+) -> None:
+    def search(file: str) -> Search:
+        oracle = Oracle(measured_objective("activity"), 40, History(tmp_path / file))
+        return Search(MolVAE.load(model_file), oracle, start=zinc[:200])
+
+    names = search("lab.sqlite").ask()
+    with (
+        serve(tmp_path / "lab.sqlite", "--model", model_file) as address,
+        opened(browser, address) as watched,
+    ):
+        page = watched.page
+        page.wait_for_function(f"{MAP}?.density")
+        page.get_by_role("tab", name="measure").click()
+        expect(page.get_by_text(f"{len(names)} molecules wait for a value")).to_be_visible()
+        fields = page.get_by_label("activity")
+        fields.nth(1).fill("about 3")
+        fields.nth(1).press("Enter")
+        expect(page.get_by_text("is not a number; type failed")).to_be_visible()
+        fields.first.fill("1.5")
+        fields.first.press("Enter")
+        expect(page.get_by_text(f"{len(names) - 1} molecules wait for a value")).to_be_visible()
+        expect(fields.first).to_have_value("about 3")  # what was typed elsewhere stays
+        fields.first.fill("failed")
+        page.get_by_role("button", name="store").first.click()
+        expect(page.get_by_text(f"{len(names) - 2} molecules wait for a value")).to_be_visible()
+    told = search("lab.sqlite")
+    assert told.ask() == names[2:]
+    other = search("other.sqlite")
+    assert other.ask() == names
+    other.tell({names[0]: 1.5, names[1]: float("nan")})
+    found, wanted = told.oracle.history.records(), other.oracle.history.records()
+    for one, same in zip(found, wanted, strict=True):
+        assert (one.smiles, one.iteration, one.error) == (same.smiles, same.iteration, same.error)
+        np.testing.assert_array_equal(one.values, same.values)
+        assert one.z is not None
+        np.testing.assert_array_equal(one.z, same.z)
+
+
+@pytest.mark.parametrize("width", [390, 1300])
+def test_a_molecule_can_be_drawn(browser: Browser, address: str, width: int) -> None:
+    with opened(browser, address, width) as watched:
+        page = watched.page
+        watched.wait_for_points(60)
+        page.get_by_role("button", name="draw").click()
+        page.wait_for_function("document.querySelector('.sketcher')?.sketcher?.applet")
+        ring = "document.querySelector('.sketcher').sketcher.show('Oc1ccccc1')"
+        page.evaluate(ring)
+        page.wait_for_timeout(500)  # an error of the drawing would come now
+        page.get_by_role("button", name="use").click()
+        expect(page.get_by_placeholder("SMILES, one per line")).to_have_value("Oc1ccccc1")
+        expect(page.get_by_text("Encoded and decoded, it comes back")).to_be_visible()
+
+
+def test_the_map_can_be_a_umap(browser: Browser, model_file: str, runs: Path) -> None:
+    model = MolVAE.load(model_file)
+    molecules = load_atlas(model)
+    # as if it had been fitted before, which takes half a minute; tests/model fits one
+    places = pd.DataFrame(molecules.places[:, ::-1] * 3, columns=["0", "1"])
+    load_or_compute(name_umap(model), lambda: places)
+    with serve(runs / "one") as address, opened(browser, address) as watched:
+        watched.wait_for_points(60)
+        before = watched.page.evaluate(f"Array.from({MAP}.rows.slice(0, 8))")
+        watched.page.get_by_role("combobox", name="map").click()
+        watched.page.get_by_role("option", name="UMAP").click()
+        expect(watched.page.get_by_text("UMAP of")).to_be_visible()
+        watched.page.wait_for_function(f"a => {MAP}.n === 60 && {MAP}.rows[0] !== a[0]", arg=before)
+        click_map(watched.page, 0.5, 0.5)
+        expect(watched.page.get_by_text("Nothing is picked")).not_to_be_visible()
 
 
 def test_a_phone_sees_all_without_scrolling_sideways(browser: Browser, address: str) -> None:

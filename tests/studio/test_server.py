@@ -48,7 +48,10 @@ def known(address: str) -> Iterator[httpx.Client]:
 SOCKET = "_nicegui_ws/socket.io/?EIO=4&transport=polling"
 
 
-@pytest.mark.parametrize("path", ["", SOCKET, "molecule.svg?smiles=C", "points?view=x", "no/thing"])
+@pytest.mark.parametrize(
+    "path",
+    ["", SOCKET, "molecule.svg?smiles=C", "points?view=x", "jsme/jsme.nocache.js", "no/thing"],
+)
 def test_who_does_not_know_the_secret_gets_nothing(home: str, path: str) -> None:
     for headers in ({}, {"origin": "http://evil.example"}, {"host": "evil.example"}):
         answer = httpx.get(home + path, headers=headers, timeout=60)
