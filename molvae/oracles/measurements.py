@@ -350,10 +350,5 @@ def _predict(process: MixedProcess, features: NDArray[Any]) -> tuple[Floats, Flo
     return mean, np.sqrt(deviation**2 + process.noise_variance)
 
 
-def _correlate_ranks(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Return Spearman's rank correlation; `scipy.stats` takes half a second to load."""
-    return float(pd.DataFrame({"a": a, "b": b}).corr(method="spearman").to_numpy()[0, 1])
-
-
 def _root_mean_square(x: Floats) -> float:
     return float(np.sqrt(np.mean(x**2)))

@@ -1,6 +1,6 @@
 // A map of molecules: points over a density, with contours, marks, hover, picks and a lasso.
 // The points are stamped into an image here and not by WebGL: without a graphics card WebGL needs 100 ms
-// for 100,000 points, and this some 3 (pipelines/studio); with one, both are faster than the screen.
+// for 100,000 points, and this some 3 (pipelines/studio).
 // Texts that come from files are only ever set as textContent.
 const PAD = 32; // pixels around the image, so that no stamp has to be clipped
 const pack = (r, g, b) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
