@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_a_damaged_row_is_named_and_what_was_read_remains(tmp_path: Path) -> Non
         reader = HistoryReader(path)
         reader.read()
         history.add("CCN", 1.0, seconds=0.1, z=np.zeros(2))
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE evaluations SET z = x'0102' WHERE number = 1")
     with pytest.raises(MolvaeError, match="cut off"):
         reader.read()
@@ -99,7 +100,7 @@ def test_files_of_versions_without_steering_and_known_values_are_read(tmp_path: 
     path = tmp_path / "history.sqlite"
     with History(path) as history:
         history.add("CCO", 1.0, seconds=0.1)
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("DROP TABLE steering")
         db.execute("ALTER TABLE evaluations DROP COLUMN known")
     reader = HistoryReader(path)
