@@ -22,7 +22,14 @@ GLANCE = 0.5  # seconds between two looks at the parent
 def map_parallel(
     work: Callable[[list[str]], list[T]], smiles: list[str], label: str, progress: bool
 ) -> list[T]:
-    """Apply `work` to chunks of `smiles`, in processes where there is more than one chunk."""
+    """Apply `work` to chunks of `smiles`, in processes where there is more than one chunk.
+
+    Args:
+        work: some rows -> one result for each.
+        smiles: all rows.
+        label: of the progress bar.
+        progress: show it.
+    """
     chunks = [smiles[i : i + CHUNK] for i in range(0, len(smiles), CHUNK)]
     if len(chunks) < 2:
         return work(smiles)

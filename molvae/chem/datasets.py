@@ -133,6 +133,12 @@ def read_forms(
     """Source and its SMILES as written -> key of its content, and their forms; None if invalid.
 
     They come with the package, or from the cache, or are computed and cached.
+
+    Args:
+        source: name of a data set, FILE or FILE:COLUMN; only the key takes it.
+        raw: the SMILES of its rows.
+        standardize: reduce them to their parents.
+        progress: show a progress bar.
     """
     digest = hashlib.blake2b("\n".join(raw).encode(), digest_size=8)
     key = f"{Path(source).name.partition('.')[0].partition(':')[0][:60]}-{digest.hexdigest()}"

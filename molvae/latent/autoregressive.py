@@ -18,8 +18,13 @@ def generate_sequences(
 ) -> Tensor:
     """Latents z (B, D) -> ids (B, L): the likeliest symbol at each step, or a sampled one.
 
-    Temperature 0 is greedy; above it, symbols are drawn from softmax(logits / temperature) with
-    `generator`. Finished sequences leave the batch, so a step costs only the unfinished ones.
+    Finished sequences leave the batch, so a step costs only the unfinished ones.
+
+    Args:
+        decoder: writes the symbols.
+        z: latents (B, D).
+        temperature: 0 is greedy; above it, symbols are drawn from softmax(logits / temperature).
+        generator: of the draws.
     """
     ids = torch.full((len(z), decoder.max_length), PAD, device=z.device)
     ids[:, 0] = BOS
@@ -57,11 +62,16 @@ def beam_search(
 ) -> Beam:
     """Latents z (B, D) -> likely sequences of each, up to `width` W.
 
-    Beam search: after each symbol the W likeliest prefixes of each z are kept, except those more
-    than `margin` nats less likely than the best. So it finds sequences whose first symbols are not
-    the likeliest ones, which greedy decoding never does.
+    Beam search: after each symbol the W likeliest prefixes of each z are kept. So it finds
+    sequences whose first symbols are not the likeliest ones, which greedy decoding never does.
 
-    Sequences up to a `floor` (B,) in nats are left out; those above it are the same as without it.
+    Args:
+        decoder: writes the symbols.
+        z: latents (B, D).
+        width: W; 1 is greedy.
+        margin: nats; prefixes that are more than this less likely than the best are dropped.
+        floor: nats (B,); sequences that are no likelier are left out, and those above it are the
+            same as without it.
     """
     ids = torch.full((len(z), width, decoder.max_length), PAD, device=z.device)
     ids[..., 0] = BOS

@@ -51,8 +51,14 @@ def elbo(
     """Estimate the evidence lower bound at x (B, ...) from some samples of z.
 
     Kingma & Welling 2014, eq. 3: E_q[log p(x|z)] - KL(q(z|x) || p(z)). The KL is exact where a
-    closed form is known, else estimated from the same samples. `estimator` decides how the gradient
-    reaches q, and so which latents may be used (`latent.gradients`).
+    closed form is known, else estimated from the same samples.
+
+    Args:
+        model: gives prior, posterior and log p(x|z).
+        x: examples.
+        samples: of z for each x.
+        estimator: how the gradient reaches q, and so which latents may be used
+            (`latent.gradients`).
 
     Raises:
         MolvaeError: no samples, or an x that the model refuses, as in every bound.
@@ -71,7 +77,14 @@ def elbo(
 
 
 def beta_elbo(model: LatentModel, x: Tensor, beta: float, samples: int = 1) -> Bound:
-    """Weigh the KL by beta (Higgins et al. 2017, eq. 4); above 1 it is a looser bound."""
+    """Weigh the KL by beta (Higgins et al. 2017, eq. 4); above 1 it is a looser bound.
+
+    Args:
+        model: as in `elbo`.
+        x: examples (B, ...).
+        beta: weight of the KL.
+        samples: of z for each x.
+    """
     log_likelihood, kl = elbo(model, x, samples)
     return Bound(log_likelihood, beta * kl)
 
@@ -169,7 +182,13 @@ def tc_elbo(model: LatentModel, x: Tensor, examples: int, tc_weight: float = 1.0
     """Weigh the total correlation of the latents by `tc_weight` (Chen et al. 2018, eq. 4).
 
     Above 1 it makes the dimensions of the aggregate posterior independent, without the loss of
-    mutual information of `beta_elbo`. `examples` is the size N of the data set.
+    mutual information of `beta_elbo`.
+
+    Args:
+        model: as in `elbo`.
+        x: examples (B, ...).
+        examples: size N of the data set.
+        tc_weight: of the total correlation; 1 gives the evidence lower bound.
 
     Raises:
         MolvaeError: the marginals of the posterior are not known.
@@ -192,10 +211,16 @@ class LogMarginal(NamedTuple):
 def log_marginal(
     model: LatentModel, x: Tensor, samples: int = 1000, chunk: int = 100
 ) -> LogMarginal:
-    """Estimate log p(x) by importance sampling from q(z|x), `chunk` samples at a time in memory.
+    """Estimate log p(x) by importance sampling from q(z|x).
 
     The weights are those of `iwae`; effective samples are (sum w)^2 / sum w^2 (Kish 1965). A small
     number means that q misses the true posterior and that the value is too low.
+
+    Args:
+        model: as in `elbo`.
+        x: examples (B, ...).
+        samples: of z for each x.
+        chunk: samples that are in memory at a time.
     """
     check_samples(samples)
     check_samples(chunk)

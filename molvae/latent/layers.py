@@ -53,7 +53,14 @@ def start_near_identity(transform: Any) -> None:
 
 @torch.no_grad()
 def fold(weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> None:
-    """Make weight @ z + bias take (z - mean) / scale instead of z; weight (..., D), bias (...,)."""
+    """Make weight @ z + bias take (z - mean) / scale instead of z.
+
+    Args:
+        weight: (..., D), changed in place.
+        bias: (...,), changed in place.
+        mean: (D,).
+        scale: (D,).
+    """
     bias.add_(weight @ mean)
     weight.mul_(scale)
 

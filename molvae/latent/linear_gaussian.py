@@ -83,6 +83,12 @@ def expectation_maximisation(
 
     The path is log p(x) in nats per example, before each iteration and after the last.
 
+    Args:
+        x: the rows.
+        start: W (D, K) to begin with.
+        tol: iterations end when the last step of the parameters and those to come are shorter.
+        max_iter: iterations at most.
+
     Raises:
         MolvaeError: no variance is left over for the noise.
     """

@@ -254,6 +254,12 @@ def choose_components(
     The best K has the highest mean held-out log p(x) over the folds; the model is then fitted to
     all of X, by EM where entries are missing. The scores are held-out nats per example, (folds,).
 
+    Args:
+        X: the table; NaN where an entry is missing.
+        candidates: numbers of components to try.
+        folds: of the cross-validation.
+        seed: of the folds.
+
     Raises:
         MolvaeError: no candidate, or one that cannot be fitted.
         ValueError: X is not a table of numbers, or has fewer rows than folds; from scikit-learn.

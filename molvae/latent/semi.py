@@ -132,6 +132,12 @@ class M2(nn.Module):
 
         With z of the prior this samples a class; with z of another example's `encode` it transfers
         that example's style to class y.
+
+        Args:
+            z: latents, the style.
+            y: classes.
+            temperature: 0 gives the likeliest x; above it, x is drawn.
+            generator: of the draws.
         """
         return self.decoder.generate(self.join_label(z, y), temperature, generator)
 

@@ -83,9 +83,16 @@ def run(
 ) -> Tally:
     """Chunks of rows -> the Parquet parts of this shard, and their tally.
 
-    Chunks are sequences of what str() tells apart, or arrays; about 2 a process are in memory.
-    `settings` (JSON values) are what the parts depend on, apart from their rows. They are stored in
-    the folder, and other settings are refused there.
+    About two chunks a process are in memory.
+
+    Args:
+        chunks: sequences of what str() tells apart, or arrays.
+        work: makes a part of a chunk, in a process of its own.
+        folder: of the parts.
+        settings: JSON values, what the parts depend on apart from their rows. They are stored in
+            the folder, and other settings are refused there.
+        config: size of chunks, shard and progress.
+        total: number of rows, where it is known, for the progress bar.
 
     Raises:
         MolvaeError: the folder holds other files or was written with other settings or from other

@@ -63,6 +63,14 @@ class DrawPlan:
     ) -> DrawPlan:
         """Check the arguments of `completion.complete` and `grow`.
 
+        Args:
+            model: writes the molecules.
+            n: molecules to draw.
+            near: a molecule to draw around, or None for the prior.
+            radius: typical latent distance from it.
+            temperature: of the symbols.
+            seed: of the draws.
+
         Raises:
             MolvaeError: one is out of range, `near` cannot be encoded, or the model writes SELFIES.
         """

@@ -419,7 +419,16 @@ class MolVAE:
         beam: int = BEAM,
         standard: bool = False,
     ) -> list[str]:
-        """Decode n points of the prior, drawn as in `sample_latents`; strings as in `decode`."""
+        """Decode n points of the prior, drawn as in `sample_latents`; strings as in `decode`.
+
+        Args:
+            n: number of points.
+            seed: of the points, and of symbols that are drawn.
+            temperature: as in `decode`.
+            progress: show a progress bar.
+            beam: as in `decode`.
+            standard: draw the points from N(0, I).
+        """
         z = self.sample_latents(n, seed, standard)
         return self.decode(z, temperature=temperature, seed=seed, progress=progress, beam=beam)
 

@@ -35,7 +35,14 @@ body { background: #f4f5f7; color: #1d2733; }
 
 
 def show_structure(smiles: str, width: int, height: int, lost: list[int] | None = None) -> Element:
-    """SMILES -> its drawing; `lost` are atoms to highlight."""
+    """SMILES -> its drawing.
+
+    Args:
+        smiles: a valid SMILES.
+        width: pixels.
+        height: pixels.
+        lost: atoms to highlight.
+    """
     picture = ui.element("img").style(f"width:{width}px;height:{height}px;object-fit:contain")
     picture.props["src"], picture.props["alt"] = picture_address(smiles, lost), smiles
     picture.props["loading"] = "lazy"

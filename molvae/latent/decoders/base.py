@@ -30,7 +30,14 @@ class AutoregressiveDecoder(nn.Module, ABC):
 
     @abstractmethod
     def step(self, symbols: Tensor, z: Tensor, rows: Tensor, state: list[Tensor]) -> Tensor:
-        """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on."""
+        """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on.
+
+        Args:
+            symbols: what was written last.
+            z: latents of these rows.
+            rows: their places in the state.
+            state: from `begin`, of all rows.
+        """
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, summed over symbols and EOS."""

@@ -66,7 +66,14 @@ class ConvDecoder(AutoregressiveDecoder):
         return [z.new_zeros(len(z), 2 * 2**i + 1, width) for i in range(self.layers)]
 
     def step(self, symbols: Tensor, z: Tensor, rows: Tensor, state: list[Tensor]) -> Tensor:
-        """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on."""
+        """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on.
+
+        Args:
+            symbols: what was written last.
+            z: latents of these rows.
+            rows: their places in the state.
+            state: from `begin`, of all rows.
+        """
         x = self.first(self.symbols(symbols))
         for i, convolution in enumerate(self.convolutions):
             y = nn.functional.gelu(self.norms[i](x) + self.latents[i](z))

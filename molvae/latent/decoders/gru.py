@@ -57,7 +57,14 @@ class GRUDecoder(AutoregressiveDecoder):
         return [torch.tanh(self.start(z))]
 
     def step(self, symbols: Tensor, z: Tensor, rows: Tensor, state: list[Tensor]) -> Tensor:
-        """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on."""
+        """Symbols (b,), z (b, D) of some rows (b,) -> next logits (b, V); moves their state on.
+
+        Args:
+            symbols: what was written last.
+            z: latents of these rows.
+            rows: their places in the state.
+            state: from `begin`, of all rows.
+        """
         inputs = torch.cat([self.symbols(symbols), z], dim=-1)
         out, last = self.gru(inputs[None], state[0][rows][None])
         state[0][rows] = last[0]
