@@ -257,7 +257,7 @@ def _open_text(path: Path, column: str, encoding: str, sample: str, whole: bool)
         return _open_smiles(path, encoding, text)
     if not usable:
         raise MolvaeError(f"{path}: cannot be read as a table: check its quotation marks")
-    dialect = max(found or usable, key=lambda d: (d.valid, d.named, d.delimiter != " "))
+    dialect = max(found or usable, key=lambda d: (d.valid, d.named))
     first = next(iter(dialect.columns), "")
     if not found and not column and any(map(parse, dialect.columns)):
         raise MolvaeError(

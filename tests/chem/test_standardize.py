@@ -19,6 +19,8 @@ from molvae.chem.standardize import Standard, standardize
         ("[2H]C([2H])([2H])O", "CO", ("isotopes dropped",)),
         ("[11CH3:2][OH:1]", "CO", ("isotopes dropped", "atom maps dropped")),
         ("C/C=C/[18F]", "C/C=C/F", ("isotopes dropped",)),
+        ("F[P-](F)(F)(F)(F)F", "F[P-](F)(F)(F)(F)F", ()),  # no proton makes it a molecule
+        ("C[N+]([2H])(C)C", "CN(C)C", ("isotopes dropped", "neutralised")),
     ],
 )
 def test_a_parent_and_what_was_done(smiles: str, parent: str, changes: tuple[str, ...]) -> None:

@@ -104,7 +104,9 @@ def test_of_the_strings_in_the_beam_the_best_molecule_counts(small_model: MolVAE
 def test_nothing_is_lost_by_what_a_search_leaves_out(zinc: list[str]) -> None:
     """All strings of a beam, each with its score: the best one is what `decode` gives."""
     model = MolVAE.load("zinc")
-    z = torch.cat([model.encode(zinc[:40], refine=0), model.sample_latents(40, seed=3)])
+    near = model.encode(zinc[:80], refine=0)
+    noise = torch.randn(80, model.latent, generator=torch.Generator().manual_seed(3))
+    z = torch.cat([near[:20], near + 0.5 * noise, model.sample_latents(20, seed=3)])
     ids, log_p, _ = beam_search(model.vae.sequence_decoder, z, BEAM, MARGIN)
     expected = []
     for point, beam, chances in zip(z, ids, log_p.tolist(), strict=True):
