@@ -10,7 +10,7 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,10 +136,13 @@ class History:
         """The file, for messages."""
         with self._explained():
             self._db = sqlite3.connect(
-                ":memory:" if path is None else path, isolation_level=None, timeout=_PATIENCE
+                ":memory:" if path is None else path,
+                isolation_level=None,
+                timeout=_PATIENCE,
+                check_same_thread=False,  # garbage is collected, and so closed, in any thread
             )
             # also of a history that is damaged, or that nobody closes, such as the default one
-            weakref.finalize(self, _close, self._db)
+            weakref.finalize(self, self._db.close)
             self._open()
             self._db.execute("INSERT OR IGNORE INTO runs (name) VALUES (?)", (run,))
             find = "SELECT run FROM runs WHERE name = ?"
@@ -415,11 +418,6 @@ class History:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _close(db: sqlite3.Connection) -> None:
-    with suppress(sqlite3.Error):  # collected in a thread that may not close it
-        db.close()
 
 
 class _DamageError(ValueError):

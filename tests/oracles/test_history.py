@@ -3,6 +3,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -91,6 +92,17 @@ def test_two_writers_are_noticed(tmp_path) -> None:
         one.add("CCO", 1.0, seconds=0.0)
         with pytest.raises(MolvaeError, match="another process is continuing"):
             two.add("CCN", 1.0, seconds=0.0)
+
+
+def test_any_thread_may_close_a_history(tmp_path) -> None:
+    # garbage is collected in whichever thread is running, as Python 3.13 warns where it fails
+    path = tmp_path / "history.sqlite"
+    history = History(path)
+    history.add("C", 1.0, seconds=0.1)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(history.close).result()
+    with History(path) as again:
+        assert again["C"].y == 1
 
 
 def test_a_molecule_is_stored_once() -> None:
