@@ -9,11 +9,15 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share the cache of wh
     os.environ["OMP_NUM_THREADS"] = "1"  # one worker a core is faster than torch's own threads
 
 import pytest
+from hypothesis import settings
 
 from molvae.chem.datasets import assign_part, datasets
 from molvae.chem.property_tables import compute_properties
 from molvae.latent.training import FitConfig
 from molvae.model.molvae import MolVAE
+
+settings.register_profile("untimed", deadline=None)  # a slow machine is no fault
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,6 @@ def _read(key: str, columns: list[str]) -> pd.DataFrame | None:
 
 def _choose_rows(table: pd.DataFrame) -> list[int]:
     """The rows that have to be checked: none of a table of the same RDKit."""
-    if table.attrs["rdkit"] == rdkit.__version__:
+    if table.attrs.get("rdkit") == rdkit.__version__:  # some versions of pyarrow read no attrs
         return []
     return [*map(int, np.random.default_rng(0).choice(len(table), SAMPLE, replace=False))]

@@ -89,9 +89,7 @@ WRITERS = [
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(
     rows=[("CCO", "a", 1.5e-7), ("N", "b; c", -0.5)], header=["value", "SMILES", "Compound ID"]
 )

@@ -78,7 +78,7 @@ class TwoBits:
         return Normal(z @ self.means, 0.7).log_prob(x).sum(-1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), samples=st.integers(1, 4))
 def test_with_the_exact_posterior_every_sample_of_the_weighted_bound_is_log_p(
     seed: int, samples: int

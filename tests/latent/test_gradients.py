@@ -152,7 +152,7 @@ def test_gaussian_gradients_against_the_closed_form() -> None:
     arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 5)), elements=st.floats(-4, 4)),
     st.integers(0, 2**16),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_enumeration_of_nested_batches(logits: np.ndarray, seed: int) -> None:
     """A Categorical in every place of an event of two axes: all combinations, batch by batch."""
     batch, states = logits.shape

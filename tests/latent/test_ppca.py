@@ -53,7 +53,6 @@ shapes = st.tuples(st.integers(2, 9), st.integers(1, 8), st.integers(10, 40), st
 shapes = shapes.filter(lambda shape: shape[1] < shape[0])
 
 
-@settings(deadline=None)
 @given(shapes, st.sampled_from(["complete", "missing"]))
 def test_log_p_and_posterior_are_those_of_the_dense_joint_gaussian(
     shape: tuple[int, int, int, int], kind: str
@@ -116,7 +115,7 @@ def assert_no_better_neighbour(model: PPCA, x: Table) -> None:
         assert abs(reached[1] - reached[0]) / (2 * step) < 1e-4
 
 
-@settings(deadline=None, derandomize=True)  # two equal eigenvalues, and EM rightly never ends
+@settings(derandomize=True)  # two equal eigenvalues, and EM rightly never ends
 @given(shapes)
 def test_em_climbs_to_the_closed_form(shape: tuple[int, int, int, int]) -> None:
     features, components, n, seed = shape
@@ -156,7 +155,6 @@ def test_em_recovers_the_covariance_that_mean_imputation_shrinks() -> None:
     assert error(PPCA(2).fit(filled)) > 0.3
 
 
-@settings(deadline=None)
 @given(shapes)
 def test_imputation_is_the_dense_conditional_mean(shape: tuple[int, int, int, int]) -> None:
     features, components, n, seed = shape

@@ -47,7 +47,7 @@ def test_a_string_that_cannot_be_encoded_is_refused_in_one_line(
     assert len(str(error.value)) < 200
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=40))
 def test_any_text_is_encoded_or_refused_never_a_crash(small_model: MolVAE, text: str) -> None:
     if small_model.can_encode(text):

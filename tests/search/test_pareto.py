@@ -36,7 +36,7 @@ def brute_force_front(y: np.ndarray) -> list[int]:
 
 
 @given(VALUES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_front_is_what_no_row_dominates(y: np.ndarray) -> None:
     assert pareto_front(y).tolist() == brute_force_front(y)
 
