@@ -20,7 +20,7 @@ from typing import Any
 
 import molvae.cli.verbs as verbs
 from molvae.base.errors import MolvaeError, MolvaeWarning
-from molvae.cli.options import shield_minus_names
+from molvae.cli.options import Stopped, shield_minus_names
 from molvae.cli.parser import DefaultsHelpFormatter, HelpFormatter, Parser, suggest
 
 # verbs of the other face, which is loaded by name when it is asked for
@@ -79,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (MolvaeError, OSError) as error:
             print(f"molvae {args.verb}: {_one_line(error)}", file=stderr)
             return 1
+        except Stopped as stop:
+            print(stop, file=stderr)
+            return stop.code
         except KeyboardInterrupt:
             print(f"molvae {args.verb}: interrupted", file=stderr)
             return 130

@@ -28,6 +28,14 @@ MODEL = "shipped model or .safetensors file"
 DRUGS = "drugs"  # the model of the verbs that take a user's molecules
 
 
+class Stopped(Exception):
+    """A signal ended the work: what is saved and how to go on, said with `--quiet` too."""
+
+    def __init__(self, said: str, number: int) -> None:
+        super().__init__(said)
+        self.code = 128 + number
+
+
 def whole_number(text: str) -> int:
     """Option text -> a whole number >= 1; argparse turns the error into a usage message."""
     if not text.isdecimal() or int(text) < 1:

@@ -183,7 +183,7 @@ def test_a_killed_training_resumes_with_the_same_curve(table: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         broken = table.parent / number.name
         process = subprocess.Popen(
-            command(*words, "--out", str(broken), "--checkpoint-minutes", "0"),
+            command(*words, "--out", str(broken), "--checkpoint-minutes", "0", "--quiet"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -195,7 +195,8 @@ def test_a_killed_training_resumes_with_the_same_curve(table: Path) -> None:
         _, errors = process.communicate(timeout=60)
         if number == signal.SIGTERM:
             assert process.returncode == 128 + number
-            assert "resume with: molvae train --resume" in errors
+            again = f"molvae train --resume --out {broken}"
+            assert errors == f"stopped; resume with: {again}\n"  # the only line with --quiet
         resume = command("--resume", "--out", str(broken))
         subprocess.run(resume, check=True, capture_output=True)
         assert curve(broken) == curve(whole)

@@ -13,7 +13,6 @@ import json
 import re
 import shlex
 import signal
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -292,8 +291,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         saved = 0 if history is None else history.spent
         way = f"; resume with: {again}" if saved else ""
-        print(f"stopped: {saved} evaluations are saved in {folder.path}{way}", file=sys.stderr)
-        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+        said = f"stopped: {saved} evaluations are saved in {folder.path}{way}"
+        raise options.Stopped(said, stop.args[0] if stop.args else signal.SIGINT) from None
     best = _show(result, folder.path, oracle, Known(model.domain, Neighbors.load(data)), chosen)
     options.answer(
         args,

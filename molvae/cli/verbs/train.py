@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,8 +171,8 @@ def _train(
         return 0
     plot_learning_curve(folder.path / METRICS, folder.path / "learning_curve.png")
     if watch.signal:
-        print(f"stopped; resume with: molvae train --resume --out {folder.path}", file=sys.stderr)
-        return 128 + watch.signal
+        again = f"stopped; resume with: molvae train --resume --out {folder.path}"
+        raise options.Stopped(again, watch.signal)
     model = MolVAE(*prepared.finish(state))
     model.domain = fit_domain(parts[0], parts[1], progress=options.progress())
     if model.domain is None and "start" in settings:
