@@ -99,7 +99,7 @@ class Found(NamedTuple):
     """The likeliest reading of scenes: object t of a scene counts where t < `number`."""
 
     number: Tensor  # (B,)
-    where: Tensor  # (B, N, 2), row and column in pixels
+    where: Tensor  # (B, N, 2), row and column in pixels of the middle of what is drawn
     what: Tensor  # (B, N, D)
     objects: Tensor  # (B, N, C, H, W), each drawn alone
 
@@ -244,12 +244,17 @@ class Scenes(nn.Module):
 
     @torch.no_grad()
     def find(self, x: Tensor, most: int | None = None) -> Found:
-        """Scenes x (B, C, H, W) -> the likeliest number of objects, and the mean of each."""
+        """Scenes x (B, C, H, W) -> the likeliest number of objects, and the mean of each.
+
+        The bound is the same wherever a decoder draws its object in the window, if the window moves
+        the other way. So an object is said to be in the middle of what is drawn, not of its window.
+        """
         a = self.attend(x, most)
         where = torch.stack([q.mean for q in a.where])
         what = torch.stack([self.head.point(q) for q in a.what])
         objects = self.draw(where, what)
-        by_scene = (part.transpose(0, 1) for part in (where, what, objects))
+        middle = find_middle(self.write(what.flatten(0, 1))).view_as(where)
+        by_scene = (part.transpose(0, 1) for part in (where + middle, what, objects))
         return Found(a.number.probs.argmax(1), *by_scene)
 
     @torch.no_grad()
@@ -291,6 +296,13 @@ def put(windows: Tensor, where: Tensor, sides: tuple[int, ...]) -> Tensor:
     """
     down, right = _weights(where, sides, windows.shape[2:])
     return down @ windows @ right.transpose(2, 3)
+
+
+def find_middle(windows: Tensor) -> Tensor:
+    """Windows (B, C, h, w) of positive numbers -> centres of mass (B, 2), from their middles."""
+    mass = windows.sum(1) / windows.sum((1, 2, 3))[:, None, None]
+    down, right = (torch.arange(side).to(mass) - (side - 1) / 2 for side in windows.shape[2:])
+    return torch.stack([(mass.sum(2) * down).sum(1), (mass.sum(1) * right).sum(1)], 1)
 
 
 def _weights(

@@ -1,5 +1,6 @@
 """Scenes of a number of objects: the bound against sums written out, and learning to count."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,21 @@ def test_squares_are_counted_and_found_without_labels(trained: Scenes) -> None:
     there = torch.arange(2) < found.number[:, None]
     drawn = (found.objects * there[..., None, None, None]).sum(1)
     assert (drawn - x).square().mean() < 0.1 * x.square().mean()
+
+
+def test_an_object_is_where_it_is_drawn_not_where_its_window_is(trained: Scenes) -> None:
+    bias = torch.nn.Parameter(torch.full((7, 7), -20.0))
+    with torch.no_grad():
+        bias[0:3, 4:7] = 20.0  # in the window's upper right corner
+    model = copy.deepcopy(trained)
+    model.decoder.forward = lambda what: bias.expand(len(what), 1, 7, 7)  # type: ignore[method-assign]
+    found = model.find(make_scenes(50, 3)[0])
+    inside = ((found.where > 2) & (found.where < 17)).all(-1)  # nothing hangs over the edge
+    mass = found.objects[:, :, 0] / found.objects.sum((2, 3, 4))[..., None, None]
+    pixels = torch.arange(20.0)
+    middle = torch.stack([(mass.sum(3) * pixels).sum(2), (mass.sum(2) * pixels).sum(2)], 2)
+    assert inside.sum() > 20
+    torch.testing.assert_close(found.where[inside], middle[inside], atol=1e-3, rtol=0)
 
 
 def test_more_squares_are_found_than_were_ever_seen(trained: Scenes) -> None:
