@@ -86,12 +86,16 @@ class MoleculeFile:
         """Column names -> (SMILES, name, *cells) of each row, as text; "" where a cell is empty.
 
         Raises:
-            MolvaeError: there is no such column, or the file cannot be read.
+            MolvaeError: there is no such column, no row, or the file cannot be read.
         """
         wanted = [find_column(self.columns, column, self.path) for column in columns]
+        rows = 0
         with _readable(self.path):
             for smiles, *rest in self._cells(wanted):
+                rows += 1
                 yield (next(iter(smiles.split(maxsplit=1)), ""), *rest)
+        if not rows:
+            raise MolvaeError(f"{self.path}: has no rows")
 
 
 @contextmanager
@@ -215,6 +219,8 @@ def _find_encoding(sample: bytes, path: Path) -> str:
     """
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),  # begins as the mark of UTF-16 does
+        (codecs.BOM_UTF32_BE, "utf-32"),
         (codecs.BOM_UTF16_LE, "utf-16"),
         (codecs.BOM_UTF16_BE, "utf-16"),
     ):

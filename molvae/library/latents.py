@@ -101,10 +101,10 @@ def _tables(source: str | Path | IO[str]) -> Iterator[tuple[Latents, bool]]:
     """Source -> pieces of its latents, and whether rows may have null latents."""
     if not isinstance(source, str | Path):
         yield from _csv_tables(source)
-    elif Path(source).suffix == ".npz":
+    elif Path(source).suffix.lower() == ".npz":
         with np.load(source, allow_pickle=False) as arrays:
             yield np.asarray(arrays["z"], dtype=np.float32), False
-    elif Path(source).is_dir() or Path(source).suffix == ".parquet":
+    elif Path(source).is_dir() or Path(source).suffix.lower() in PARQUET_SUFFIXES:
         for path in list_parquet_files(source):
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 columns = _latent_columns(file.schema_arrow.names)

@@ -61,6 +61,7 @@ def test_unreadable_sources_say_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,name\n1,x\n")
     (tmp_path / "b.smi").write_text("hello\nworld\n")
     (tmp_path / "c.parquet").write_bytes(b"no parquet")
+    (tmp_path / "f.csv").write_text("smiles,name\n")
     (tmp_path / "d.smi.gz").write_bytes(b"\x1f\x8bno gzip")
     for name, message in [
         ("zink", r"zink: neither a file nor a data set \(zinc, qm9\)"),
@@ -69,6 +70,7 @@ def test_unreadable_sources_say_what_is_wrong(tmp_path: Path) -> None:
         ("a.csv:structure", "no column 'structure'"),
         ("b.smi", "none of its 2 rows is a valid SMILES"),
         ("c.parquet", "cannot be read"),
+        ("f.csv", "has no rows"),
         ("d.smi.gz", "cannot be read"),
     ]:
         with pytest.raises(MolvaeError, match=message):

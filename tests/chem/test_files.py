@@ -113,6 +113,7 @@ def test_any_table_comes_back_the_same(
     [
         ("bom.smi", b"\xef\xbb\xbfCCO ethanol\nCCN\n", [("CCO", "ethanol"), ("CCN", "")]),
         ("bom16.smi", "CCO ethanol\nCCN\n".encode("utf-16"), [("CCO", "ethanol"), ("CCN", "")]),
+        ("bom32.smi", "CCO ethanol\nCCN\n".encode("utf-32"), [("CCO", "ethanol"), ("CCN", "")]),
         ("bare16.smi", "CCO a\nCCN\n".encode("utf-16-le"), [("CCO", "a"), ("CCN", "")]),
         ("latin.smi", b"CCO \xb5-opioid\n", [("CCO", "µ-opioid")]),
         ("tabs.smi", b"CCO\tethyl alcohol\t5\n", [("CCO", "ethyl alcohol")]),

@@ -87,6 +87,9 @@ def test_latents_are_checked_in_every_chunk(tmp_path):
     )
     with pytest.raises(MolvaeError, match=r"z\.parquet: row 3 has a latent"):
         read_latents(tmp_path / "z.parquet")
+    (tmp_path / "z.parquet").rename(tmp_path / "z.PQ")
+    with pytest.raises(MolvaeError, match=r"z\.PQ: row 3 has a latent"):
+        read_latents(tmp_path / "z.PQ")
 
 
 def test_arrays_have_the_size_asked_for_whatever_the_files(tmp_path):
