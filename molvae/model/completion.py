@@ -17,7 +17,7 @@ import pandas as pd
 from rdkit import Chem
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.fragments import open_points, read_fragment, write_beginnings
+from molvae.chem.fragments import Fragment, open_points, read_fragment, write_beginnings
 from molvae.chem.molecules import canonicalize, parse
 from molvae.chem.prefixes import read_prefix
 from molvae.chem.properties import STATISTICS
@@ -144,19 +144,13 @@ def grow(
     """
     wanted = read_fragment(fragment)
     draws = DrawPlan.plan(model, n, near=near, radius=radius, temperature=temperature, seed=seed)
-    barred = NO_CHAIN if wanted.points else NO_BOND
-    groups = [[start for mol in wanted.open() for start in _begin(mol, 0, barred)]]
-    if not groups[0]:
-        raise MolvaeError(f"{shorten(fragment)} has no atom that can take a further bond")
-    for start in groups[0]:
-        model.tokenizer.check_atoms(start.text)
-    drawn, log_evidence = write_strings(draws, groups)
+    drawn, log_evidence = write_strings(draws, [begin_with(model, wanted, fragment)])
     for point in range(1, wanted.points):
         parents = _choose_parents(drawn)
         if not parents:
             break
         drawn, _ = write_strings(
-            draws, [_begin(mol, point, barred, log_p) for mol, log_p in parents]
+            draws, [begin_at(mol, point, log_p=log_p) for mol, log_p in parents]
         )
     found = []
     for each in drawn:
@@ -167,11 +161,42 @@ def grow(
     return _tabulate(found, n, len(drawn), log_evidence)
 
 
-def _begin(mol: Chem.Mol, point: int, barred: str, log_p: float = 0.0) -> list[Start]:
-    """Molecule with dummy atoms -> the texts that are continued at one of its points."""
+def begin_with(model: MolVAE, wanted: Fragment, fragment: str, ways: int = WAYS) -> list[Start]:
+    """Fragment -> the texts that are continued at its first point.
+
+    Args:
+        model: the model that continues them.
+        wanted: the fragment.
+        fragment: as the user wrote it, for messages.
+        ways: texts for each atom that may be the first point, at most.
+
+    Raises:
+        MolvaeError: nothing can be added to it, or the model has never seen one of its atoms.
+    """
+    barred = NO_CHAIN if wanted.points else NO_BOND
+    starts = [start for mol in wanted.open() for start in begin_at(mol, 0, barred, ways)]
+    if not starts:
+        raise MolvaeError(f"{shorten(fragment)} has no atom that can take a further bond")
+    for start in starts:
+        model.tokenizer.check_atoms(start.text)
+    return starts
+
+
+def begin_at(
+    mol: Chem.Mol, point: int, barred: str = NO_CHAIN, ways: int = WAYS, log_p: float = 0.0
+) -> list[Start]:
+    """Molecule with dummy atoms -> the texts that are continued at one of its points.
+
+    Args:
+        mol: the molecule.
+        point: the attachment point.
+        barred: characters that must not come next.
+        ways: texts, at most.
+        log_p: log probability of what was added to the fragment before.
+    """
     return [
         Start(text, barred, False, later, log_p)
-        for text, later in write_beginnings(mol, point, WAYS)
+        for text, later in write_beginnings(mol, point, ways)
     ]
 
 

@@ -4,6 +4,7 @@ SAS<4  heavy_atoms<=38  charge=0    any quantity that `molvae.oracles.given` kno
 similarity(CCO)>=0.4                property, a descriptor, a similarity to a molecule, a program
 predicted:pIC50>6                   or what the model predicts
 has:c1ccncc1  lacks:[N+](=O)[O-]    a substructure that must, or must not, be there (SMARTS)
+keeps:*c1ccc(*)cc1                  a fragment, with further atoms at its attachment points only
 alerts:PAINS  alerts:BRENK          none of the structural alerts of an RDKit catalogue
 alerts:none                         no alert of PAINS, BRENK and NIH
 plausibility>=0.5  rings:known      parts, or ring systems, that the model's training data has
@@ -22,6 +23,7 @@ from rdkit.Chem import Mol
 
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.chem.alerts import CATALOGUES, find_alerts
+from molvae.chem.fragments import read_fragment
 from molvae.chem.molecules import silence_rdkit
 from molvae.chem.properties import compute_or_nan, properties
 from molvae.oracles.extras import External
@@ -37,7 +39,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
 }
 COMPARISON = re.compile(r"(.+?)\s*(<=|>=|<|>|=)\s*([^<>=]+)")
-KINDS = ("has:", "lacks:", "alerts:", "rings:")
+KINDS = ("has:", "lacks:", "keeps:", "alerts:", "rings:")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,9 @@ def parse_constraint(text: str) -> Constraint:
             raise MolvaeError(f"constraint {text!r}: {rest!r} is not a valid SMARTS pattern")
         wanted = kind == "has"
         return Constraint(text, lambda mol: mol.HasSubstructMatch(pattern) == wanted)
+    if colon and kind == "keeps":
+        fragment = read_fragment(rest)
+        return Constraint(text, lambda mol: fragment.find(mol) is not None)
     if text.strip() == "rings:known":
         known_rings = look_up_quantity("known_rings")
         return Constraint(text, lambda mol: known_rings(mol) == 1, known_rings)

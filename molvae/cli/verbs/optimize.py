@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from molvae.chem.datasets import DataSet
     from molvae.loop.result import Result
+    from molvae.loop.space import LatentSpace
     from molvae.model.molvae import MolVAE
     from molvae.oracles.history import History
     from molvae.oracles.objectives import Objective
@@ -51,12 +52,13 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "standardize": None,
     "plausibility": None,
+    "keep": None,
 }
 # settings that the run folders of earlier versions lack
-ADDED = ("standardize", "plausibility", "values")
+ADDED = ("standardize", "plausibility", "values", "keep")
 # may be given as options, stored in config.json
 SETTINGS: dict[str, Any] = {
-    **dict.fromkeys(("model", "strategy", "start", "history", "data"), str),
+    **dict.fromkeys(("model", "strategy", "start", "history", "data", "keep"), str),
     **dict.fromkeys(("objective", "constraint", "values"), list[str]),
     "heavy_atoms": list[int],
     **dict.fromkeys(("budget", "batch", "seed"), int),
@@ -76,11 +78,13 @@ SHOWN = 20  # best molecules printed in the terminal
 JUDGED = 100  # best molecules that the judge is asked about
 SHOWN_REASONS = 5  # why evaluations failed
 FEW_ADMISSIBLE = 0.05  # share of the decoded points
+GROWN = 200  # molecules grown from the fragment that is kept, to begin with
 POSES = "poses"  # folder of the best docked molecules
 
 EXAMPLES = (
     "molvae optimize --objective logP --budget 250",
     "molvae optimize --objective QED --start leads.csv:SMILES --constraint 'SAS<3' alerts:none",
+    "molvae optimize --objective QED --keep 'O=C(N*)c1ccncc1'",
 )
 
 
@@ -149,6 +153,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluate only molecules that satisfy these constraints: any quantity with a bound, "
         "'SAS<4', 'similarity(SMILES)>=0.4', 'predicted:pIC50>6', and 'has:SMARTS', "
         "'lacks:SMARTS', 'alerts:PAINS'",
+    )
+    parser.add_argument(
+        "--keep",
+        metavar="FRAGMENT",
+        help="search among the molecules that contain this fragment, SMILES or SMARTS; where it "
+        "has attachment points, as in '*c1ccc(*)nc1', only these get substituents",
     )
     parser.add_argument(
         "--plausibility",
@@ -222,6 +232,8 @@ def run(args: argparse.Namespace) -> int:
     from molvae.loop.config import OptimizeConfig
     from molvae.loop.optimization import run_search
     from molvae.model.adaptation import fine_tune
+    from molvae.model.completion import grow
+    from molvae.model.keeping import Keeping
     from molvae.oracles.evaluation import Effort
     from molvae.oracles.given import report_learned
     from molvae.oracles.oracle import Oracle
@@ -237,7 +249,7 @@ def run(args: argparse.Namespace) -> int:
         plausibility=chosen.get("plausibility"),
         seed=chosen["seed"],
     )
-    history = None
+    history, keep = None, chosen.get("keep")
     try:
         with _Terminable(), options.engine(args):
             oracle = Oracle(
@@ -245,11 +257,14 @@ def run(args: argparse.Namespace) -> int:
                 chosen["budget"],
                 heavy_atoms=chosen.get("heavy_atoms"),
                 effort=Effort(args.jobs, args.time_limit, args.retries),
-                constraints=chosen["constraint"],
+                constraints=[*chosen["constraint"], *([f"keeps:{keep}"] if keep else [])],
                 allow_changed_objective=args.allow_changed_objective,
             )
             model, data, table = _load(chosen)
+            space: LatentSpace = Keeping(model, keep) if keep else model
             start = data.split("train")
+            if keep:  # hardly any molecule of the data contains it
+                start = grow(model, keep, GROWN, seed=chosen["seed"]).table["smiles"].tolist()
             if not oracle.states_size:
                 oracle.limit_size(model.heavy_atoms)
             predict_with(model, oracle)
@@ -257,14 +272,19 @@ def run(args: argparse.Namespace) -> int:
             known = _find_known(table, len(chosen.get("values", [])))
             check_leads(model, oracle, leads, known)  # before the run folder is created
             oracle.history = history = _open_history(folder, chosen)
+
+            def adapt(_: LatentSpace, *molecules_and_seed: Any) -> LatentSpace:
+                tuned = fine_tune(model, *molecules_and_seed)
+                return Keeping(tuned, keep) if keep else tuned
+
             search = Search(
-                model,
+                space,
                 oracle,
                 start=start,
                 config=config,
                 leads=leads,
                 known=known,
-                fine_tune=fine_tune if chosen["adapt"] else None,
+                fine_tune=adapt if chosen["adapt"] else None,
             )
             for line in report_learned(oracle.quantities):
                 options.note(line)
