@@ -171,7 +171,7 @@ def find_column(names: Sequence[str], column: str, path: Path) -> str:
     if found:
         raise MolvaeError(f"{path}: several columns may be meant: {', '.join(found)} (FILE:COLUMN)")
     wanted = f"column {column!r}" if column else "column called smiles"
-    there = ", ".join(names) if names else "none: the file has no header"
+    there = ", ".join(names) or "none"
     raise MolvaeError(f"{path}: no {wanted}; columns: {there} (use FILE:COLUMN)")
 
 
