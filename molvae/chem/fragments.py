@@ -160,7 +160,8 @@ def write_beginnings(mol: Chem.Mol, point: int, number: int) -> list[Beginning]:
     """Molecule with dummy atoms -> up to `number` SMILES of it that end at one of its points.
 
     The other attachment points are filled with hydrogen. Canonical SMILES with different first
-    atoms come first, then random ones, from a fixed seed.
+    atoms come first, then ones of atoms in random order, from a fixed seed. Of some ring systems
+    none of these ends at the point; then branches and ring bonds are taken in random order, too.
 
     Args:
         mol: as from `Fragment.open` or `open_points`.
@@ -189,6 +190,28 @@ def write_beginnings(mol: Chem.Mol, point: int, number: int) -> list[Beginning]:
             for name, bond in _openings(atom)
         ]
         found[text] = Beginning(text[:-1], tuple(sorted(later)))
+    return list(found.values()) or _write_in_any_order(closed, number)
+
+
+def _write_in_any_order(closed: Chem.Mol, number: int) -> list[Beginning]:
+    found: dict[str, Beginning] = {}
+    (dummy,) = (atom.GetIdx() for atom in closed.GetAtoms() if atom.GetAtomicNum() == 0)
+    for text in Chem.MolToRandomSmilesVect(closed, TRIES, randomSeed=1):
+        if len(found) == number:
+            break
+        if not text.endswith("*") or text in found:
+            continue
+        written = Chem.MolFromSmiles(text)
+        last = written.GetNumAtoms() - 1
+        places = written.GetSubstructMatches(closed, uniquify=False, useChirality=True)
+        place = next((p for p in places if p[dummy] == last), None)
+        if place is not None:
+            later = [
+                Opening(int(name.removeprefix(POINT)), place[atom.GetIdx()], bond)
+                for atom in closed.GetAtoms()
+                for name, bond in _openings(atom)
+            ]
+            found[text] = Beginning(text[:-1], tuple(sorted(later)))
     return list(found.values())
 
 

@@ -30,6 +30,9 @@ def mol(smiles: str) -> Chem.Mol:
         ("*[NH2+]CC", "C", "C[NH2+]CC"),
         ("*C", "C", "CC"),
         ("*c1cc2[nH]ccc2cc1", "C", "Cc1ccc2cc[nH]c2c1"),
+        ("*c1nc2c(s1)CNCC2", "C", "Cc1nc2c(s1)CNCC2"),
+        ("*C12CC3CC(CC(C3)C1)C2", "CO", "OCC12CC3CC(CC(C3)C1)C2"),
+        ("*[C@@]12CN[C@@H](C1)CO2", "C", "C[C@@]12CN[C@@H](C1)CO2"),
     ],
 )
 def test_every_beginning_is_continued_at_the_attachment_point(
@@ -66,6 +69,7 @@ def test_the_later_points_are_opened_again_in_the_molecule_that_was_grown() -> N
         ("[1*]C[2*]", "F", "Cl", "FCCl"),
         ("*c1cc(*)ccc1", "F", "Br", "Fc1cccc(Br)c1"),
         ("[*:1]CC#[*:2]", "F", "N", "N#CCF"),
+        ("*c1nc2c(s1)CN(*)CC2", "F", "C", "CN1CCc2nc(F)sc2C1"),
         (
             "[*:1]c1ccc(/C=C/[*:2])cc1",
             "F",
@@ -74,7 +78,9 @@ def test_the_later_points_are_opened_again_in_the_molecule_that_was_grown() -> N
         ),  # E is known where it is written
     ]:
         (opened,) = read_fragment(fragment).open()
-        for text, later in write_beginnings(opened, 0, 6):
+        begun = write_beginnings(opened, 0, 6)
+        assert begun
+        for text, later in begun:
             assert "H" not in text.replace("[nH]", "")
             (opening,) = later
             assert opening.point == 1
