@@ -84,9 +84,10 @@ def run_search(
     (_evaluate_continuously if asynchronous else _evaluate_in_rounds)(search, on_iteration)
     oracle = search.oracle
     if oracle.remaining and not len(oracle.history):
+        counts = ", ".join(f"{n:,} for {text}" for text, n in oracle.refused.most_common())
         raise MolvaeError(
-            "no molecule to begin with is admissible: allow more sizes, relax the constraints, or "
-            "provide some molecules that meet them"
+            f"no molecule to begin with is admissible{f' (refused: {counts})' if counts else ''}: "
+            "allow more sizes, relax the constraints, or provide some molecules that meet them"
         )
     stopped = "several pools in a row held no new valid molecule" if oracle.remaining else SPENT
     history = oracle.history

@@ -153,6 +153,9 @@ def test_a_space_without_valid_molecules_stops_with_a_reason() -> None:
     assert "no new valid molecule" in result.stopped
     with pytest.raises(MolvaeError, match="no molecule to begin with is admissible"):
         optimize(barren, Oracle("logP", 5), start=[], config=CONFIG)
+    strict = Oracle("logP", 5, constraints=["charge=3"])
+    with pytest.raises(MolvaeError, match=r"admissible \(refused: \d+ for charge=3\): "):
+        optimize(Chains(), strict, start=START, config=CONFIG)
 
 
 def test_a_space_that_runs_dry_stops() -> None:
