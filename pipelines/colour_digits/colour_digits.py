@@ -122,7 +122,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--svhn", metavar="FOLDER", help="with the two .mat files of SVHN")
     parser.add_argument("--labels", type=int, nargs="+", default=[100, 1_000])
     parser.add_argument("--draws", type=int, default=5, help="draws for each number of labels")
-    parser.add_argument("--steps", type=int, default=1_500, help="gradient steps of each training")
+    parser.add_argument("--steps", type=int, default=3_000, help="gradient steps of each training")
     parser.add_argument("--seed", type=int, default=0, help="of the digits and the first draw")
     parser.add_argument("--out", type=Path, default=Path("runs/colour-digits"))
     parser.add_argument("--quick", action="store_true", help="few images, labels and steps")
