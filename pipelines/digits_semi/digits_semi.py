@@ -31,14 +31,10 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.elbo import Bound
-from molvae.latent.encoders import encoders
 from molvae.latent.fit import fit
-from molvae.latent.kinds import Example
 from molvae.latent.ppca import PPCA
 from molvae.latent.semi import M2, UNKNOWN
 from molvae.latent.training import FitConfig
@@ -47,9 +43,9 @@ from molvae.latent.vae import VAEConfig
 sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
 
 from shared.digits import HELP, Digits, load_digits_data
+from shared.labelled import CLASSES, Classifier, Labels, Rows, draw_labelled_rows
 from shared.vae_pictures import show, tiles
 
-CLASSES = 10
 # weight of the classification loss per image of the whole set; Kingma et al. 2014 use 0.1 on MNIST
 CLASSIFIER, CLASSIFIER_MNIST = 30.0, 0.1
 SMALL = VAEConfig(
@@ -72,12 +68,9 @@ FIT = FitConfig(
     patience=10**9,
     precision="32-true",
 )
-SUPERVISED = {"hidden": 256, "dropout": 0.5}
+SUPERVISED = {"encoder": SMALL.encoder, "hidden": 256, "dropout": 0.5}
 SUPERVISED_RATE = 1e-3
 COMPONENTS = 16  # of PPCA
-
-Rows = NDArray[np.intp]
-Labels = NDArray[np.int64]
 
 
 class Setting(NamedTuple):
@@ -88,28 +81,6 @@ class Setting(NamedTuple):
     classifier: float
     fit: FitConfig
     supervised_steps: int
-
-
-class Classifier(nn.Module):
-    """The classifier of M2 with dropout, trained on labelled images alone."""
-
-    def __init__(self, shape: tuple[int, ...], hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            encoders[SMALL.encoder](Example(shape), hidden),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, CLASSES),
-        )
-
-    def forward(self, x: Tensor, y: Tensor) -> Bound:
-        """x (B, 1, H, W), y (B,) -> log q(y|x) in nats, the objective of training."""
-        log_q = -nn.functional.cross_entropy(self.layers(x), y, reduction="none")
-        return Bound(log_q, torch.zeros_like(log_q))
-
-    def predict(self, x: NDArray[np.float32]) -> Labels:
-        """Images (n, 1, H, W) -> the most likely digits (n,)."""
-        with torch.no_grad():
-            return self.layers(torch.from_numpy(x)).argmax(1).numpy()
 
 
 def main() -> None:
@@ -188,21 +159,6 @@ def load(args: argparse.Namespace) -> Setting:
         digits, config, steps = digits._replace(**few), replace(config, epochs=3), 50
     shape = replace(shape, shape=digits.x_train.shape[1:])
     return Setting(digits, shape, classifier, config, steps)
-
-
-def draw_labelled_rows(y: Labels, count: int, seed: int) -> Rows:
-    """Digits y (n,) -> `count` rows, equally many of each class; all rows if count is n.
-
-    Raises:
-        MolvaeError: A class has too few images.
-    """
-    if count == len(y):
-        return np.arange(count)
-    rng = np.random.default_rng(seed)
-    rows = [rng.permutation(np.flatnonzero(y == c))[: count // CLASSES] for c in range(CLASSES)]
-    if min(map(len, rows)) < count // CLASSES:
-        raise MolvaeError(f"{count} labels are too many for a balanced draw: give smaller --labels")
-    return np.concatenate(rows)
 
 
 def train_m2(setting: Setting, rows: Rows, seed: int) -> M2:

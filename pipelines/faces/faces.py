@@ -17,6 +17,7 @@ finished one when it is started with more --steps.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -45,8 +46,13 @@ from molvae.latent.elbo import Bound, beta_elbo, elbo, tc_elbo
 from molvae.latent.encoders import encoders
 from molvae.latent.fit import fit
 from molvae.latent.kinds import Example
-from molvae.latent.training import FitConfig, Progress
+from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAE, VAEConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
+
+from shared.progress import follow
+from shared.vae_pictures import lay
 
 LATENT, HIDDEN = 32, 256
 NOISE = 0.1  # of a pixel; learned, it starts at 1, where z is worth nothing, and falls too slowly
@@ -207,17 +213,6 @@ def factors_of(faces: list[Face]) -> Tensor:
     return torch.tensor([[int(getattr(face, name)) for name in FACTORS] for face in faces])
 
 
-def _observe(bar: tqdm) -> Callable[[Progress], None]:
-    last = 0
-
-    def observe(progress: Progress) -> None:
-        nonlocal last
-        bar.update(progress.state.step - last)
-        last = progress.state.step
-
-    return observe
-
-
 def train_judge(data: Data, args: argparse.Namespace, bar: tqdm) -> Judge:
     """Train the classifier with the attributes of the training faces."""
     bar.set_description("judge")
@@ -229,7 +224,7 @@ def train_judge(data: Data, args: argparse.Namespace, bar: tqdm) -> Judge:
     epochs = args.steps / 3 / (len(y) // FIT.batch)
     config = replace(FIT, epochs=epochs, seed=args.seed)
     known = ((data.x_train, y), (data.x_validation, y_validation))
-    fit(judge, *known, config, args.out / "judge", _observe(bar))
+    fit(judge, *known, config, args.out / "judge", follow(bar))
     return judge.eval()
 
 
@@ -261,7 +256,7 @@ def train_vae(
         bound,
     )
     config = replace(FIT, epochs=args.steps / (len(data.x_train) // FIT.batch), seed=args.seed)
-    fit(model, data.x_train, data.x_validation, config, args.out / name, _observe(bar))
+    fit(model, data.x_train, data.x_validation, config, args.out / name, follow(bar))
     return model.eval()
 
 
@@ -377,16 +372,6 @@ def report(table: pd.DataFrame, edits: pd.DataFrame, folder: Path) -> None:
     print("\nedits: share that shows, share of the other attributes that stays, and mean squared")
     print("error to the true counterfactual over that of the unchanged original\n")
     print(edits.to_string(index=False, float_format="{:.3f}".format))
-
-
-def lay(images: Tensor, columns: int) -> NDArray[np.float32]:
-    """Images (n, 3, H, W) -> one image (rows H, columns W, 3); the last row ends in white."""
-    padded = nn.functional.pad(images, (1, 1, 1, 1), value=1.0)
-    white = padded.new_ones((-len(padded) % columns, *padded.shape[1:]))
-    padded = torch.cat([padded, white])
-    n, channels, height, width = padded.shape
-    laid = padded.view(n // columns, columns, channels, height, width).permute(0, 3, 1, 4, 2)
-    return laid.reshape(n // columns * height, columns * width, channels).clamp(0, 1).numpy()
 
 
 def _show(axes: Axes, images: Tensor, columns: int, title: str) -> None:

@@ -38,12 +38,13 @@ from molvae.base.errors import MolvaeError
 from molvae.base.files import RunFolder
 from molvae.latent.fit import fit
 from molvae.latent.scenes import Found, SceneConfig, Scenes
-from molvae.latent.training import FitConfig, Progress
+from molvae.latent.training import FitConfig
 from molvae.latent.vae import VAEConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # pipelines/, which holds shared/
 
 from shared.digits import HELP, load_digits_data
+from shared.progress import follow
 
 MOST = 3  # digits of a training scene
 DIGIT = VAEConfig(
@@ -160,15 +161,8 @@ def train_model(data: Data, args: argparse.Namespace, seed: int, bar: tqdm) -> S
     torch.manual_seed(seed)
     model = Scenes(CONFIG)
     epochs = args.steps / (len(data.train.x) // FIT.batch)
-    last = 0
-
-    def observe(progress: Progress) -> None:
-        nonlocal last
-        bar.update(progress.state.step - last)
-        last = progress.state.step
-
     config = replace(FIT, epochs=epochs, seed=seed)
-    fit(model, data.train.x, data.validation.x, config, args.out / f"seed-{seed}", observe)
+    fit(model, data.train.x, data.validation.x, config, args.out / f"seed-{seed}", follow(bar))
     return model.eval()
 
 

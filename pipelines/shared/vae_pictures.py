@@ -25,6 +25,16 @@ def tiles(images: Tensor, columns: int) -> NDArray[np.float32]:
     return laid.reshape(n // columns * height, columns * width).numpy()
 
 
+def lay(images: Tensor, columns: int) -> NDArray[np.float32]:
+    """Images (n, 3, H, W) -> one image (rows H, columns W, 3); the last row ends in white."""
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1), value=1.0)
+    white = padded.new_ones((-len(padded) % columns, *padded.shape[1:]))
+    padded = torch.cat([padded, white])
+    n, channels, height, width = padded.shape
+    laid = padded.view(n // columns, columns, channels, height, width).permute(0, 3, 1, 4, 2)
+    return laid.reshape(n // columns * height, columns * width, channels).clamp(0, 1).numpy()
+
+
 def show(axes: Axes, image: NDArray[np.float32], title: str = "") -> None:
     """Draw an image as dark ink on white, without ticks."""
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)

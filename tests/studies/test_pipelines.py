@@ -20,7 +20,12 @@ FOLDERS = sorted(path for path in PIPELINES.iterdir() if path.is_dir() and path.
 STUDIES = [path for path in FOLDERS if path.name != "shared" and any(path.glob("*.py"))]
 RESULTS = [path for path in PIPELINES.rglob("*.*") if path.suffix in (".csv", ".png")]
 
-NEEDS = {"faces": "resvg_py", "mutation": "cosmic_ray", "scenes": "mlxtend"}  # of an extra
+NEEDS = {  # of an extra
+    "colour_digits": "skimage",
+    "faces": "resvg_py",
+    "mutation": "cosmic_ray",
+    "scenes": "mlxtend",
+}
 
 CHECKS: dict[str, Callable[[Path, str], None]] = {}
 
@@ -86,6 +91,28 @@ def check_beam_study(runs: Path, output: str) -> None:
     assert table.rate[1, 0.25] > table.rate[16, 0.25] > 0
     for beam in (1, 16):
         assert_printed(output, f"{beam} 0.25", ".3f", *table.loc[(beam, 0.25)])
+
+
+@check
+def check_colour_digits(runs: Path, output: str) -> None:
+    folder = runs / "colour-digits"
+    table = pd.read_csv(folder / "errors.csv")
+    assert not table.duplicated(["labels", "draw", "method"]).any()
+    assert set(table.labels) == {50, 100}
+    assert set(table["method"]) == {"M2", "classifier"}
+    assert table.error.between(0, 100).all()
+    mean = table.pivot_table("error", "labels", "method")
+    for labels, row in mean.iterrows():
+        shown = re.sub(r" \([\w.]+\)", "", output)
+        assert_printed(shown, labels, ".2f", row["M2"], row["classifier"])
+    (read,) = re.findall(r"right on ([\d.]+)% of test images", output)
+    right = re.findall(r"in ([\d.]+)% of", output)
+    assert len(right) == 2
+    assert all(0 <= float(share) <= 100 for share in (read, *right))
+    kept = re.findall(r"(?:frame|ink) (-?[\d.]+)%", output)
+    assert len(kept) == 2
+    assert all(float(share) <= 100 for share in kept)
+    assert_pictures(folder, "styles", "classes")
 
 
 @check
