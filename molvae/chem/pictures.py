@@ -1,4 +1,4 @@
-"""Drawings of molecules: a grid as a PNG or SVG image, returned as bytes."""
+"""Drawings of molecules: a grid as a PNG or SVG image, bytes that a notebook shows."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ HIGHLIGHT = (1.0, 0.92, 0.55)
 MARK = (0.95, 0.70, 0.62)
 
 
+class Picture(bytes):
+    """The contents of an image file, PNG or SVG, which Jupyter shows as a picture."""
+
+    def __repr__(self) -> str:
+        kind = "PNG" if self._repr_png_() is not None else "SVG"
+        return f"<Picture: {kind} of {len(self):,} bytes>"
+
+    def _repr_png_(self) -> bytes | None:
+        return bytes(self) if self.startswith(b"\x89PNG") else None
+
+    def _repr_svg_(self) -> str | None:
+        return self.decode() if self._repr_png_() is None else None
+
+
 def draw_molecules(
     smiles: Sequence[str],
     legends: Sequence[str] | None = None,
@@ -27,7 +41,7 @@ def draw_molecules(
     picture: PictureFormat = "png",
     highlighted: Collection[int] | Mapping[int, Collection[int]] = (),
     marked: Mapping[int, tuple[list[int], list[int]]] | None = None,
-) -> bytes:
+) -> Picture:
     """SMILES -> a grid of drawn molecules, filled row by row, as PNG or SVG bytes.
 
     A string that is not a valid molecule is drawn as the word "invalid". Cells grow with the
@@ -43,7 +57,7 @@ def draw_molecules(
         marked: index of a molecule -> atoms and bonds of it to mark in another colour.
 
     Returns:
-        The contents of the image file.
+        The contents of the image file, which Jupyter shows as a picture.
     """
     rows = math.ceil(len(smiles) / columns)
     canvas = rdMolDraw2D.MolDraw2DCairo if picture == "png" else rdMolDraw2D.MolDraw2DSVG
@@ -78,7 +92,7 @@ def draw_molecules(
         )
     drawing.FinishDrawing()
     content = drawing.GetDrawingText()
-    return content if isinstance(content, bytes) else content.encode()
+    return Picture(content if isinstance(content, bytes) else content.encode())
 
 
 def _list_bonds(mol: Chem.Mol, atoms: Collection[int]) -> list[int]:
