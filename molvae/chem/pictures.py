@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
-from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from molvae.chem.molecules import parse, silence_rdkit
 
@@ -159,7 +158,7 @@ def _find_whole(part: Chem.Mol, mol: Chem.Mol) -> tuple[int, ...] | None:
 
 def _find_rings(mol: Chem.Mol) -> list[Chem.Mol]:
     """Molecule with coordinates -> its scaffold and its ring systems, as they lie."""
-    scaffold = MurckoScaffold.GetScaffoldForMol(mol)
+    scaffold = Chem.MurckoDecompose(mol)
     rings = Chem.RWMol(scaffold)
     rings.BeginBatchEdit()
     for bond in scaffold.GetBonds():
