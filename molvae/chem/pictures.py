@@ -1,8 +1,10 @@
-"""Drawings of molecules: a grid as a PNG or SVG image, returned as bytes."""
+"""Drawings of molecules: a grid as a PNG or SVG image, bytes that a notebook shows."""
 
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -14,10 +16,30 @@ from molvae.chem.molecules import parse, silence_rdkit
 
 PictureFormat: TypeAlias = Literal["png", "svg"]
 
-CELL = 220  # pixels along one side of a molecule's cell
-FITTING, MORE_PIXELS, LARGEST_CELL = 22, 7, 420  # atoms that fit; pixels for each further one
+CELL = 220  # along one side of a molecule's cell, in units of 1/96 inch: the pixels of an SVG
+FITTING, MORE, LARGEST_CELL = 22, 7, 420  # atoms that fit; units for each further one
+DPI = 200  # pixels per inch of a PNG
 HIGHLIGHT = (1.0, 0.92, 0.55)
 MARK = (0.95, 0.70, 0.62)
+
+
+class Picture(bytes):
+    """The contents of an image file, PNG or SVG, which Jupyter shows as a picture."""
+
+    def __repr__(self) -> str:
+        kind = "PNG" if self._repr_png_() is not None else "SVG"
+        return f"<Picture: {kind} of {len(self):,} bytes>"
+
+    __str__ = __repr__
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
+        if not self.startswith(b"\x89PNG"):
+            return None
+        width, height = struct.unpack(">II", self[16:24])
+        return bytes(self), {"width": width * 96 // DPI, "height": height * 96 // DPI}
+
+    def _repr_svg_(self) -> str | None:
+        return self.decode() if self._repr_png_() is None else None
 
 
 def draw_molecules(
@@ -27,11 +49,12 @@ def draw_molecules(
     picture: PictureFormat = "png",
     highlighted: Collection[int] | Mapping[int, Collection[int]] = (),
     marked: Mapping[int, tuple[list[int], list[int]]] | None = None,
-) -> bytes:
+) -> Picture:
     """SMILES -> a grid of drawn molecules, filled row by row, as PNG or SVG bytes.
 
     A string that is not a valid molecule is drawn as the word "invalid". Cells grow with the
-    largest molecule, so that 40 atoms are as legible as 20.
+    largest molecule, so that 40 atoms are as legible as 20. A molecule that has the scaffold or a
+    ring system of one before it is turned the way that one lies. A PNG has `DPI` pixels per inch.
 
     Args:
         smiles: the molecules to draw, at least one.
@@ -43,20 +66,21 @@ def draw_molecules(
         marked: index of a molecule -> atoms and bonds of it to mark in another colour.
 
     Returns:
-        The contents of the image file.
+        The contents of the image file, which Jupyter shows as a picture.
     """
     rows = math.ceil(len(smiles) / columns)
     canvas = rdMolDraw2D.MolDraw2DCairo if picture == "png" else rdMolDraw2D.MolDraw2DSVG
-    mols = [_drawable(s) for s in smiles]
+    unit = DPI / 96 if picture == "png" else 1.0
+    mols = _lay_out([_drawable(s) for s in smiles])
     atoms_drawn = max(mol.GetNumAtoms() for mol in mols)
-    cell = min(CELL + MORE_PIXELS * max(atoms_drawn - FITTING, 0), LARGEST_CELL)
+    cell = round(unit * min(CELL + MORE * max(atoms_drawn - FITTING, 0), LARGEST_CELL))
     drawing = canvas(columns * cell, rows * cell, cell, cell)
     options: Any = drawing.drawOptions()  # RDKit's type stubs are wrong about the setters
     options.setHighlightColour(HIGHLIGHT)
-    options.legendFontSize = 15
-    options.fixedBondLength = 28  # do not scale small molecules up to fill the cell
-    options.fixedFontSize = 12
-    options.bondLineWidth = 1.5
+    options.legendFontSize = round(15 * unit)
+    options.fixedBondLength = 28 * unit  # do not scale small molecules up to fill the cell
+    options.fixedFontSize = round(12 * unit)
+    options.bondLineWidth = 1.5 * unit
     options.highlightBondWidthMultiplier = 12
     atoms: list[Collection[int]] = [range(0)] * len(mols)
     for i in highlighted:
@@ -78,7 +102,17 @@ def draw_molecules(
         )
     drawing.FinishDrawing()
     content = drawing.GetDrawingText()
-    return content if isinstance(content, bytes) else content.encode()
+    if isinstance(content, bytes):
+        return Picture(_write_resolution(content))
+    return Picture(content.encode())
+
+
+def _write_resolution(png: bytes) -> bytes:
+    """Insert `DPI` into a PNG: the chunk pHYs, in pixels per metre, behind the header."""
+    per_metre = round(DPI / 0.0254)
+    chunk = b"pHYs" + struct.pack(">IIB", per_metre, per_metre, 1)
+    checked = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return png[:33] + checked + png[33:]  # 8 bytes of signature, 25 of the header
 
 
 def _list_bonds(mol: Chem.Mol, atoms: Collection[int]) -> list[int]:
@@ -96,5 +130,40 @@ def _drawable(smiles: str) -> Chem.Mol:
     if mol is None:
         mol = Chem.MolFromSmiles("*")
         mol.GetAtomWithIdx(0).SetProp("_displayLabel", "invalid")
-    rdDepictor.Compute2DCoords(mol)
     return mol
+
+
+def _lay_out(mols: list[Chem.Mol]) -> list[Chem.Mol]:
+    """Give molecules 2D coordinates; each lies as those before it with which it shares rings."""
+    shared: list[Chem.Mol] = []
+    for mol in mols:
+        for part in shared:
+            if match := _find_whole(part, mol):
+                rdDepictor.GenerateDepictionMatching2DStructure(mol, part, list(enumerate(match)))
+                break
+        else:
+            rdDepictor.Compute2DCoords(mol)
+        shared = sorted([*shared, *_find_rings(mol)], key=Chem.Mol.GetNumAtoms, reverse=True)
+    return mols
+
+
+def _find_whole(part: Chem.Mol, mol: Chem.Mol) -> tuple[int, ...] | None:
+    """Part and molecule -> where the molecule has the part, its ring systems as a whole."""
+    for match in mol.GetSubstructMatches(part):
+        bonds = (bond for i in match for bond in mol.GetAtomWithIdx(i).GetBonds())
+        if all({b.GetBeginAtomIdx(), b.GetEndAtomIdx()} <= {*match} for b in bonds if b.IsInRing()):
+            return tuple(match)
+    return None
+
+
+def _find_rings(mol: Chem.Mol) -> list[Chem.Mol]:
+    """Molecule with coordinates -> its scaffold and its ring systems, as they lie."""
+    scaffold = Chem.MurckoDecompose(mol)
+    rings = Chem.RWMol(scaffold)
+    rings.BeginBatchEdit()
+    for bond in scaffold.GetBonds():
+        if not bond.IsInRing():
+            rings.RemoveBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+    rings.CommitBatchEdit()
+    parts = Chem.GetMolFrags(rings, asMols=True, sanitizeFrags=False)
+    return [part for part in (scaffold, *parts) if part.GetNumAtoms() > 2]

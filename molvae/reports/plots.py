@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from molvae.chem.pictures import PictureFormat
+from molvae.chem.pictures import DPI, PictureFormat
 from molvae.chem.properties import STATISTICS
 
 
@@ -33,7 +33,7 @@ def plot_learning_curve(metrics: Path, path: Path) -> None:
         label = f"{name.partition('_')[0]} (nats per molecule)"
         axes.set(xlabel="step", ylabel=label, ylim=(0, None))
         axes.legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=DPI)
 
 
 COLOURS = ("#4c566a", "#d08770", "#2a7fb8", "#7b9e59")
@@ -52,7 +52,7 @@ def plot_property_distributions(
         The content of the picture file.
     """
     buffer = io.BytesIO()
-    draw_property_distributions(sets).savefig(buffer, format=picture, dpi=150)
+    draw_property_distributions(sets).savefig(buffer, format=picture, dpi=DPI)
     return buffer.getvalue()
 
 

@@ -18,7 +18,7 @@ from molvae.base.files import write_file
 from molvae.chem.alerts import find_alerts
 from molvae.chem.molecules import parse
 from molvae.chem.neighbors import Neighbors, find_clusters
-from molvae.chem.pictures import draw_molecules
+from molvae.chem.pictures import DPI, draw_molecules
 from molvae.chem.plausibility import Domain
 from molvae.chem.properties import REPORTED, Property, compute_or_nan, properties
 from molvae.loop.result import Result
@@ -239,5 +239,5 @@ def plot_front(result: Result, best: pd.DataFrame) -> Figure:
 
 def _render_png(figure: Figure) -> bytes:
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
+    figure.savefig(picture, format="png", dpi=DPI)
     return picture.getvalue()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect, sync_playwright
 
 from molvae.chem.cache import load_or_compute
 from molvae.loop.ask_tell import Search
@@ -77,6 +77,7 @@ class Watched:
         self.page.set_default_timeout(PATIENCE)
         self.errors: list[str] = []
         self.hosts: set[str] = set()
+        self.paths: set[str] = set()
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url))
@@ -86,6 +87,7 @@ class Watched:
     def _note(self, url: str) -> None:
         if not url.startswith(("data:", "blob:")):
             self.hosts.add(url.split("/")[2].partition(":")[0])
+            self.paths.add(url.split("/", 3)[3])
 
     def wait_for_points(self, n: int) -> None:
         self.page.wait_for_function(f"{MAP}?.n >= {n} && {MAP}.density", timeout=PATIENCE)
@@ -240,6 +242,98 @@ def test_each_kind_of_run_is_shown_as_what_it_is(
         if name == "hostile":
             expect(page.get_by_text(EVIL).first).to_be_visible()  # as text
         assert page.evaluate("window.pwned") is None
+
+
+NAME = "<img src=x onerror=window.pwned=1>"  # of a file: without a slash
+
+
+def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
+    browser: Browser, model_file: str, zinc: list[str], small_model: MolVAE, tmp_path: Path
+) -> None:
+    few = [name for name in zinc if small_model.can_encode(name)][:4]
+    z = small_model.encode_means(few)
+    aims = [f"{EVIL}{i}" for i in range(3)]
+    asked = {"objective": EVIL, "maximised": [EVIL], "asked for": {few[0]: 0, EVIL: 0}}
+    asked["sources"] = {EVIL: None}  # nothing computes it
+    for run in (NAME, f"{NAME}2"):
+        with write_run(tmp_path / run, model_file, aims) as history:
+            history.save_settings({"strategy": EVIL})
+            for i, name in enumerate([*few[:3], EVIL]):
+                history.add(name, (1.0 * i, -1.0 * i, 0.0), seconds=0.1, z=z[i], error=EVIL)
+            for kind in ("pin", "add"):
+                history.steer(kind, EVIL)
+            history.steering(0)
+    with History(tmp_path / f"{NAME}.sqlite") as history:
+        history.save_settings(asked)
+    write_run(tmp_path / "no-model", EVIL, [EVIL]).close()
+    served = (tmp_path / NAME, tmp_path / f"{NAME}2", tmp_path / f"{NAME}.sqlite")
+    with (
+        serve(*served, tmp_path / "no-model", "--model", model_file) as address,
+        opened(browser, address) as watched,
+    ):
+        page = watched.page
+
+        def see(place: Locator, text: str = EVIL) -> None:
+            """The text is shown as it was written, and nothing of it has become an element."""
+            expect(place.filter(has_text=text).first).to_be_visible()
+            assert page.evaluate("window.pwned") is None
+            assert page.locator("[onerror], img[src='x']").count() == 0
+
+        watched.wait_for_points(4)
+        see(page.locator(".q-select").first, NAME)  # the runs that are shown
+        see(page.locator("span[style*=inline-flex]"), aims[0])  # the scale of the colours
+        see(page.locator("th"), aims[0])
+        see(page.locator("td.smiles"))
+        see(page.locator("td").filter(has_not=page.locator("img")))  # the reason of a failure
+        page.locator("td.smiles").first.click()
+        see(page.locator(".facts"), aims[0])
+        see(page.locator("div").get_by_text(re.compile("^Evaluation")), NAME)
+        page.get_by_role("button", name="grid", exact=True).click()
+        see(page.locator(".cell"), aims[0])
+        at = page.evaluate(f"{MAP}.toScreen({MAP}.rows[0], {MAP}.rows[1])")
+        box = page.locator(".molvae-map").bounding_box()
+        assert box is not None
+        for step in (0, 1):
+            page.mouse.move(box["x"] + at[0] + step, box["y"] + at[1])
+        see(page.locator(".molvae-map"), f"{aims[0]} 0")  # the hover
+        page.get_by_placeholder("SMILES, one per line").first.fill(f"{EVIL.split()[0]}\n{NAME}")
+        page.get_by_role("button", name="put on the map").click()
+        see(page.locator(".panel"), f"{EVIL.split()[0]}: not a valid molecule")
+        page.get_by_label("filter").fill(f"{EVIL}<3")
+        page.get_by_label("filter").press("Enter")
+        see(page.locator(".q-notification"), "pwned=1")
+        choose_run(page, re.escape(f"{NAME}2"))
+        page.get_by_role("tab", name="curve").click()
+        chart = page.locator(".q-tab-panel canvas").last
+        chart.scroll_into_view_if_needed()
+        for step in range(60):  # until its tooltip opens
+            chart.hover(position={"x": 300 + step, "y": 150}, force=True)
+            page.wait_for_timeout(500)
+            if page.locator(".q-tab-panel").filter(has_text=f"{NAME}2").count():
+                break
+        see(page.locator(".q-tab-panel"), f"{NAME}2")
+        page.get_by_role("tab", name="front").click()
+        see(page.locator(".q-tab-panel"), "")
+        page.get_by_role("tab", name="compare").click()
+        see(page.locator("td"), f"{NAME}2")
+        see(page.locator("td"), EVIL)  # the strategy
+        see(page.locator("th"), aims[0])
+        page.get_by_role("tab", name="search").click()
+        see(page.locator(".q-tab-panel"), f"evaluate next {EVIL}")
+        see(page.locator(".q-tab-panel"), f"constraint {EVIL}")
+        page.get_by_label("maximise").fill(NAME)
+        page.get_by_role("button", name="start", exact=True).click()
+        see(page.locator(".q-notification"), "window.pwned=1")
+        for name in (NAME, f"{NAME}2"):
+            choose_run(page, re.escape(name))  # no longer
+        choose_run(page, "no-model")
+        see(page.locator("body"), "no map")
+        choose_run(page, "no-model")
+        choose_run(page, re.escape(f"{NAME}.sqlite"))
+        page.get_by_role("tab", name="measure").click()
+        see(page.locator(".q-tab-panel .smiles"))
+        see(page.locator(".q-tab-panel .q-field__label"))
+        assert [path for path in watched.paths if path == "x" or path.endswith("/x")] == []
 
 
 def test_a_search_is_followed_and_its_death_is_seen(
