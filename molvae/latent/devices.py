@@ -15,6 +15,7 @@ from molvae.latent.training import FitConfig
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
 
 SHAPES = 256  # recorded at most: each takes memory
 
@@ -28,12 +29,12 @@ def launch_fabric(config: FitConfig) -> Fabric:
     from lightning_fabric import Fabric  # takes a second to load, which only a training is worth
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it prints a banner
+    name = _precision(config.precision)
+    how: dict[str, Any] = {"precision": name}
+    if name == "bf16-mixed":
+        how = {"plugins": _autocast()}
     try:
-        fabric = Fabric(
-            devices=config.devices,
-            num_nodes=config.nodes,
-            precision=_precision(config.precision),  # type: ignore[arg-type]
-        )
+        fabric = Fabric(devices=config.devices, num_nodes=config.nodes, **how)
     except (ValueError, RuntimeError) as error:
         raise MolvaeError(
             f"cannot train with precision {config.precision!r}, {config.devices} devices and "
@@ -41,6 +42,15 @@ def launch_fabric(config: FitConfig) -> Fabric:
         ) from error
     fabric.launch()
     return fabric
+
+
+def _autocast() -> MixedPrecision:
+    """bfloat16 autocast that leaves inputs as they are: rounded data have another density."""
+    from lightning_fabric.plugins import MixedPrecision
+
+    precision = MixedPrecision("bf16-mixed", "cuda" if torch.cuda.is_available() else "cpu")
+    precision.convert_input = lambda data: data  # type: ignore[method-assign]
+    return precision
 
 
 def _precision(name: str) -> str:
