@@ -194,6 +194,7 @@ def write_beginnings(mol: Chem.Mol, point: int, number: int) -> list[Beginning]:
 
 
 def _write_in_any_order(closed: Chem.Mol, number: int) -> list[Beginning]:
+    """Molecule with one dummy atom -> up to `number` SMILES that end at it, from a fixed seed."""
     found: dict[str, Beginning] = {}
     (dummy,) = (atom.GetIdx() for atom in closed.GetAtoms() if atom.GetAtomicNum() == 0)
     for text in Chem.MolToRandomSmilesVect(closed, TRIES, randomSeed=1):
