@@ -6,32 +6,58 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import platformdirs
 import rdkit
+from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 
 def load_or_compute(name: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Return the cached table `name`, computing and storing it if it is missing or damaged."""
+    return _load_or_compute(f"{name}.parquet", pd.read_parquet, pd.DataFrame.to_parquet, compute)
+
+
+def load_or_compute_array(name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """Like `load_or_compute`, for an array; it stays on disk, shared by all processes."""
+
+    def read(path: Path) -> NDArray[Any]:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def write(array: NDArray[Any], path: Path) -> None:
+        with path.open("wb") as file:  # given a path, NumPy appends a suffix
+            np.save(file, array, allow_pickle=False)
+
+    return _load_or_compute(f"{name}.npy", read, write, compute)
+
+
+def _load_or_compute(
+    name: str, read: Callable[[Path], T], write: Callable[[T, Path], None], compute: Callable[[], T]
+) -> T:
     folder = _find_folder()
     if folder is None:
         return compute()
-    path = folder / f"{name}-rdkit{rdkit.__version__}.parquet"
+    stem, dot, suffix = name.rpartition(".")
+    path = folder / f"{stem}-rdkit{rdkit.__version__}{dot}{suffix}"
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):
+        return read(path)
+    except (OSError, ValueError, EOFError):  # the last of an empty array
         pass
-    table = compute()
+    result = compute()
     partial = path.with_suffix(f".{os.getpid()}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        table.to_parquet(partial)
+        write(result, partial)
         partial.replace(path)
     except OSError:  # on a full or read-only disk the result is returned uncached
         with contextlib.suppress(OSError):
             partial.unlink()
-    return table
+    return result
 
 
 def _find_folder() -> Path | None:

@@ -45,6 +45,9 @@ TABLES = RADII + 3  # environments, ends of bonds, pairs of these, ring systems
 STEPS = 10  # a count is kept as a tenth of its binary logarithm, so to 4 %
 COUNTS = [round(2 ** (code / STEPS)) for code in range(256)]
 OXYGEN = 8
+AROMATIC = int(Chem.BondType.AROMATIC)
+MOST_RINGS = 100_000  # ring systems, as atoms and bonds in some order, whose SMILES are kept
+RING_SMILES: dict[tuple[bytes, bytes], str] = {}
 PROBE = "CC(=O)Nc1ccc2[nH]cc(C[NH3+])c2c1"  # its environments tell whether RDKit still agrees
 
 Counts = Counter[int]
@@ -138,25 +141,14 @@ def find_environments(mol: Chem.Mol) -> Environments:
     return places
 
 
-def iter_bonds(mol: Chem.Mol, environments: Environments) -> Iterator[tuple[int, int, int, int]]:
-    """Molecule and its environments -> index of each bond, its two ends, and the pair of these.
+def iter_bonds(mol: Chem.Mol, environments: Environments) -> Iterator[tuple[int, ...]]:
+    """Molecule and its environments -> the atoms of each bond, its two ends, and the pair of these.
 
     An end is an atom with its bond and its other neighbours, without the one at the other end
     (Ehrt, 2024, "LACAN"), as a number.
     """
-    kinds = np.zeros(mol.GetNumAtoms(), np.uint64)
-    for number, places in environments.items():
-        for atom, radius in places:
-            if radius == 0:
-                kinds[atom] = number
-    bonds = [
-        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), int(bond.GetBondType()))
-        for bond in map(mol.GetBondWithIdx, range(mol.GetNumBonds()))
-    ]
-    if not bonds:
-        return iter(())
-    begin, end, order = np.array(bonds, np.int64).T
-    order = order.astype(np.uint64)
+    begin, end, order = _list_bonds(mol)
+    kinds = _find_kinds(mol, environments)
     at_end, at_begin = _mix(kinds[end], order), _mix(kinds[begin], order)
     around = np.zeros_like(kinds)  # a sum, so that the order of neighbours does not matter
     np.add.at(around, begin, at_end)
@@ -164,7 +156,36 @@ def iter_bonds(mol: Chem.Mol, environments: Environments) -> Iterator[tuple[int,
     one = _mix(kinds[begin] + np.uint64(7) * order, around[begin] - at_end)
     other = _mix(kinds[end] + np.uint64(7) * order, around[end] - at_begin)
     pairs = _mix(np.minimum(one, other), np.maximum(one, other))
-    return zip(range(len(bonds)), one.tolist(), other.tolist(), pairs.tolist(), strict=True)
+    columns = (begin, end, one, other, pairs)
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _find_kinds(mol: Chem.Mol, environments: Environments) -> NDArray[np.uint64]:
+    """Molecule and its environments -> the number of each atom's own, without neighbours."""
+    kinds = np.zeros(mol.GetNumAtoms(), np.uint64)
+    for number, places in environments.items():
+        for atom, radius in places:
+            if radius == 0:
+                kinds[atom] = number
+    return kinds
+
+
+def _list_bonds(mol: Chem.Mol) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint64]]:
+    """Molecule -> the two atoms and the type of each bond."""
+    orders = Chem.GetAdjacencyMatrix(mol, useBO=True)
+    begin, end = np.nonzero(orders)
+    if len(begin) == 2 * mol.GetNumBonds():
+        once = begin < end
+        begin, end = begin[once], end[once]
+        order = orders[begin, end]
+        order[order == 1.5] = AROMATIC
+    else:  # a bond that is dative has an order in one direction
+        bonds = [
+            (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), int(bond.GetBondType()))
+            for bond in map(mol.GetBondWithIdx, range(mol.GetNumBonds()))
+        ]
+        begin, end, order = np.array(bonds, np.intp).reshape(-1, 3).T
+    return begin, end, order.astype(np.uint64)
 
 
 def _mix(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -175,7 +196,7 @@ def _mix(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return mixed
 
 
-def find_ring_systems(mol: Chem.Mol) -> list[str]:
+def find_ring_systems(mol: Chem.Mol, environments: Environments | None = None) -> list[str]:
     """Molecule -> its ring systems as SMILES: rings that share atoms, with atoms doubly bonded."""
     systems: list[set[int]] = []
     for ring in mol.GetRingInfo().AtomRings():
@@ -187,17 +208,31 @@ def find_ring_systems(mol: Chem.Mol) -> list[str]:
             else:
                 rest.append(system)
         systems = [*rest, joined]
-    double = mol.GetSubstructMatches(DOUBLE_BOND) if systems else ()
-    return [_write_ring(mol, system, double) for system in systems]
+    if not systems:
+        return []
+    double = mol.GetSubstructMatches(DOUBLE_BOND)
+    kinds = _find_kinds(mol, find_environments(mol) if environments is None else environments)
+    orders = Chem.GetAdjacencyMatrix(mol, useBO=True)
+    return [_write_ring(mol, system, double, kinds, orders) for system in systems]
 
 
-def _write_ring(mol: Chem.Mol, system: set[int], double: Sequence[tuple[int, int]]) -> str:
-    if len(system) == 6:
-        atoms = map(mol.GetAtomWithIdx, system)
-        if all(a.GetIsAromatic() and a.GetAtomicNum() == 6 for a in atoms):
-            return "c1ccccc1"  # by far the most frequent: spares the writing
-    beside = {atom for bond in double if system.intersection(bond) for atom in bond}
-    return str(Chem.MolFragmentToSmiles(mol, sorted(system | beside), isomericSmiles=False))
+def _write_ring(
+    mol: Chem.Mol,
+    system: set[int],
+    double: Sequence[tuple[int, int]],
+    kinds: NDArray[np.uint64],
+    orders: NDArray[np.float64],
+) -> str:
+    """Ring system of a molecule -> its SMILES, which takes RDKit long, so it is kept."""
+    atoms = sorted(system.union(*(bond for bond in double if system.intersection(bond))))
+    key = kinds[atoms].tobytes(), orders[np.ix_(atoms, atoms)].tobytes()
+    try:
+        return RING_SMILES[key]
+    except KeyError:
+        smiles = str(Chem.MolFragmentToSmiles(mol, atoms, isomericSmiles=False))
+    if len(RING_SMILES) < MOST_RINGS:
+        RING_SMILES[key] = smiles
+    return smiles
 
 
 def _number(text: str) -> int:
@@ -215,10 +250,10 @@ def count_parts(smiles: Sequence[str]) -> Parts:
         for number, places in environments.items():
             for _, radius in places:
                 found.environments[radius][number] += 1
-        for _, one, other, pair in iter_bonds(mol, environments):
+        for *_, one, other, pair in iter_bonds(mol, environments):
             found.ends.update((one, other))
             found.pairs[pair] += 1
-        found.rings.update({_number(ring) for ring in find_ring_systems(mol)})
+        found.rings.update(map(_number, set(find_ring_systems(mol, environments))))
         for counts, measure in zip(found.amounts, AMOUNTS.values(), strict=True):
             counts[measure(mol)] += 1
     return found
@@ -260,6 +295,12 @@ class Domain:
         self.amounts = [list(tail) for tail in amounts]
         self.molecules, self.scale = molecules, scale
         self._bonds = max(1, sum(self.ends.values()) // 2)
+        self._common = {  # environments that cost nothing
+            number
+            for known, least in zip(self.environments, COMMON, strict=True)
+            for number, count in known.items()
+            if count >= max(least, ANION)
+        }
 
     @classmethod
     def fit(cls, smiles: Sequence[str], held_out: Sequence[str], progress: bool = False) -> Domain:
@@ -289,7 +330,7 @@ class Domain:
         return (
             sum(cost for cost, *_ in self._iter_rare(mol, environments))
             + sum(cost for cost, *_ in self._iter_unlikely(mol, environments))
-            + sum(cost for cost, _ in self._iter_unusual(mol))
+            + sum(cost for cost, _ in self._iter_unusual(mol, environments))
         )
 
     def find_plausibility(self, mol: Chem.Mol) -> float:
@@ -300,15 +341,15 @@ class Domain:
         """Molecule -> its plausibility, and which of its parts are rare."""
         atoms: dict[int, int] = {}
         bonds: list[int] = []
-        environments, reasons = find_environments(mol), list(self._iter_unusual(mol))
+        environments = find_environments(mol)
+        reasons = list(self._iter_unusual(mol, environments))
         for cost, atom, radius, count in self._iter_rare(mol, environments):
             atoms[atom] = min(count, atoms.get(atom, count))
             symbol = mol.GetAtomWithIdx(atom).GetSymbol()
             reasons.append((cost, f"atom {atom} ({symbol}) within {radius} bonds"))
-        for cost, bond in self._iter_unlikely(mol, environments):
-            bonds.append(bond)
-            ends = mol.GetBondWithIdx(bond).GetBeginAtom(), mol.GetBondWithIdx(bond).GetEndAtom()
-            names = " and ".join(f"{a.GetIdx()} ({a.GetSymbol()})" for a in ends)
+        for cost, *ends in self._iter_unlikely(mol, environments):
+            bonds.append(mol.GetBondBetweenAtoms(*ends).GetIdx())
+            names = " and ".join(f"{i} ({mol.GetAtomWithIdx(i).GetSymbol()})" for i in ends)
             reasons.append((cost, f"bond between atoms {names}"))
         ranked = [text for _, text in sorted(reasons, key=lambda pair: -pair[0])]
         return Explanation(self.find_plausibility(mol), atoms, bonds, ranked)
@@ -333,6 +374,8 @@ class Domain:
     ) -> Iterator[tuple[float, int, int, int]]:
         """Molecule -> cost, atom, radius and count of each rare environment."""
         for number, places in environments.items():
+            if number in self._common:
+                continue
             for atom, radius in places:
                 count = self.environments[radius].get(number, 0)
                 cost = _cost(COST[radius], COMMON[radius], count)
@@ -343,17 +386,19 @@ class Domain:
 
     def _iter_unlikely(
         self, mol: Chem.Mol, environments: Environments
-    ) -> Iterator[tuple[float, int]]:
-        """Molecule -> cost and index of a bond where two common ends are hardly ever joined."""
-        for bond, one, other, pair in iter_bonds(mol, environments):
+    ) -> Iterator[tuple[float, int, int]]:
+        """Molecule -> cost and atoms of a bond where two common ends are hardly ever joined."""
+        for begin, end, one, other, pair in iter_bonds(mol, environments):
             expected = self.ends.get(one, 0) * self.ends.get(other, 0) / (4 * self._bonds)
             seen = self.pairs.get(pair, 0)
             if seen + 0.5 < UNLIKELY * expected:
-                yield PAIR_COST * math.log(UNLIKELY * expected / (seen + 0.5)), bond
+                yield PAIR_COST * math.log(UNLIKELY * expected / (seen + 0.5)), begin, end
 
-    def _iter_unusual(self, mol: Chem.Mol) -> Iterator[tuple[float, str]]:
+    def _iter_unusual(
+        self, mol: Chem.Mol, environments: Environments
+    ) -> Iterator[tuple[float, str]]:
         """Molecule -> cost and name of each rare ring system, and of what there is much of."""
-        for ring in find_ring_systems(mol):
+        for ring in find_ring_systems(mol, environments):
             cost = _cost(RING_COST, COMMON_RING, self.rings.get(_number(ring), 0))
             if cost > 0:
                 yield cost, f"ring system {ring}"

@@ -18,6 +18,7 @@ from rdkit.Contrib.SA_Score import sascorer
 
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
+from molvae.chem.fragment_scores import prepare_sas
 
 Property: TypeAlias = Callable[[Mol], float]
 
@@ -101,6 +102,7 @@ def qed(mol: Mol) -> float:
 @molecule_property("SAS", maximise=False)
 def sas(mol: Mol) -> float:
     """Synthetic accessibility, 1 easy to 10 hard, minimised (Ertl & Schuffenhauer 2009)."""
+    prepare_sas()
     return float(sascorer.calculateScore(mol))
 
 
