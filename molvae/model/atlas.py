@@ -25,6 +25,7 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+import torch
 from contourpy import contour_generator
 from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
@@ -287,10 +288,12 @@ def _fit_umap(z: NDArray[np.float64]) -> NDArray[np.floating]:
         from umap import UMAP
     except ModuleNotFoundError as error:
         raise MolvaeError("UMAP needs an extra: pip install 'molvae[studio]'") from error
+    threads = torch.get_num_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a seed takes one thread
         fit = UMAP(n_neighbors=min(NEIGHBOURS, len(z) - 1), random_state=0, n_jobs=1)
         found: NDArray[np.floating] = fit.fit_transform(z)
+    torch.set_num_threads(threads)  # numba gives torch, which shares its pool, one for each core
     return found
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from molvae import MolVAE
 from molvae.chem.datasets import assign_part
 from molvae.chem.molecules import count_heavy_atoms
+from molvae.latent.refine import STEPS
 
 SIZES = {"of at most 38 atoms": (0, 38), "of 26 to 38": (26, 38), "of more than 38": (39, 60)}
 
@@ -41,7 +42,7 @@ def main() -> None:
             ids = [model.tokenize(s) for s in smiles if model.can_encode(s)]
             back = [
                 model.check_round_trip(ids, model.encode_ids(ids, refine=steps)).mean()
-                for steps in (0, 8)
+                for steps in (0, STEPS)
             ]
             rows.append((name, where, len(smiles), len(ids) / max(1, len(smiles)), *back))
     columns = ["model", "molecules", "number", "encodes", "means", "refined"]

@@ -179,7 +179,7 @@ def test_a_training_that_is_stopped_at_once_leaves_no_empty_picture(tmp_path: Pa
 def test_a_killed_training_resumes_with_the_same_curve(table: Path) -> None:
     words = ["--data", f"{table}:structure", "--epochs", "6", *TINY]
     whole = table.parent / "whole"
-    subprocess.run(command(*words, "--out", str(whole)), check=True, capture_output=True)
+    assert main(["train", *words, "--out", str(whole)]) == 0
     for number in (signal.SIGTERM, signal.SIGKILL):
         broken = table.parent / number.name
         process = subprocess.Popen(
@@ -197,8 +197,7 @@ def test_a_killed_training_resumes_with_the_same_curve(table: Path) -> None:
             assert process.returncode == 128 + number
             again = f"molvae train --resume --out {broken}"
             assert errors == f"stopped; resume with: {again}\n"  # the only line with --quiet
-        resume = command("--resume", "--out", str(broken))
-        subprocess.run(resume, check=True, capture_output=True)
+        assert main(["train", "--resume", "--out", str(broken)]) == 0
         assert curve(broken) == curve(whole)
 
 

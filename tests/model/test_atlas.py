@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from molvae import MolvaeError
 from molvae.chem.datasets import DataSet
@@ -66,7 +67,9 @@ def test_umap_is_fitted_the_same_every_time_and_keeps_islands_apart(
     z = np.concatenate([rng.normal(size=(40, 8)) + 20 * k for k in range(3)])
     monkeypatch.setattr("molvae.model.atlas._draw", lambda model: (["C"] * 120, z, "three islands"))
     monkeypatch.setattr("molvae.model.atlas.load_or_compute", lambda name, compute: compute())
+    threads = torch.get_num_threads()
     first, again = (load_atlas(small_model, "UMAP") for _ in range(2))
+    assert torch.get_num_threads() == threads
     np.testing.assert_array_equal(first.places, again.places)
     middles = [first.places[i : i + 40].mean(0) for i in (0, 40, 80)]
     spread = max(float(first.places[i : i + 40].std(0).max()) for i in (0, 40, 80))

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refine",
         type=options.count,
-        default=8,
+        default=32,
         metavar="STEPS",
         help="refine posterior means that do not decode greedily to their molecule by at most this "
         "many gradient steps (%(default)s); 0 keeps the means and is several times as fast",
