@@ -16,7 +16,7 @@ from rdkit.SimDivFilters.rdSimDivPickers import LeaderPicker
 
 from molvae.base.errors import MolvaeError
 from molvae.base.parallel import map_parallel
-from molvae.chem.cache import load_or_compute
+from molvae.chem.cache import load_or_compute_array
 from molvae.chem.datasets import DataSet
 from molvae.chem.molecules import parse
 
@@ -38,12 +38,10 @@ class Neighbors:
     def load(cls, data: DataSet, progress: bool = False) -> Neighbors:
         """Data set -> the fingerprints of its molecules; cached."""
 
-        def compute() -> pd.DataFrame:
-            rows = map_parallel(_pack_canonical, list(data.smiles), "fingerprints", progress)
-            return pd.DataFrame(_join(rows)).rename(columns=str)
+        def compute() -> NDArray[np.uint64]:
+            return _join(map_parallel(_pack_canonical, list(data.smiles), "fingerprints", progress))
 
-        # numbers take half the memory of bytes while they are read
-        return cls(data.smiles, load_or_compute(f"{data.key}-morgan2-64", compute).to_numpy())
+        return cls(data.smiles, load_or_compute_array(f"{data.key}-morgan2", compute))
 
     @classmethod
     def compute(cls, smiles: Sequence[str]) -> Neighbors:
