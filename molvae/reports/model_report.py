@@ -6,7 +6,6 @@ import importlib.metadata
 import math
 import random
 import time
-from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -92,25 +91,26 @@ class Report:
             source: {"molecules": len(frame), **_mean_sd(compute_moments(frame))}
             for source, frame in self.sets.items()
         }
-        shares = {name: _number(getattr(self.samples, name)) for name in SHARES}
-        return {
+        figures = {
             "data": self.data,
             "trained_on": self.trained_on,
             "config": asdict(self.config),
             "statistics": statistics,
             "published": _list_published(self.data),
-            "samples": {**asdict(self.samples), **shares},
-            "validity_greedy": _number(self.validity_greedy),
-            "held_out": {name: _number(value) for name, value in self.held_out.items()},
-            "curve": [_drop_nan(row) for row in self.curve.to_dict("records")],
-            "plausible": {name: _number(share) for name, share in self.plausible.items()},
-            "likeness": {name: _number(value) for name, value in self.likeness.items()},
+            "samples": asdict(self.samples) | {n: getattr(self.samples, n) for n in SHARES},
+            "validity_greedy": self.validity_greedy,
+            "held_out": self.held_out,
+            "curve": self.curve.to_dict("records"),
+            "plausible": self.plausible,
+            "likeness": self.likeness,
             "groups": self.groups.rename_axis("group").reset_index().to_dict("records"),
             "rings": self.rings.reset_index().to_dict("records"),
             "not_encodable": self.not_encodable,
             "seconds": round(self.seconds, 1),
             "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         }
+        plain: dict[str, Any] = _replace_nan(figures)
+        return plain
 
 
 def measure_model(
@@ -273,13 +273,14 @@ def _list_published(data: str) -> dict[str, Any] | None:
     return rows and {source: _mean_sd(row) for source, row in rows.items()}
 
 
-def _mean_sd(row: Moments) -> dict[str, dict[str, float | None]]:
-    return {name: {"mean": _number(mean), "sd": _number(sd)} for name, (mean, sd) in row.items()}
+def _mean_sd(row: Moments) -> dict[str, dict[str, float]]:
+    return {name: {"mean": mean, "sd": sd} for name, (mean, sd) in row.items()}
 
 
-def _drop_nan(row: dict[Hashable, Any]) -> dict[str, float | None]:
-    return {str(name): _number(float(value)) for name, value in row.items()}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _replace_nan(value: Any) -> Any:
+    """JSON values -> the same with None for each number that is not finite."""
+    if isinstance(value, dict):
+        return {name: _replace_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_replace_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -81,6 +81,7 @@ def test_a_model_that_writes_nonsense_is_reported_not_refused(small_model, data,
     assert report.samples.validity == 0
     assert math.isnan(report.samples.novelty)
     figures = report.to_json()
+    json.dumps(figures, allow_nan=False)
     assert figures["samples"]["novelty"] is None
     assert figures["statistics"]["VAE"]["molecules"] == 0
     assert figures["statistics"]["VAE"]["QED"] == {"mean": None, "sd": None}

@@ -80,8 +80,9 @@ def run(args: argparse.Namespace) -> None:
     print(report.table.to_string(index=False))
     rows = _list_figures(report)
     print("\n" + "\n".join(f"{name:<21}{value:>8}  {base}" for name, value, base in rows))
-    curve = report.curve.to_string(index=False, float_format="%.3f")
-    print(f"\ngreedy decoding at a distance from posterior means\n{curve}")
+    if len(report.curve):
+        curve = report.curve.to_string(index=False, float_format="%.3f")
+        print(f"\ngreedy decoding at a distance from posterior means\n{curve}")
     rings = report.rings.T.to_string(float_format="%.3f")
     print(f"\nshare of molecules with rings of a size\n{rings}")
     groups = report.groups.to_string(float_format="%.3f")
