@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 from nicegui import ui
 from nicegui.element import Element
+from nicegui.events import EChartPointClickEventArguments
 from numpy.typing import NDArray
 
 from molvae.reports.values import MISSING, show_value
@@ -33,12 +34,22 @@ def draw_scale(name: str, low: float, high: float) -> str:
     )
 
 
-def show(place: Element, options: dict[str, Any]) -> None:
-    """Show a chart alone in a place; the library for it is loaded with the first one."""
+def show(
+    place: Element,
+    options: dict[str, Any],
+    act: Callable[[EChartPointClickEventArguments], Any] | None = None,
+) -> None:
+    """Show a chart alone in a place; the library for it is loaded with the first one.
+
+    Args:
+        place: where; it holds nothing else.
+        options: of the chart.
+        act: what a click at a point does, from the first chart of this place on.
+    """
     charts = list(place)
     if not charts:
         with place:
-            ui.echart(options).classes("w-full").style("height:340px")
+            ui.echart(options, on_point_click=act).classes("w-full").style("height:340px")
         return
     chart = charts[0]
     assert isinstance(chart, ui.echart)
@@ -184,8 +195,16 @@ def draw_front(runs: Sequence[WatchedRun]) -> dict[str, Any]:
             "nameGap": gap,
         }
 
-    def rows(numbers: Any) -> list[list[float | None]]:
-        return [[_round(v) for v in y[n]] for n in numbers]
+    def rows(numbers: Any) -> list[dict[str, Any]]:
+        return [
+            {"name": run.records[n].smiles, "value": [_round(v) for v in y[n]]} for n in numbers
+        ]
+
+    named = {
+        "type": "scatter",
+        "dimensions": [one.title for one in aims],
+        "encode": {"x": 0, "y": 1, "tooltip": list(range(len(aims)))},
+    }
 
     third = (
         {}
@@ -216,15 +235,15 @@ def draw_front(runs: Sequence[WatchedRun]) -> dict[str, Any]:
             "xAxis": axis(0, 28),
             "yAxis": axis(1, 46),
             "series": [
-                {
-                    "type": "scatter",
+                named
+                | {
                     "name": "evaluated",
                     "symbolSize": 5,
                     "data": rows(dots),
                     "itemStyle": {"color": "#c3cad2"},
                 },
-                {
-                    "type": "scatter",
+                named
+                | {
                     "name": "Pareto front",
                     "symbolSize": 10,
                     "data": rows(front),

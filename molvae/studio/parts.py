@@ -18,6 +18,14 @@ body { background: #f4f5f7; color: #1d2733; }
 .strip { display: flex; gap: 6px; overflow-x: auto; padding-bottom: 4px; max-width: 100%; }
 .cell { border: 1px solid #dfe3e8; border-radius: 6px; background: #fff; cursor: pointer; }
 .cell:hover, .cell.on { border-color: #d35400; }
+.rows { border-collapse: collapse; width: 100%; font-size: 13px; }
+.rows th { text-align: left; font-size: 12px; font-weight: 500; padding: 6px 8px; }
+.rows td { border-top: 1px solid #e4e7eb; padding: 2px 8px; }
+.rows td.smiles { min-width: 200px; max-width: 300px; }
+.rows tbody tr { cursor: pointer; } .rows tbody tr:hover { background: #f4f5f7; }
+.rows tbody tr.on { background: #fdf1e7; }
+.cards { display: flex; flex-wrap: wrap; gap: 8px; }
+.cards .cell { width: calc(50% - 4px); max-width: 172px; padding: 4px; white-space: pre-wrap; }
 .note { font-size: 12px; color: #5a6675; }
 .w-full { width: 100%; } .max-w-full { max-width: 100%; } .grow { flex-grow: 1; }
 .widest { max-width: 1700px; margin-left: auto; margin-right: auto; }

@@ -64,7 +64,6 @@ class SearchPanel:
                 ui.select(self.studio.models, value="zinc", label="model")
                 .props("dense")
                 .style("min-width:90px")
-                .style("min-width:90px")
             )
             self.budget = ui.number("budget", value=250, min=1, precision=0).props("dense")
             self.seed = ui.number("seed", value=0, min=0, precision=0).props("dense")
@@ -102,6 +101,7 @@ class SearchPanel:
             "The next round heeds it; it is stored in the run, so that a resumed run repeats it."
         ).classes("note")
         self.said = ui.column().classes("gap-0")
+        self.lines: list[tuple[str, str]] = []
         self.refresh()
 
     def _suggest_name(self) -> str:
@@ -109,18 +109,19 @@ class SearchPanel:
 
     def refresh(self) -> None:
         """Show what was said, and why a search has ended."""
-        self.said.clear()
-        with self.said:
-            for run in self.shown():
-                if fault := self.studio.searches.find_fault(run):
-                    ui.label(f"{run.name}: {fault}").classes("text-sm text-red-9").style(
-                        "overflow-wrap:anywhere"
-                    )
-                for wish in run.reader.wishes:
-                    when = "waits" if wish.iteration is None else f"since round {wish.iteration}"
-                    ui.label(f"{SAID.get(wish.kind, wish.kind)} {wish.text} ({when})").classes(
-                        "text-xs"
-                    ).style("overflow-wrap:anywhere")
+        lines = []
+        for run in self.shown():
+            if fault := self.studio.searches.find_fault(run):
+                lines.append((f"{run.name}: {fault}", "text-sm text-red-9"))
+            for wish in run.reader.wishes:
+                when = "waits" if wish.iteration is None else f"since round {wish.iteration}"
+                lines.append((f"{SAID.get(wish.kind, wish.kind)} {wish.text} ({when})", "text-xs"))
+        if lines != self.lines:
+            self.lines = lines
+            self.said.clear()
+            with self.said:
+                for text, classes in lines:
+                    ui.label(text).classes(classes).style("overflow-wrap:anywhere")
 
     async def _try(self, act: Callable[[], object]) -> object:
         """Call something of the user's, and show why it failed."""

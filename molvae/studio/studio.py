@@ -28,7 +28,7 @@ class Studio:
         self.views: dict[str, View] = {}
         self.models = list(dict.fromkeys([*list_shipped(), *filter(None, (r.model for r in runs))]))
         self._loading: asyncio.Task[None] | None = None
-        self._behind: asyncio.Task[Space | None]
+        self._behind: asyncio.Task[None]
         self.searches = Searches(folder, self.models, allow_programs)
 
     async def add_run(self, path: Path) -> WatchedRun:
@@ -68,14 +68,18 @@ class Studio:
         return self._loading
 
     def _load_behind(self) -> None:
-        self._behind = asyncio.create_task(asyncio.to_thread(self.find_space, self.runs))
+        self._behind = asyncio.create_task(asyncio.to_thread(_load_torch))
 
     async def watch(self) -> None:
         """Read the histories again and again."""
         while True:
-            for run in list(self.runs):
-                await asyncio.to_thread(run.refresh)
+            await asyncio.to_thread(_refresh, list(self.runs))
             await asyncio.sleep(TICK)
+
+
+def _refresh(runs: list[WatchedRun]) -> None:
+    for run in runs:
+        run.refresh()
 
 
 def _load_properties() -> None:
@@ -83,6 +87,10 @@ def _load_properties() -> None:
     from molvae.studio.facts import measure
 
     measure("C")  # reads the table of the SAS
+
+
+def _load_torch() -> None:
+    import molvae.studio.space  # noqa: F401
 
 
 def list_shipped() -> list[str]:

@@ -288,6 +288,13 @@ def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
         page.locator("td.smiles").first.click()
         see(page.locator(".facts"), aims[0])
         see(page.locator("div").get_by_text(re.compile("^Evaluation")), NAME)
+        page.locator("td.smiles").filter(has_text=EVIL).click()
+        see(page.locator("div").get_by_text("Evaluation 3 of"), NAME)
+        page.get_by_role("button", name="draw").click()
+        page.wait_for_function("document.querySelector('.sketcher')?.sketcher?.applet")
+        page.wait_for_timeout(500)  # an error of the drawing would come now
+        see(page.locator(".q-dialog"), "JSME")
+        page.get_by_role("button", name="cancel").click()
         page.get_by_role("button", name="grid", exact=True).click()
         see(page.locator(".cell"), aims[0])
         at = page.evaluate(f"{MAP}.toScreen({MAP}.rows[0], {MAP}.rows[1])")
@@ -313,7 +320,17 @@ def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
                 break
         see(page.locator(".q-tab-panel"), f"{NAME}2")
         page.get_by_role("tab", name="front").click()
-        see(page.locator(".q-tab-panel"), "")
+        chart = page.locator(".q-tab-panel canvas").last
+        chart.scroll_into_view_if_needed()
+        for step in range(60):  # the first molecule lies in the upper left corner
+            chart.hover(position={"x": 70 + step % 3, "y": 36 + step % 2}, force=True)
+            page.wait_for_timeout(500)
+            if page.locator(".q-tab-panel").filter(has_text=few[0]).count():
+                break
+        see(page.locator(".q-tab-panel"), few[0])
+        see(page.locator(".q-tab-panel"), aims[0])
+        chart.click(position={"x": 70, "y": 36}, force=True)
+        see(page.locator("div").get_by_text("Evaluation 0 of"), f"{NAME}2")
         page.get_by_role("tab", name="compare").click()
         see(page.locator("td"), f"{NAME}2")
         see(page.locator("td"), EVIL)  # the strategy
