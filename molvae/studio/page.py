@@ -18,6 +18,7 @@ from molvae.studio.measure_panel import MeasurePanel
 from molvae.studio.molecule_panel import MoleculePanel
 from molvae.studio.parts import STYLE
 from molvae.studio.rows_panel import RowsPanel
+from molvae.studio.runs import Status
 from molvae.studio.search_panel import SearchPanel
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ SECOND = 0.25  # seconds between two looks for new evaluations
 GLANCE = 1.0  # seconds between two drawings of the map
 PAUSE = 1.5  # and of the panels
 SHARE = 0.05  # of the time that is spent on drawing them
+NEVER: tuple[int | str, ...] = ()
 MOST = 200  # incumbents that are marked
 METHODS = ("PCA", "UMAP")  # of `molvae.model.atlas`, which would load torch
 COLOURS = {"running": "green-8", "finished": "blue-8", "stopped": "orange-9", "empty": "grey-7"}
@@ -44,7 +46,7 @@ class Page:
         self.studio = studio
         self.view = studio.add_view([])
         self.ready = self.loading = False
-        self.drawn = self.mapped = self.seen = -1  # changes of the runs that are drawn, or known
+        self.drawn = self.mapped = self.seen = NEVER  # what of the runs is drawn, or known
         self.hidden = False  # behind another tab of the browser
         self.next = self.next_map = 0.0  # when the panels and the map may be drawn again
         self.since = 0.0  # when all was drawn
@@ -109,23 +111,31 @@ class Page:
             self.states: list[tuple[str, State]] = []
 
     def _show_status(self) -> None:
-        states = [(run.name, run.status.state) for run in self.view.runs]
+        found = [self._find_status(run) for run in self.view.runs]
+        states = [(run.name, one.state) for run, one in zip(self.view.runs, found, strict=True)]
         if states and states == self.states:
-            for label, run in zip(self.texts, self.view.runs, strict=True):
-                label.text = run.status.text
+            for label, one in zip(self.texts, found, strict=True):
+                label.text = one.text
             return
         self.states = states
         self.texts.clear()
         self.status.clear()
         with self.status:
-            for run in self.view.runs:
-                found = run.status
-                colour = COLOURS.get(found.state, "red-8")
-                ui.chip(found.state, color=colour, text_color="white").props("dense square")
-                label = ui.label(found.text).classes("text-sm")
+            for one in found:
+                colour = COLOURS.get(one.state, "red-8")
+                ui.chip(one.state, color=colour, text_color="white").props("dense square")
+                label = ui.label(one.text).classes("text-sm")
                 self.texts.append(label.style("overflow-wrap:anywhere"))
             if not self.view.runs:
                 ui.label("no run: start one below, or name run folders after molvae studio")
+
+    def _find_status(self, run: WatchedRun) -> Status:
+        fault = self.studio.searches.find_fault(run)
+        if fault:
+            return Status("failed", fault)
+        if run.status.state == "empty" and self.studio.searches.is_running(run):
+            return Status("running", "it begins: no evaluation yet")
+        return run.status
 
     def _build_map(self) -> None:
         with ui.row().classes("w-full items-center gap-3"):
@@ -209,7 +219,7 @@ class Page:
         self.view = self.studio.add_view(runs)
         self.view.method = self.method.value
         self.view.take()
-        self.ready, self.drawn, self.mapped = False, -1, -1
+        self.ready, self.drawn, self.mapped = False, NEVER, NEVER
         self.map.set_marks(best=[], hollow=[], here=[], path=[])
         self.colour.set_options(self._list_colours(), value=None)
         self._show_status()
@@ -228,7 +238,7 @@ class Page:
     async def _make_map(self) -> None:
         space = await asyncio.to_thread(lambda: self.space)  # the first one loads torch
         if space is None:
-            self.legend.text = "no map yet: the run does not name its model"
+            self.legend.text = "no map yet: the run has not begun, or does not name its model"
             return
         try:
             atlas = await asyncio.to_thread(lambda: space.atlas)
@@ -271,7 +281,7 @@ class Page:
         self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
         low, high = self.span
         label = self.colour.value or next(iter(self.view.aims), "")
-        self.scale.content = charts.draw_scale(label, low, high)
+        self.scale.content = charts.draw_scale(label, low, high) if len(self.view.y) else ""
 
     async def _recolour(self) -> None:
         if self.ready:
@@ -291,7 +301,8 @@ class Page:
         self.hidden = bool(event.args.get("hidden"))
 
     async def _tick(self) -> None:
-        changes = sum(run.changes for run in self.view.runs)
+        faults = [self.studio.searches.find_fault(run) for run in self.view.runs]
+        changes: tuple[int | str, ...] = (sum(run.changes for run in self.view.runs), *faults)
         if changes == self.drawn or self.hidden:
             self.since = time.monotonic()
             return

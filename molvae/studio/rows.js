@@ -17,7 +17,7 @@ export default {
   unmounted() { this.seeing?.disconnect(); },
   methods: {
     draw() {
-      const form = JSON.stringify([this.form, this.columns]);
+      const form = JSON.stringify([this.form, this.columns, this.rows.length > 0]);
       if (form !== this.drawn) { this.drawn = form; this.nodes = new Map(); this.seeing.disconnect(); this.begin(); }
       const nodes = new Map(), chosen = new Set(this.chosen);
       for (const row of this.rows) {
@@ -33,6 +33,7 @@ export default {
     },
     begin() {
       this.all = null;
+      if (!this.rows.length) { this.body = this.$el; this.$el.replaceChildren(); return; }
       if (this.form === 'grid') { this.body = make('div', 'cards'); this.$el.replaceChildren(this.body); return; }
       const table = make('table', 'rows'), head = table.createTHead().insertRow();
       this.all = this.makeBox(() => this.rows.map((row) => row.row), 'select all of this page');
@@ -47,7 +48,7 @@ export default {
       return box;
     },
     makePicture(width, height) {
-      const picture = make('img', '', `width:${width}px;height:${height}px;max-width:100%;object-fit:contain`);
+      const picture = make('img', '', `width:${width};height:${height}px;object-fit:contain`);
       let wanted = null;
       picture.load = () => {
         if (!picture.seen || picture.getAttribute('src') === wanted.picture) return;
@@ -57,7 +58,7 @@ export default {
       return [picture, (row) => { wanted = row; picture.load(); }];
     },
     makeRow(number) {
-      const node = make('tr'), box = this.makeBox(() => [number], 'select'), [picture, draw] = this.makePicture(150, 130);
+      const node = make('tr'), box = this.makeBox(() => [number], 'select'), [picture, draw] = this.makePicture('150px', 130);
       node.onclick = () => this.$emit('pick', number);
       node.insertCell().append(box); node.insertCell().append(picture);
       const cells = this.columns.map(([, name]) => Object.assign(node.insertCell(), { className: name }));
@@ -68,7 +69,7 @@ export default {
       return node;
     },
     makeCard(number) {
-      const node = make('div', 'cell'), [picture, draw] = this.makePicture(162, 150);
+      const node = make('div', 'cell'), [picture, draw] = this.makePicture('100%', 150);
       const lines = [make('div', 'text-xs font-bold'), make('div', 'text-xs')];
       node.append(picture, ...lines); node.onclick = () => this.$emit('pick', number);
       node.fill = (row, chosen) => {

@@ -129,7 +129,7 @@ class RowsPanel:
         page = self.rows[(self.pager.value - 1) * ROWS :][:ROWS]
         chosen = f", {len(self.selected):,} selected" if self.selected else ""
         self.count.text = f"{n:,} of {len(view.owners):,} molecules{chosen}"
-        columns = self._list_columns(page)
+        columns = self._list_columns(page) if page else []
         rows = [self._describe_row(row, columns, view.aims) for row in page]
         titles = [[title, "smiles" if name == "smiles" else ""] for name, title in columns]
         selected = set(self.selected)

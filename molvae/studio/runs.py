@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from molvae.oracles.objectives import Objective
     from molvae.studio.space import Space
 
-State = Literal["running", "finished", "stopped", "empty", "damaged"]
+State = Literal["running", "finished", "stopped", "empty", "damaged", "failed"]
 GLANCE = 3.0  # seconds between two looks for the process that writes
 QUIET = 60.0  # seconds without a new evaluation after which a run is taken for stopped
 

@@ -6,16 +6,14 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from nicegui import ui
 
 from molvae.base.errors import MolvaeError
+from molvae.chem.neighbors import ALIKE
 from molvae.studio.facts import Described
 from molvae.studio.runs import WatchedRun
-
-if TYPE_CHECKING:
-    from molvae.studio.studio import Studio
+from molvae.studio.studio import DEFAULT, Studio
 
 SAID = {
     "pin": "evaluate next",
@@ -61,7 +59,7 @@ class SearchPanel:
         )
         with ui.row().classes("gap-3 no-wrap"):
             self.model = (
-                ui.select(self.studio.models, value="zinc", label="model")
+                ui.select(self.studio.models, value=DEFAULT, label="model")
                 .props("dense")
                 .style("min-width:90px")
             )
@@ -73,7 +71,11 @@ class SearchPanel:
         self.name = ui.input("name of the run", value=self._suggest_name()).props(
             "dense maxlength=60"
         )
-        ui.button("start", icon="play_arrow", on_click=self._start).props("dense no-caps")
+        with ui.row().classes("gap-2"):
+            ui.button("start", icon="play_arrow", on_click=self._start).props("dense no-caps")
+            ui.button("around the picked molecule", on_click=self._take_picked).props(
+                "dense outline no-caps"
+            ).tooltip("begin with it, and evaluate only molecules that are like it")
         for one in (self.objectives, self.constraints, self.leads, self.name):
             one.classes("w-full")
 
@@ -152,6 +154,20 @@ class SearchPanel:
             self.name.value = self._suggest_name()
             self.show(run)
             ui.notify(f"{run.name} has started: it appears when its first molecules are evaluated")
+
+    def _take_picked(self) -> None:
+        """Fill in the form for a search around the picked molecule."""
+        found = self.here()
+        if found is None:
+            ui.notify("pick a molecule first")
+            return
+        self.leads.value = found.smiles
+        others = [
+            one.strip()
+            for one in (self.constraints.value or "").split(";")
+            if one.strip() and not one.strip().startswith("similarity(")
+        ]
+        self.constraints.value = "; ".join([*others, f"similarity({found.smiles})>{ALIKE}"])
 
     def _find_run(self) -> WatchedRun | None:
         runs = self.shown()

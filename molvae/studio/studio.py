@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from molvae.studio.space import Space
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # `molvae.model.storage` would load torch
+DEFAULT = "zinc"  # the model of a page without a run, and of a new search
 TICK = 0.2  # seconds between two looks at the histories
 KEPT = 64  # views of pages, the latest ones
 
@@ -48,8 +49,11 @@ class Studio:
         return view
 
     def find_space(self, runs: list[WatchedRun], method: str = "PCA") -> Space | None:
-        """Runs -> the model of the first one, not loaded yet; None where it names none."""
-        name = next((run.model for run in runs), None)
+        """Runs -> the model of the first one, not loaded yet; None where it names none.
+
+        Without a run it is the one that a new search is offered.
+        """
+        name = next((run.model for run in runs), None if runs else DEFAULT)
         if name is None:
             return None
         from molvae.studio.space import Space  # with torch, when the page is already there
