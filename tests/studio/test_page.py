@@ -390,6 +390,20 @@ def test_a_search_is_followed_and_its_death_is_seen(
         expect(watched.page.get_by_text("no process is writing")).to_be_visible()
 
 
+def test_a_search_that_cannot_begin_says_why(
+    browser: Browser, model_file: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path / "empty", model_file, ["QED"]).close()
+    with serve(tmp_path / "empty") as address, opened(browser, address) as watched:
+        page = watched.page
+        page.get_by_role("tab", name="search").click()
+        page.get_by_label("start from these molecules").fill("CCCCCCCCCC")
+        page.get_by_label("constraints").fill("QED>0.9")
+        page.get_by_role("button", name="start", exact=True).click()
+        expect(page.locator(".q-chip").get_by_text("failed", exact=True)).to_be_visible()
+        expect(page.get_by_text("can be evaluated: CCCCCCCCCC: ").first).to_be_visible()
+
+
 def test_measured_values_are_typed_in_and_told_to_the_search(
     browser: Browser, model_file: str, zinc: list[str], tmp_path: Path
 ) -> None:
