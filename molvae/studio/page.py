@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SECOND = 0.25  # seconds between two looks for new evaluations
 # A search that runs beside the page should not feel it. The map takes new points at once, a panel
 # costs the browser ten times as much: while evaluations keep coming, it waits until they pause.
-GLANCE = 1.0  # seconds between two drawings of the map
+GLANCE = 0.7  # seconds between two drawings of the map
 PAUSE = 1.5  # and of the panels
 SHARE = 0.05  # of the time that is spent on drawing them
 NEVER: tuple[int | str, ...] = ()
