@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -19,6 +20,7 @@ PictureFormat: TypeAlias = Literal["png", "svg"]
 CELL = 220  # along one side of a molecule's cell, in units of 1/96 inch: the pixels of an SVG
 FITTING, MORE, LARGEST_CELL = 22, 7, 420  # atoms that fit; units for each further one
 DPI = 200  # pixels per inch of a PNG
+KEPT = 200  # scaffolds and ring systems of an arrangement, the latest ones
 HIGHLIGHT = (1.0, 0.92, 0.55)
 MARK = (0.95, 0.70, 0.62)
 
@@ -49,6 +51,7 @@ def draw_molecules(
     picture: PictureFormat = "png",
     highlighted: Collection[int] | Mapping[int, Collection[int]] = (),
     marked: Mapping[int, tuple[list[int], list[int]]] | None = None,
+    arrangement: Arrangement | None = None,
 ) -> Picture:
     """SMILES -> a grid of drawn molecules, filled row by row, as PNG or SVG bytes.
 
@@ -64,6 +67,7 @@ def draw_molecules(
         highlighted: indices of the molecules to highlight with a coloured background; where they
             are keys, the atoms to highlight in each, in the order in which its SMILES has them.
         marked: index of a molecule -> atoms and bonds of it to mark in another colour.
+        arrangement: of other drawings, whose scaffolds lie the same way in this one.
 
     Returns:
         The contents of the image file, which Jupyter shows as a picture.
@@ -71,7 +75,8 @@ def draw_molecules(
     rows = math.ceil(len(smiles) / columns)
     canvas = rdMolDraw2D.MolDraw2DCairo if picture == "png" else rdMolDraw2D.MolDraw2DSVG
     unit = DPI / 96 if picture == "png" else 1.0
-    mols = _lay_out([_drawable(s) for s in smiles])
+    arrangement = arrangement or Arrangement()
+    mols = [arrangement.lay_out(_drawable(s)) for s in smiles]
     atoms_drawn = max(mol.GetNumAtoms() for mol in mols)
     cell = round(unit * min(CELL + MORE * max(atoms_drawn - FITTING, 0), LARGEST_CELL))
     drawing = canvas(columns * cell, rows * cell, cell, cell)
@@ -125,7 +130,7 @@ def _list_bonds(mol: Chem.Mol, atoms: Collection[int]) -> list[int]:
 
 
 def _drawable(smiles: str) -> Chem.Mol:
-    """SMILES -> molecule with 2D coordinates; an invalid SMILES -> one atom labelled "invalid"."""
+    """SMILES -> molecule; an invalid SMILES -> one atom labelled "invalid"."""
     mol = parse(smiles)
     if mol is None:
         mol = Chem.MolFromSmiles("*")
@@ -133,18 +138,33 @@ def _drawable(smiles: str) -> Chem.Mol:
     return mol
 
 
-def _lay_out(mols: list[Chem.Mol]) -> list[Chem.Mol]:
-    """Give molecules 2D coordinates; each lies as those before it with which it shares rings."""
-    shared: list[Chem.Mol] = []
-    for mol in mols:
-        for part in shared:
-            if match := _find_whole(part, mol):
-                rdDepictor.GenerateDepictionMatching2DStructure(mol, part, list(enumerate(match)))
-                break
-        else:
-            rdDepictor.Compute2DCoords(mol)
-        shared = sorted([*shared, *_find_rings(mol)], key=Chem.Mol.GetNumAtoms, reverse=True)
-    return mols
+class Arrangement:
+    """How scaffolds and ring systems lie: each molecule is turned the way those before it lie.
+
+    A grid of molecules has one of its own. One that is kept turns drawings alike that are made one
+    by one.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none: the first molecule lies as RDKit lays it."""
+        self._parts: dict[str, Chem.Mol] = {}
+        self._lock = threading.Lock()
+
+    def lay_out(self, mol: Chem.Mol) -> Chem.Mol:
+        """Give a molecule 2D coordinates; the largest known part that it has says how it lies."""
+        with self._lock:
+            for part in sorted(self._parts.values(), key=Chem.Mol.GetNumAtoms, reverse=True):
+                if match := _find_whole(part, mol):
+                    pairs = list(enumerate(match))
+                    rdDepictor.GenerateDepictionMatching2DStructure(mol, part, pairs)
+                    break
+            else:
+                rdDepictor.Compute2DCoords(mol)
+            for part in _find_rings(mol):
+                self._parts.setdefault(Chem.MolToSmiles(part), part)
+            for oldest in list(self._parts)[:-KEPT]:
+                del self._parts[oldest]
+        return mol
 
 
 def _find_whole(part: Chem.Mol, mol: Chem.Mol) -> tuple[int, ...] | None:

@@ -79,7 +79,10 @@ def check_leads(
                     raise MolvaeError(f"{lead!r} has two known values: give one, or their mean")
                 found[name] = oracle.check_values(known[lead])
     if (leads or known) and not usable:
-        raise MolvaeError("none of the molecules to begin with can be evaluated")
+        lead, reason = next(iter(left_out.items()))
+        raise MolvaeError(
+            f"none of the molecules to begin with can be evaluated: {lead:.200}: {reason}"
+        )
     if (new := len(usable) - len(found)) > oracle.budget:
         raise MolvaeError(
             f"{new} molecules to begin with, but the budget is {oracle.budget} evaluations"

@@ -28,7 +28,6 @@ import pandas as pd
 import torch
 from contourpy import contour_generator
 from numpy.typing import NDArray
-from sklearn.manifold import trustworthiness
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.cache import load_or_compute
@@ -132,6 +131,23 @@ def _average(
     return found
 
 
+def measure_trust(z: NDArray[np.floating], flat: NDArray[np.floating], neighbours: int) -> float:
+    """Points (n, D) and their places (n, 2) -> the trustworthiness of the places.
+
+    Venna & Kaski 2001: each of the nearest neighbours on the map costs the number of points that
+    come before it in the space, beyond `neighbours`. The same as
+    `sklearn.manifold.trustworthiness`, whose import takes a second.
+    """
+    n = len(z)
+    gaps, flat_gaps = _distances(z, z), _distances(flat, flat)
+    np.fill_diagonal(gaps, np.inf)
+    np.fill_diagonal(flat_gaps, np.inf)
+    ranks = gaps.argsort(1).argsort(1) + 1
+    near = np.argpartition(flat_gaps, neighbours - 1, axis=1)[:, :neighbours]
+    beyond = np.maximum(np.take_along_axis(ranks, near, 1) - neighbours, 0).sum()
+    return float(1 - beyond * 2 / (n * neighbours * (2 * n - 3 * neighbours - 1)))
+
+
 @dataclass(frozen=True)
 class Atlas:
     """A flat map of a latent space.
@@ -177,7 +193,7 @@ class Atlas:
         z = self.z[:JUDGED]
         if len(z) <= 2 * NEIGHBOURS:
             return float("nan")
-        return float(trustworthiness(z, self.place(z), n_neighbors=NEIGHBOURS))
+        return measure_trust(z, self.place(z), NEIGHBOURS)
 
     def describe(self) -> str:
         """Return the legend: what the map is, and how faithful."""

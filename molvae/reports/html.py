@@ -30,14 +30,17 @@ table { border-collapse: collapse; font-size: 13px; } .wide { overflow-x: auto; 
 th, td { text-align: left; padding: 3px 10px 3px 0; border-bottom: 1px solid #dfe3e8;
   vertical-align: top; }
 td { overflow-wrap: anywhere; } td.number { text-align: right; white-space: nowrap; }
+.wide td:not(.smiles) { overflow-wrap: break-word; }
 code, .smiles { font: 12px/1.4 "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 10px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(210px, 45%), 1fr)); }
+.grid { gap: 10px; } td.smiles { min-width: 190px; }
 .grid figure { border: 1px solid #dfe3e8; border-radius: 6px; }
 figure { margin: 0; padding: 6px; min-width: 0; break-inside: avoid; } figcaption {
   font-size: 12px; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; display: block; } .note { color: #5a6675; font-size: 13px; }
 @media print { body { margin: 0; max-width: none; font-size: 11px; }
-  .grid { grid-template-columns: repeat(4, 1fr); } .wide { overflow: visible; } h2 {
+  .grid { grid-template-columns: repeat(4, 1fr); } .wide { overflow: visible; }
+  .wide td:not(.smiles) { overflow-wrap: anywhere; } h2 {
   break-after: avoid; } tr { break-inside: avoid; } }
 """
 

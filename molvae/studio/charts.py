@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 from nicegui import ui
 from nicegui.element import Element
+from nicegui.events import EChartPointClickEventArguments
 from numpy.typing import NDArray
 
 from molvae.reports.values import MISSING, show_value
@@ -20,6 +21,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5
 VIRIDIS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 POINTS = 600  # of a curve
 DOTS = 3_000  # of the front
+NOTHING = "No evaluation yet."
+SHORT = {"maxWidth": 240, "ellipsis": "…"}  # names of axes
 TOP = 100  # molecules of a run that are compared
 PLAIN = {"animation": False, "grid": {"left": 70, "right": 24, "top": 36, "bottom": 48}}
 
@@ -33,12 +36,22 @@ def draw_scale(name: str, low: float, high: float) -> str:
     )
 
 
-def show(place: Element, options: dict[str, Any]) -> None:
-    """Show a chart alone in a place; the library for it is loaded with the first one."""
+def show(
+    place: Element,
+    options: dict[str, Any],
+    act: Callable[[EChartPointClickEventArguments], Any] | None = None,
+) -> None:
+    """Show a chart alone in a place; the library for it is loaded with the first one.
+
+    Args:
+        place: where; it holds nothing else.
+        options: of the chart.
+        act: what a click at a point does, from the first chart of this place on.
+    """
     charts = list(place)
     if not charts:
         with place:
-            ui.echart(options).classes("w-full").style("height:340px")
+            ui.echart(options, on_point_click=act).classes("w-full").style("height:340px")
         return
     chart = charts[0]
     assert isinstance(chart, ui.echart)
@@ -59,6 +72,8 @@ def draw_curves(runs: Sequence[WatchedRun]) -> dict[str, Any]:
     """Runs -> the chart of their best values so far; the spread of runs that differ in the seed."""
     series: list[dict[str, Any]] = []
     shown = [run for run in runs if run.records]
+    if not shown:
+        return _say(NOTHING)
     for i, run in enumerate(shown):
         best = best_so_far(run)
         rows = np.unique(np.linspace(0, len(best) - 1, POINTS).astype(int))
@@ -90,8 +105,8 @@ def draw_curves(runs: Sequence[WatchedRun]) -> dict[str, Any]:
                 }
             )
     series += _draw_spread(shown)
-    one = shown[0].objectives[0] if shown else None
-    better = "" if one is None or one.maximise else ", lower is better"
+    one = shown[0].objectives[0]
+    better = "" if one.maximise else ", lower is better"
     return PLAIN | {
         "legend": {"top": 4, "type": "scroll"},
         "tooltip": {"trigger": "axis"},
@@ -101,10 +116,17 @@ def draw_curves(runs: Sequence[WatchedRun]) -> dict[str, Any]:
             "scale": True,
             "nameLocation": "middle",
             "nameGap": 50,
-            "name": "" if one is None else f"best {one.title} so far{better}",
+            "nameTruncate": SHORT,
+            "name": f"best {one.title} so far{better}",
         },
         "series": series,
     }
+
+
+def _say(text: str) -> dict[str, Any]:
+    """Text -> a chart that holds it alone."""
+    style = {"left": "center", "top": "middle", "textStyle": {"fontSize": 14}}
+    return {"title": {"text": text, **style}, "series": []}
 
 
 def _mark_wishes(run: WatchedRun) -> dict[str, Any]:
@@ -156,18 +178,10 @@ def _draw_spread(runs: Sequence[WatchedRun]) -> list[dict[str, Any]]:
 
 def draw_front(runs: Sequence[WatchedRun]) -> dict[str, Any]:
     """Runs -> the chart of the first two objectives with the Pareto front of all of them."""
-    run = next((one for one in runs if len(one.objectives) > 1 and one.records), None)
+    shown = [one for one in runs if one.records]
+    run = next((one for one in shown if len(one.objectives) > 1), None)
     if run is None:
-        text = "One objective: there is no front to show."
-        return {
-            "title": {
-                "text": text,
-                "left": "center",
-                "top": "middle",
-                "textStyle": {"fontSize": 14},
-            },
-            "series": [],
-        }
+        return _say("One objective: there is no front to show." if shown else NOTHING)
     from molvae.search.pareto import find_undominated
 
     y, aims = run.values, run.objectives
@@ -182,30 +196,38 @@ def draw_front(runs: Sequence[WatchedRun]) -> dict[str, Any]:
             "name": f"{aims[i].title}{better}",
             "nameLocation": "middle",
             "nameGap": gap,
+            "nameTruncate": SHORT,
         }
 
-    def rows(numbers: Any) -> list[list[float | None]]:
-        return [[_round(v) for v in y[n]] for n in numbers]
+    def rows(numbers: Any) -> list[dict[str, Any]]:
+        return [
+            {"name": run.records[n].smiles, "value": [_round(v) for v in y[n]]} for n in numbers
+        ]
 
-    third = (
-        {}
-        if len(aims) < 3
-        else {
-            "visualMap": {
-                "dimension": 2,
-                "min": float(np.nanmin(y[:, 2])),
-                "max": float(np.nanmax(y[:, 2])),
-                "seriesIndex": 1,
-                "inRange": {"color": list(VIRIDIS)},
-                "right": 0,
-                "top": "middle",
-                "text": [aims[2].title, ""],
-                "calculable": True,
-                "precision": 2,
-            }
+    named = {
+        "type": "scatter",
+        "dimensions": [one.title for one in aims],
+        "encode": {"x": 0, "y": 1, "tooltip": list(range(len(aims)))},
+    }
+
+    third: dict[str, Any] = {}
+    if len(aims) > 2:
+        low, high = float(np.nanmin(y[:, 2])), float(np.nanmax(y[:, 2]))
+        third["visualMap"] = {
+            "dimension": 2,
+            "min": low,
+            "max": high,
+            "seriesIndex": 1,
+            "inRange": {"color": list(VIRIDIS)},
+            "orient": "horizontal",
+            "left": "center",
+            "bottom": 0,
+            "itemHeight": 110,
+            "text": ["", aims[2].title[:40]],
+            "calculable": True,
+            "precision": 0 if high - low >= 10 else 2,
         }
-    )
-    grid = {"left": 70, "right": 110 if third else 24, "top": 36, "bottom": 48}
+    grid = {"left": 70, "right": 24, "top": 36, "bottom": 100 if third else 48}
     return (
         PLAIN
         | third
@@ -216,15 +238,15 @@ def draw_front(runs: Sequence[WatchedRun]) -> dict[str, Any]:
             "xAxis": axis(0, 28),
             "yAxis": axis(1, 46),
             "series": [
-                {
-                    "type": "scatter",
+                named
+                | {
                     "name": "evaluated",
                     "symbolSize": 5,
                     "data": rows(dots),
                     "itemStyle": {"color": "#c3cad2"},
                 },
-                {
-                    "type": "scatter",
+                named
+                | {
                     "name": "Pareto front",
                     "symbolSize": 10,
                     "data": rows(front),
@@ -239,7 +261,7 @@ def build_comparison(runs: Sequence[WatchedRun]) -> None:
     """Show runs side by side: figures, and how many of their best molecules they share."""
     shown = [run for run in runs if run.records]
     if not shown:
-        ui.label("Choose runs above.").classes("note")
+        ui.label(NOTHING if runs else "Choose runs above.").classes("note")
         return
     rows, tops = [], []
     for run in shown:

@@ -22,6 +22,7 @@ class MoleculeMap(Element, component="map.js"):
 
     def __init__(self) -> None:
         super().__init__()
+        self.marks: dict[str, Sequence[Sequence[float]]] = {}
         self.set_mode("explore")
 
     def set_mode(self, mode: str) -> None:
@@ -48,7 +49,9 @@ class MoleculeMap(Element, component="map.js"):
 
     def set_marks(self, **marks: Sequence[Sequence[float]]) -> None:
         """Set the places of `best`, `hollow`, `here` or `path`, lists of (x, y)."""
-        self.run_method("mark", marks)
+        if any(self.marks.get(name) != places for name, places in marks.items()):
+            self.marks |= marks
+            self.run_method("mark", marks)
 
     def select(self, rows: Sequence[int]) -> None:
         """Make these points stand out."""

@@ -70,7 +70,7 @@ class MoleculePanel:
     def _build_molecule(self) -> None:
         with ui.column().classes("panel w-full gap-1"):
             with ui.row().classes("w-full no-wrap gap-3"):
-                self.picture = ui.element("img").style("width:190px;height:190px;flex:none")
+                self.picture = ui.element("img").classes("structure")
                 self.picture.props["src"] = picture_address("")
                 self.picture.props["alt"] = "structure"
                 self.picture.set_visibility(False)
@@ -220,7 +220,7 @@ class MoleculePanel:
 
             async def slide() -> None:
                 row = self.strip[int(self.slider.value)]
-                rows = [(n, show_value(row[n])) for n in shown]
+                rows = [(n.replace("_at_", " at the "), show_value(row[n])) for n in shown]
                 self.here = Described(row["smiles"], rows)
                 self._show_molecule(self.here, f"Step {int(self.slider.value)} of the way")
                 if row["x"] == row["x"]:

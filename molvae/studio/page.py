@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 from nicegui import ui
-from nicegui.events import GenericEventArguments
+from nicegui.events import EChartPointClickEventArguments, GenericEventArguments
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.properties import REPORTED
@@ -17,14 +18,21 @@ from molvae.studio.measure_panel import MeasurePanel
 from molvae.studio.molecule_panel import MoleculePanel
 from molvae.studio.parts import STYLE
 from molvae.studio.rows_panel import RowsPanel
+from molvae.studio.runs import Status
 from molvae.studio.search_panel import SearchPanel
 
 if TYPE_CHECKING:
-    from molvae.studio.runs import WatchedRun
+    from molvae.studio.runs import State, WatchedRun
     from molvae.studio.space import Space
     from molvae.studio.studio import Studio
 
-SECOND = 0.25  # seconds between two updates of the page
+SECOND = 0.25  # seconds between two looks for new evaluations
+# A search that runs beside the page should not feel it. The map takes new points at once, a panel
+# costs the browser ten times as much: while evaluations keep coming, it waits until they pause.
+GLANCE = 0.7  # seconds between two drawings of the map
+PAUSE = 1.5  # and of the panels
+SHARE = 0.05  # of the time that is spent on drawing them
+NEVER: tuple[int | str, ...] = ()
 MOST = 200  # incumbents that are marked
 METHODS = ("PCA", "UMAP")  # of `molvae.model.atlas`, which would load torch
 COLOURS = {"running": "green-8", "finished": "blue-8", "stopped": "orange-9", "empty": "grey-7"}
@@ -38,7 +46,10 @@ class Page:
         self.studio = studio
         self.view = studio.add_view([])
         self.ready = self.loading = False
-        self.drawn = -1  # changes of the runs that are drawn
+        self.drawn = self.mapped = self.seen = NEVER  # what of the runs is drawn, or known
+        self.hidden = False  # behind another tab of the browser
+        self.next = self.next_map = 0.0  # when the panels and the map may be drawn again
+        self.since = 0.0  # when all was drawn
         self.span = (0.0, 1.0)  # of the colours
         self.measured = 0  # molecules that it was measured with
 
@@ -72,6 +83,11 @@ class Page:
         ready = self.studio.begin_loading()
         await ui.context.client.connected()
         await ready
+        ui.on("hidden", self._hide)
+        ui.run_javascript(
+            "document.addEventListener('visibilitychange', "
+            "() => emitEvent('hidden', { hidden: document.hidden }))"
+        )
         ui.timer(SECOND, self._tick)
         await self._choose()
 
@@ -91,17 +107,35 @@ class Page:
                 .style("min-width:220px")
             )
             self.status = ui.row().classes("gap-2 items-center")
+            self.texts: list[ui.label] = []
+            self.states: list[tuple[str, State]] = []
 
     def _show_status(self) -> None:
+        found = [self._find_status(run) for run in self.view.runs]
+        states = [(run.name, one.state) for run, one in zip(self.view.runs, found, strict=True)]
+        if states and states == self.states:
+            for label, one in zip(self.texts, found, strict=True):
+                label.text = one.text
+            return
+        self.states = states
+        self.texts.clear()
         self.status.clear()
         with self.status:
-            for run in self.view.runs:
-                found = run.status
-                colour = COLOURS.get(found.state, "red-8")
-                ui.chip(found.state, color=colour, text_color="white").props("dense square")
-                ui.label(found.text).classes("text-sm").style("overflow-wrap:anywhere")
+            for one in found:
+                colour = COLOURS.get(one.state, "red-8")
+                ui.chip(one.state, color=colour, text_color="white").props("dense square")
+                label = ui.label(one.text).classes("text-sm")
+                self.texts.append(label.style("overflow-wrap:anywhere"))
             if not self.view.runs:
                 ui.label("no run: start one below, or name run folders after molvae studio")
+
+    def _find_status(self, run: WatchedRun) -> Status:
+        fault = self.studio.searches.find_fault(run)
+        if fault:
+            return Status("failed", fault)
+        if run.status.state == "empty" and self.studio.searches.is_running(run):
+            return Status("running", "it begins: no evaluation yet")
+        return run.status
 
     def _build_map(self) -> None:
         with ui.row().classes("w-full items-center gap-3"):
@@ -185,7 +219,7 @@ class Page:
         self.view = self.studio.add_view(runs)
         self.view.method = self.method.value
         self.view.take()
-        self.ready, self.drawn = False, -1
+        self.ready, self.drawn, self.mapped = False, NEVER, NEVER
         self.map.set_marks(best=[], hollow=[], here=[], path=[])
         self.colour.set_options(self._list_colours(), value=None)
         self._show_status()
@@ -204,7 +238,7 @@ class Page:
     async def _make_map(self) -> None:
         space = await asyncio.to_thread(lambda: self.space)  # the first one loads torch
         if space is None:
-            self.legend.text = "no map yet: the run does not name its model"
+            self.legend.text = "no map yet: the run has not begun, or does not name its model"
             return
         try:
             atlas = await asyncio.to_thread(lambda: space.atlas)
@@ -247,7 +281,7 @@ class Page:
         self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
         low, high = self.span
         label = self.colour.value or next(iter(self.view.aims), "")
-        self.scale.content = charts.draw_scale(label, low, high)
+        self.scale.content = charts.draw_scale(label, low, high) if len(self.view.y) else ""
 
     async def _recolour(self) -> None:
         if self.ready:
@@ -263,36 +297,53 @@ class Page:
     def _restyle(self) -> None:
         self.map.show_by(-1, self.by_run.value)
 
+    def _hide(self, event: GenericEventArguments) -> None:
+        self.hidden = bool(event.args.get("hidden"))
+
     async def _tick(self) -> None:
-        changes = sum(run.changes for run in self.view.runs)
-        if changes == self.drawn:
+        faults = [self.studio.searches.find_fault(run) for run in self.view.runs]
+        changes: tuple[int | str, ...] = (sum(run.changes for run in self.view.runs), *faults)
+        if changes == self.drawn or self.hidden:
+            self.since = time.monotonic()
+            return
+        if changes != self.mapped and time.monotonic() >= self.next_map:
+            self.mapped, self.next_map = changes, time.monotonic() + GLANCE
+            if not self.ready and not self.loading and any(run.model for run in self.view.runs):
+                await self._load_map()
+            await self._append()
+        coming, self.seen = changes != self.seen, changes
+        began = time.monotonic()
+        if began < self.next or (coming and began < self.since + PAUSE):
             return
         self.drawn = changes
-        new = self.view.take()
-        self._show_status()
-        self.search.refresh()
-        self.measure.refresh()
-        if not self.ready and not self.loading and any(run.model for run in self.view.runs):
-            await self._load_map()
-        space = self.find_loaded_space()
+        self._show_panels()
+        self.next = began + max(PAUSE, (time.monotonic() - began) / SHARE)
+
+    async def _append(self) -> None:
+        """Put new evaluations on the map."""
+        new, space = self.view.take(), self.find_loaded_space()
         if len(new) and space is not None:
             if len(self.view.owners) > 1.2 * self.measured:
                 await asyncio.to_thread(self._measure_span)
             self.map.append(self.view.points(space, new), self.span)
-        if len(new):
-            if not self.colour.options or set(self.view.aims) - set(self.colour.options):
-                self.colour.set_options(self._list_colours())
-                self.rows.offer_columns()
-            self.rows.show()
-            self._show_charts()
         self._mark()
+
+    def _show_panels(self) -> None:
+        self._show_status()
+        self.search.refresh()
+        self.measure.refresh()
+        if not self.colour.options or set(self.view.aims) - set(self.colour.options):
+            self.colour.set_options(self._list_colours())
+            self.rows.offer_columns()
+        self.rows.show(True)
+        self._show_charts()
 
     def _show_charts(self) -> None:
         shown = self.tabs.value
         if shown == "curve":
             charts.show(self.curve, charts.draw_curves(self.view.runs))
         elif shown == "front":
-            charts.show(self.front, charts.draw_front(self.view.runs))
+            charts.show(self.front, charts.draw_front(self.view.runs), self._pick_on_front)
         elif shown == "compare":
             self.compared.clear()
             with self.compared:
@@ -313,6 +364,11 @@ class Page:
         index = event.args.get("index")
         if isinstance(index, int) and 0 <= index < len(self.view.owners):
             await self.molecule.pick(index, bool(event.args.get("second")))
+
+    async def _pick_on_front(self, event: EChartPointClickEventArguments) -> None:
+        row = self.view.find_row(event.name)
+        if row is not None:
+            await self.molecule.pick(row)
 
     async def _placed(self, event: GenericEventArguments) -> None:
         x, y = event.args.get("x"), event.args.get("y")

@@ -14,10 +14,21 @@ STYLE = """
 body { background: #f4f5f7; color: #1d2733; }
 .panel { background: #fff; border: 1px solid #dfe3e8; border-radius: 8px; padding: 10px 12px; }
 .smiles { font-family: monospace; font-size: 12px; overflow-wrap: anywhere; }
-.facts { display: grid; grid-template-columns: auto 1fr; gap: 1px 12px; font-size: 13px; }
+.facts { display: grid; grid-template-columns: auto minmax(48px, 1fr); gap: 1px 12px; }
+.facts { font-size: 13px; }
+.structure { width: 190px; height: 190px; flex: none; }
 .strip { display: flex; gap: 6px; overflow-x: auto; padding-bottom: 4px; max-width: 100%; }
 .cell { border: 1px solid #dfe3e8; border-radius: 6px; background: #fff; cursor: pointer; }
 .cell:hover, .cell.on { border-color: #d35400; }
+.rows { border-collapse: collapse; width: 100%; font-size: 13px; }
+.rows th { text-align: left; font-size: 12px; font-weight: 500; padding: 6px 8px; }
+.rows td { border-top: 1px solid #e4e7eb; padding: 2px 8px; }
+.rows td.smiles { min-width: 200px; max-width: 300px; }
+.rows tbody tr { cursor: pointer; } .rows tbody tr:hover { background: #f4f5f7; }
+.rows tbody tr.on { background: #fdf1e7; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(200px, 45%), 1fr)); }
+.cards { gap: 8px; } .cards .cell { padding: 4px; white-space: pre-wrap; }
+.rows img:not([src]), .cards img:not([src]) { visibility: hidden; }
 .note { font-size: 12px; color: #5a6675; }
 .w-full { width: 100%; } .max-w-full { max-width: 100%; } .grow { flex-grow: 1; }
 .widest { max-width: 1700px; margin-left: auto; margin-right: auto; }
@@ -30,6 +41,10 @@ body { background: #f4f5f7; color: #1d2733; }
 .text-lg { font-size: 18px; line-height: 28px; }
 .font-bold { font-weight: 700; } .font-medium { font-weight: 500; }
 .q-btn.q-btn--dense { padding: 2px 10px; }
+@media (max-width: 599px) {
+  .structure { width: 120px; height: 120px; }
+  .q-tab { min-width: 0; padding: 0 5px; } .q-tab .q-tab__label { font-size: 12px; }
+}
 .q-tab-panels, .q-tab-panel { padding: 6px 0; background: transparent; }
 """
 

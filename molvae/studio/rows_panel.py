@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.properties import REPORTED
 from molvae.reports.values import show_value
 from molvae.studio.facts import measure, picture_address
-from molvae.studio.parts import show_structure
+from molvae.studio.rows import MoleculeRows
 from molvae.studio.view import View, read_filter
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ class RowsPanel:
                 ("report", self._keep_page),
             ):
                 ui.button(label, icon="download", on_click=write).props("dense flat no-caps")
-        self.list = ui.element("div").classes("w-full")
+        self.list: MoleculeRows = MoleculeRows().classes("w-full")
+        self.list.on("pick", self._pick_row)
+        self.list.on("choose", self._choose)
         self.pager = ui.pagination(
             1, 1, direction_links=True, on_change=lambda: self.show(True)
         ).props("max-pages=7")
@@ -118,96 +121,70 @@ class RowsPanel:
         if down and not column:
             self.rows.reverse()
         n = len(self.rows)
-        self.pager.props["max"] = max(1, math.ceil(n / ROWS))
-        self.pager.update()
+        pages = max(1, math.ceil(n / ROWS))
+        if self.pager.props.get("max") != pages:
+            self.pager.props["max"] = pages
         if not turned and self.pager.value != 1:
             self.pager.value = 1
         page = self.rows[(self.pager.value - 1) * ROWS :][:ROWS]
         chosen = f", {len(self.selected):,} selected" if self.selected else ""
         self.count.text = f"{n:,} of {len(view.owners):,} molecules{chosen}"
-        self.list.clear()
-        with self.list:
-            (self._build_grid if self.form.value == "grid" else self._build_table)(page)
+        columns = self._list_columns(page) if page else []
+        rows = [self._describe_row(row, columns, view.aims) for row in page]
+        titles = [[title, "smiles" if name == "smiles" else ""] for name, title in columns]
+        selected = set(self.selected)
+        self.list.show(self.form.value, titles, rows, [row for row in page if row in selected])
 
-    def _describe_row(self, row: int) -> dict[str, Any]:
+    def _list_columns(self, page: list[int]) -> list[tuple[str, str]]:
+        """Rows -> names and titles of their columns."""
         view = self.find_view()
-        run, number = view.owners[row]
-        record = view.runs[run].records[number]
-        values = view.y[row]
-        found: dict[str, Any] = {
-            "row": row,
-            "smiles": record.smiles,
-            "picture": picture_address(record.smiles),
-        }
-        found |= {f"y{i}": show_value(float(v)) for i, v in enumerate(values)}
-        found |= {name: show_value(float(v)) for name, v in measure(record.smiles).items()}
-        return found | {
-            "number": int(number),
-            "round": record.iteration,
-            "run": view.runs[run].name,
-            "error": (record.error or "")[:200],
-        }
-
-    def _build_table(self, page: list[int]) -> None:
-        view = self.find_view()
-        rows = [self._describe_row(row) for row in page]
         aims = view.runs[0].objectives if view.runs else ()
-        columns = [("picture", ""), *((f"y{i}", one.title) for i, one in enumerate(aims))]
+        columns = [(f"y{i}", one.title) for i, one in enumerate(aims)]
         columns += [(name, name) for name in REPORTED if name not in view.aims]
         columns += [("smiles", "SMILES"), ("number", "evaluation"), ("round", "round")]
         columns += [("run", "run")] if len(view.runs) > 1 else []
-        columns += [("error", "failure")] if any(row["error"] for row in rows) else []
-        table = (
-            ui.table(
-                columns=[
-                    {"name": n, "label": label, "field": n, "align": "left"} for n, label in columns
-                ],
-                rows=rows,
-                row_key="row",
-                selection="multiple",
-            )
-            .props("dense flat hide-pagination :rows-per-page-options=[0]")
-            .classes("w-full")
+        failed = any(
+            view.runs[run].records[n].error
+            for run, n in view.owners[np.array(page, np.intp)].tolist()
         )
-        table.add_slot(
-            "body-cell-picture",
-            '<q-td :props="props"><img :src="props.value" width="150" height="130" loading="lazy" '
-            ':alt="props.row.smiles" style="width:150px;height:130px;object-fit:contain"></q-td>',
-        )
-        table.add_slot(
-            "body-cell-smiles",
-            '<q-td :props="props" class="smiles" '
-            'style="min-width:200px;max-width:300px;white-space:normal">'
-            "{{ props.value }}</q-td>",
-        )
-        shown = set(page)
-        table.selected = [row for row in rows if row["row"] in set(self.selected)]
-        table.on("rowClick", lambda event: self._pick(int(event.args[1]["row"])), [[], ["row"], []])
-        table.on_select(
-            lambda event: self.select(
-                sorted((set(self.selected) - shown) | {row["row"] for row in event.selection}),
-                False,
-            )
-        )
+        return columns + [("error", "failure")] * failed
 
-    def _build_grid(self, page: list[int]) -> None:
-        chosen, aims = set(self.selected), self.find_view().aims
-        with ui.row().classes("w-full gap-2"):
-            for row in page:
-                found = self._describe_row(row)
-                with (
-                    ui.column()
-                    .classes("cell gap-0 p-1" + (" on" if row in chosen else ""))
-                    .style("width:calc(50% - 4px);max-width:172px") as cell
-                ):
-                    show_structure(found["smiles"], 162, 150).style("max-width:100%")
-                    text = [f"{one} {found[f'y{i}']}" for i, one in enumerate(aims)]
-                    ui.label("  ".join(text)).classes("text-xs font-bold")
-                    others = [
-                        f"{n} {found[n]}" for n in ("SAS", "QED") if n in found and n not in aims
-                    ]
-                    ui.label("  ".join(others)).classes("text-xs")
-                cell.on("click", lambda _, row=row: self._pick(row))
+    def _describe_row(
+        self, row: int, columns: list[tuple[str, str]], aims: list[str]
+    ) -> dict[str, Any]:
+        view = self.find_view()
+        run, number = view.owners[row]
+        record = view.runs[run].records[number]
+        found = {f"y{i}": show_value(float(v)) for i, v in enumerate(view.y[row])}
+        best = [f"{one} {found[f'y{i}']}" for i, one in enumerate(aims)]
+        found |= {name: show_value(float(v)) for name, v in measure(record.smiles).items()}
+        others = [f"{n} {found[n]}" for n in ("SAS", "QED") if n in found and n not in aims]
+        found |= {
+            "smiles": record.smiles,
+            "number": str(number),
+            "round": str(record.iteration),
+            "run": view.runs[run].name,
+            "error": (record.error or "")[:200],
+        }
+        return {
+            "row": row,
+            "smiles": record.smiles,
+            "picture": picture_address(record.smiles),
+            "texts": [found.get(name, "") for name, _ in columns],
+            "lines": ["  ".join(best), "  ".join(others)],
+        }
+
+    def _choose(self, event: GenericEventArguments) -> None:
+        """Select rows, or no longer, as their boxes say."""
+        n = len(self.find_view().owners)
+        rows = {r for r in event.args.get("rows", []) if isinstance(r, int) and 0 <= r < n}
+        chosen = set(self.selected)
+        self.select(sorted(chosen | rows if event.args.get("on") else chosen - rows), False)
+        self.show(True)
+
+    async def _pick_row(self, event: GenericEventArguments) -> None:
+        if isinstance(event.args, int):
+            await self._pick(event.args)
 
     async def _filter(self) -> None:
         text = self.filter.value or ""

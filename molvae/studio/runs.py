@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from molvae.oracles.objectives import Objective
     from molvae.studio.space import Space
 
-State = Literal["running", "finished", "stopped", "empty", "damaged"]
+State = Literal["running", "finished", "stopped", "empty", "damaged", "failed"]
 GLANCE = 3.0  # seconds between two looks for the process that writes
 QUIET = 60.0  # seconds without a new evaluation after which a run is taken for stopped
 
@@ -50,6 +50,7 @@ class WatchedRun:
         self.changes = 0  # grows with each change
         self._writers: list[int] | None = []
         self._looked = -GLANCE
+        self._spent = (0, 0)  # records that were counted, and how many of them were evaluations
         self._y = np.empty((0, 1))
         self._z = np.empty((0, 0), np.float32)
 
@@ -102,7 +103,11 @@ class WatchedRun:
     @property
     def spent(self) -> int:
         """The evaluations that it has made."""
-        return sum(not record.known for record in self.records)
+        new = self.records[self._spent[0] :]
+        if self._spent[0] > len(self.records):
+            self._spent, new = (0, 0), self.records
+        self._spent = len(self.records), self._spent[1] + sum(not one.known for one in new)
+        return self._spent[1]
 
     @property
     def status(self) -> Status:

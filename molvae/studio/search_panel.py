@@ -6,16 +6,14 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from nicegui import ui
 
 from molvae.base.errors import MolvaeError
+from molvae.chem.neighbors import ALIKE
 from molvae.studio.facts import Described
 from molvae.studio.runs import WatchedRun
-
-if TYPE_CHECKING:
-    from molvae.studio.studio import Studio
+from molvae.studio.studio import DEFAULT, Studio
 
 SAID = {
     "pin": "evaluate next",
@@ -61,9 +59,8 @@ class SearchPanel:
         )
         with ui.row().classes("gap-3 no-wrap"):
             self.model = (
-                ui.select(self.studio.models, value="zinc", label="model")
+                ui.select(self.studio.models, value=DEFAULT, label="model")
                 .props("dense")
-                .style("min-width:90px")
                 .style("min-width:90px")
             )
             self.budget = ui.number("budget", value=250, min=1, precision=0).props("dense")
@@ -74,7 +71,11 @@ class SearchPanel:
         self.name = ui.input("name of the run", value=self._suggest_name()).props(
             "dense maxlength=60"
         )
-        ui.button("start", icon="play_arrow", on_click=self._start).props("dense no-caps")
+        with ui.row().classes("gap-2"):
+            ui.button("start", icon="play_arrow", on_click=self._start).props("dense no-caps")
+            ui.button("around the picked molecule", on_click=self._take_picked).props(
+                "dense outline no-caps"
+            ).tooltip("begin with it, and evaluate only molecules that are like it")
         for one in (self.objectives, self.constraints, self.leads, self.name):
             one.classes("w-full")
 
@@ -102,6 +103,7 @@ class SearchPanel:
             "The next round heeds it; it is stored in the run, so that a resumed run repeats it."
         ).classes("note")
         self.said = ui.column().classes("gap-0")
+        self.lines: list[tuple[str, str]] = []
         self.refresh()
 
     def _suggest_name(self) -> str:
@@ -109,18 +111,19 @@ class SearchPanel:
 
     def refresh(self) -> None:
         """Show what was said, and why a search has ended."""
-        self.said.clear()
-        with self.said:
-            for run in self.shown():
-                if fault := self.studio.searches.find_fault(run):
-                    ui.label(f"{run.name}: {fault}").classes("text-sm text-red-9").style(
-                        "overflow-wrap:anywhere"
-                    )
-                for wish in run.reader.wishes:
-                    when = "waits" if wish.iteration is None else f"since round {wish.iteration}"
-                    ui.label(f"{SAID.get(wish.kind, wish.kind)} {wish.text} ({when})").classes(
-                        "text-xs"
-                    ).style("overflow-wrap:anywhere")
+        lines = []
+        for run in self.shown():
+            if fault := self.studio.searches.find_fault(run):
+                lines.append((f"{run.name}: {fault}", "text-sm text-red-9"))
+            for wish in run.reader.wishes:
+                when = "waits" if wish.iteration is None else f"since round {wish.iteration}"
+                lines.append((f"{SAID.get(wish.kind, wish.kind)} {wish.text} ({when})", "text-xs"))
+        if lines != self.lines:
+            self.lines = lines
+            self.said.clear()
+            with self.said:
+                for text, classes in lines:
+                    ui.label(text).classes(classes).style("overflow-wrap:anywhere")
 
     async def _try(self, act: Callable[[], object]) -> object:
         """Call something of the user's, and show why it failed."""
@@ -151,6 +154,20 @@ class SearchPanel:
             self.name.value = self._suggest_name()
             self.show(run)
             ui.notify(f"{run.name} has started: it appears when its first molecules are evaluated")
+
+    def _take_picked(self) -> None:
+        """Fill in the form for a search around the picked molecule."""
+        found = self.here()
+        if found is None:
+            ui.notify("pick a molecule first")
+            return
+        self.leads.value = found.smiles
+        others = [
+            one.strip()
+            for one in (self.constraints.value or "").split(";")
+            if one.strip() and not one.strip().startswith("similarity(")
+        ]
+        self.constraints.value = "; ".join([*others, f"similarity({found.smiles})>{ALIKE}"])
 
     def _find_run(self) -> WatchedRun | None:
         runs = self.shown()

@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from nicegui import core, ui
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.pictures import draw_molecules
+from molvae.chem.pictures import Arrangement, draw_molecules
 from molvae.studio.facts import LONGEST, describe, picture_address
 from molvae.studio.sketcher import JSME
 from molvae.studio.studio import Studio
@@ -36,13 +36,17 @@ def make_app(studio: Studio) -> FastAPI:
 
     app = FastAPI(lifespan=watching, openapi_url=None)
 
+    arrangement = Arrangement()  # what is drawn anywhere on the page lies like what was before
+
     @app.get("/molecule.svg")
     def draw(smiles: str, lost: str = "") -> Response:
         atoms = [int(i) for i in lost.split(",") if i.isdecimal()]
         marked = {0: atoms} if atoms else {}
         text = smiles if len(smiles) <= LONGEST else ""
         try:
-            content = draw_molecules([text], columns=1, picture="svg", highlighted=marked)
+            content = draw_molecules(
+                [text], columns=1, picture="svg", highlighted=marked, arrangement=arrangement
+            )
         except (MolvaeError, RuntimeError, ValueError, IndexError):
             content = draw_molecules([""], columns=1, picture="svg")
         headers = PICTURE | {"cache-control": "private, max-age=86400"}

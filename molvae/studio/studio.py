@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from molvae.studio.space import Space
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # `molvae.model.storage` would load torch
+DEFAULT = "zinc"  # the model of a page without a run, and of a new search
 TICK = 0.2  # seconds between two looks at the histories
 KEPT = 64  # views of pages, the latest ones
 
@@ -28,7 +29,7 @@ class Studio:
         self.views: dict[str, View] = {}
         self.models = list(dict.fromkeys([*list_shipped(), *filter(None, (r.model for r in runs))]))
         self._loading: asyncio.Task[None] | None = None
-        self._behind: asyncio.Task[Space | None]
+        self._behind: asyncio.Task[None]
         self.searches = Searches(folder, self.models, allow_programs)
 
     async def add_run(self, path: Path) -> WatchedRun:
@@ -48,8 +49,11 @@ class Studio:
         return view
 
     def find_space(self, runs: list[WatchedRun], method: str = "PCA") -> Space | None:
-        """Runs -> the model of the first one, not loaded yet; None where it names none."""
-        name = next((run.model for run in runs), None)
+        """Runs -> the model of the first one, not loaded yet; None where it names none.
+
+        Without a run it is the one that a new search is offered.
+        """
+        name = next((run.model for run in runs), None if runs else DEFAULT)
         if name is None:
             return None
         from molvae.studio.space import Space  # with torch, when the page is already there
@@ -68,14 +72,18 @@ class Studio:
         return self._loading
 
     def _load_behind(self) -> None:
-        self._behind = asyncio.create_task(asyncio.to_thread(self.find_space, self.runs))
+        self._behind = asyncio.create_task(asyncio.to_thread(_load_torch))
 
     async def watch(self) -> None:
         """Read the histories again and again."""
         while True:
-            for run in list(self.runs):
-                await asyncio.to_thread(run.refresh)
+            await asyncio.to_thread(_refresh, list(self.runs))
             await asyncio.sleep(TICK)
+
+
+def _refresh(runs: list[WatchedRun]) -> None:
+    for run in runs:
+        run.refresh()
 
 
 def _load_properties() -> None:
@@ -83,6 +91,10 @@ def _load_properties() -> None:
     from molvae.studio.facts import measure
 
     measure("C")  # reads the table of the SAS
+
+
+def _load_torch() -> None:
+    import molvae.studio.space  # noqa: F401
 
 
 def list_shipped() -> list[str]:

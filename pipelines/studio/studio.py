@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,7 @@ def main() -> None:
             take_pictures(page_of, one, args.screens)
     if not args.quick:
         with browser(chromium) as page_of:
-            cost = measure_cost(page_of, args.out, budget, args.pairs)
-        rows["what an open page costs a search (%, median of pairs)"] = cost
+            measure_cost(page_of, args.out, budget, args.pairs, rows)
     table = pd.DataFrame({"figure": rows.keys(), "value": rows.values()})
     write_file(args.out / "results.csv", table.to_csv(index=False, float_format="%.3f"))
 
@@ -214,9 +214,9 @@ def measure_large(page_of, run: Path, points: int, rows: Figures) -> None:  # ty
         page.close()
 
 
-def measure_cost(page_of, out: Path, budget: int, pairs: int) -> float:  # type: ignore[no-untyped-def]
-    """Search with and without a watcher, in turn -> the median of the paired differences in %."""
-    changes = []
+def measure_cost(page_of, out: Path, budget: int, pairs: int, rows: Figures) -> None:  # type: ignore[no-untyped-def]
+    """Search with and without a watcher, in turn: the medians of the paired differences."""
+    changes, shares = [], []
     for i in range(pairs):
         folders = out / f"alone-{i}", out / f"watched-{i}"
         for folder in folders:
@@ -224,13 +224,48 @@ def measure_cost(page_of, out: Path, budget: int, pairs: int) -> float:  # type:
         alone = search(folders[0], budget, seed=i)
         folders[1].mkdir(parents=True)
         (folders[1] / "history.sqlite").touch()  # so that it is watched before it begins
-        with serve(folders[1]) as (address, _pid):
+        with serve(folders[1]) as (address, pid):
             page = page_of(address)
             page.wait_for_selector("text=no evaluation yet")
+            page.wait_for_timeout(5_000)  # it has been open before the search begins
+            before, began = measure_spent(pid), measure_children()
             watched = search(folders[1], budget, seed=i)
+            spent, own = measure_spent(pid) - before, measure_children() - began
             page.close()
         changes.append(100 * (watched / alone - 1))
-    return statistics.median(changes)
+        shares.append(100 * spent / own)
+    rows["what an open page costs a search (% of its seconds, median of pairs)"] = (
+        statistics.median(changes)
+    )
+    rows["CPU time of server and browser meanwhile (% of the search's, median)"] = (
+        statistics.median(shares)
+    )
+
+
+def measure_children() -> float:
+    """Return the CPU seconds of the searches that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure_spent(server: int) -> float:
+    """Server -> its CPU seconds so far and those of the browser's processes."""
+    found: dict[int, tuple[int, float, bool]] = {}  # parent, seconds, whether it is of interest
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with suppress(OSError):  # it has ended
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                browses = b"chrom" in (folder / "cmdline").read_bytes().partition(b"\0")[0]
+                found[int(folder.name)] = int(fields[1]), seconds, browses
+
+    def is_ours(process: int) -> bool:
+        while process in found and process != os.getpid():
+            process = found[process][0]
+        return process == os.getpid()
+
+    wanted = {process for process, one in found.items() if one[2] and is_ours(process)}
+    return sum(found[process][1] for process in {server, *wanted})
 
 
 def take_pictures(page_of, run: Path, folder: Path) -> None:  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from molvae.chem.pictures import CELL, DPI, draw_molecules
+from molvae.chem.pictures import CELL, DPI, Arrangement, draw_molecules
 from molvae.reports.plots import plot_property_distributions
 
 SIDE = round(CELL * DPI / 96)  # of a cell, in pixels of a PNG
@@ -85,9 +85,9 @@ def test_a_png_says_its_resolution_and_is_as_large_as_an_svg_in_a_notebook():
     assert len(repr(png)) < 100
 
 
-def find_directions(smiles: list[str]) -> list[float]:
+def find_directions(smiles: list[str], arrangement: Arrangement | None = None) -> list[float]:
     """SMILES -> the angle at which the bond between the first two atoms of each is drawn."""
-    svg = draw_molecules(smiles, picture="svg").decode()
+    svg = draw_molecules(smiles, picture="svg", arrangement=arrangement).decode()
     number = r"([\d.]+)"
     line = rf"class='bond-0 atom-0 atom-1' d='M {number},{number} L {number},{number}"
     found = {}
@@ -109,6 +109,13 @@ def test_molecules_of_one_scaffold_lie_the_same_way():
     # another scaffold with the same ring system
     larger = "c1cc2c(CCC(=O)NC3CCCC3)ccnc2cc1"
     assert np.ptp(find_directions([*quinolines, larger])) < 0.02
+    # drawn one by one, others between them
+    kept = Arrangement()
+    one_by_one = []
+    for smiles in [*quinolines, larger]:
+        one_by_one += find_directions([smiles], kept)
+        find_directions(["CCCC1CCCCC1"], kept)
+    assert np.ptp(one_by_one) < 0.02
 
 
 def test_a_ring_within_a_bridged_system_does_not_bend_the_system():

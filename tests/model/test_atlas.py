@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.manifold import trustworthiness
 
 from molvae import MolvaeError
 from molvae.chem.datasets import DataSet
-from molvae.model.atlas import Atlas, Pca, Umap, fit_atlas, load_atlas
+from molvae.model.atlas import Atlas, Pca, Umap, fit_atlas, load_atlas, measure_trust
 from molvae.model.molvae import MolVAE
 
 
@@ -28,6 +29,8 @@ def test_the_map_shows_the_long_directions(atlas: Atlas) -> None:
 def test_a_map_of_noise_says_that_it_cannot_be_trusted() -> None:
     z = np.random.default_rng(0).standard_normal((600, 32))
     assert fit_atlas(z, ["C"] * 600, "noise").trust < 0.75
+    flat = z[:, :2]
+    assert measure_trust(z, flat, 15) == pytest.approx(trustworthiness(z, flat, n_neighbors=15))
 
 
 def test_a_place_is_lifted_to_a_point_above_it_beside_the_nearest_molecule(atlas: Atlas) -> None:

@@ -205,8 +205,12 @@ def test_every_control_is_used_as_a_person_would(
         assert "$$$$" in (tmp_path / "sdf").read_text()
         assert "<svg" in (tmp_path / "html").read_text()
         page.get_by_role("button", name="clear selection").click()
-        for tab in ("curve", "front", "compare", "search", "molecules"):
+        for tab in ("curve", "front", "compare", "search"):
             page.get_by_role("tab", name=tab).click()
+        page.get_by_role("button", name="around the picked molecule").click()
+        expect(page.get_by_label("start from these molecules")).not_to_have_value("")
+        expect(page.get_by_label("constraints")).to_have_value(re.compile(r"^similarity\(.*>0\.4$"))
+        page.get_by_role("tab", name="molecules").click()
         # hover
         page.get_by_role("button", name="explore", exact=True).click()
         box = page.locator(".molvae-map").bounding_box()
@@ -288,6 +292,13 @@ def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
         page.locator("td.smiles").first.click()
         see(page.locator(".facts"), aims[0])
         see(page.locator("div").get_by_text(re.compile("^Evaluation")), NAME)
+        page.locator("td.smiles").filter(has_text=EVIL).click()
+        see(page.locator("div").get_by_text(re.compile("^Evaluation 3 of")), NAME)
+        page.get_by_role("button", name="draw").click()
+        page.wait_for_function("document.querySelector('.sketcher')?.sketcher?.applet")
+        page.wait_for_timeout(500)  # an error of the drawing would come now
+        see(page.locator(".q-dialog"), "JSME")
+        page.get_by_role("button", name="cancel").click()
         page.get_by_role("button", name="grid", exact=True).click()
         see(page.locator(".cell"), aims[0])
         at = page.evaluate(f"{MAP}.toScreen({MAP}.rows[0], {MAP}.rows[1])")
@@ -313,7 +324,17 @@ def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
                 break
         see(page.locator(".q-tab-panel"), f"{NAME}2")
         page.get_by_role("tab", name="front").click()
-        see(page.locator(".q-tab-panel"), "")
+        chart = page.locator(".q-tab-panel canvas").last
+        chart.scroll_into_view_if_needed()
+        for step in range(60):  # the first molecule lies in the upper left corner
+            chart.hover(position={"x": 70 + step % 3, "y": 36 + step % 2}, force=True)
+            page.wait_for_timeout(500)
+            if page.locator(".q-tab-panel").filter(has_text=few[0]).count():
+                break
+        see(page.locator(".q-tab-panel"), few[0])
+        see(page.locator(".q-tab-panel"), aims[0])
+        chart.click(position={"x": 70, "y": 36}, force=True)
+        see(page.locator("div").get_by_text(re.compile("^Evaluation 0 of")), NAME)
         page.get_by_role("tab", name="compare").click()
         see(page.locator("td"), f"{NAME}2")
         see(page.locator("td"), EVIL)  # the strategy
@@ -367,6 +388,20 @@ def test_a_search_is_followed_and_its_death_is_seen(
         watched.wait_for_points(5)
         writer.kill()
         expect(watched.page.get_by_text("no process is writing")).to_be_visible()
+
+
+def test_a_search_that_cannot_begin_says_why(
+    browser: Browser, model_file: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path / "empty", model_file, ["QED"]).close()
+    with serve(tmp_path / "empty") as address, opened(browser, address) as watched:
+        page = watched.page
+        page.get_by_role("tab", name="search").click()
+        page.get_by_label("start from these molecules").fill("CCCCCCCCCC")
+        page.get_by_label("constraints").fill("QED>0.9")
+        page.get_by_role("button", name="start", exact=True).click()
+        expect(page.locator(".q-chip").get_by_text("failed", exact=True)).to_be_visible()
+        expect(page.get_by_text("can be evaluated: CCCCCCCCCC: ").first).to_be_visible()
 
 
 def test_measured_values_are_typed_in_and_told_to_the_search(
