@@ -62,7 +62,7 @@ def draw_molecules(
     Args:
         smiles: the molecules to draw, at least one.
         legends: a caption below each molecule; None for no captions.
-        columns: number of cells per row.
+        columns: number of cells per row, at most.
         picture: "png" or "svg".
         highlighted: indices of the molecules to highlight with a coloured background; where they
             are keys, the atoms to highlight in each, in the order in which its SMILES has them.
@@ -72,6 +72,7 @@ def draw_molecules(
     Returns:
         The contents of the image file, which Jupyter shows as a picture.
     """
+    columns = min(columns, len(smiles))
     rows = math.ceil(len(smiles) / columns)
     canvas = rdMolDraw2D.MolDraw2DCairo if picture == "png" else rdMolDraw2D.MolDraw2DSVG
     unit = DPI / 96 if picture == "png" else 1.0

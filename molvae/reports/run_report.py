@@ -187,15 +187,13 @@ def _describe(best: pd.DataFrame, objectives: Sequence[Objective], known: Known)
 
 def _legend(row: dict[Hashable, Any], objectives: Sequence[Objective]) -> str:
     """Row of the best molecules -> the values below the drawing."""
-    texts = []
-    for one in objectives:
-        value = f"{row[one.name]:.3f} {one.unit}".rstrip()
-        texts.append(f"{one.name} {value}" if len(objectives) > 1 else value)
+    texts = [f"{one.name} {row[one.name]:.3f} {one.unit}".rstrip() for one in objectives]
     if row.get("known"):
         texts.append("(known)")
     shown = [name for name in ("SAS", "QED", "plausibility") if name in row]
     others = [name for name in shown if all(name != one.name for one in objectives)]
-    return "  ".join([*texts, *(f"{name} {row[name]:.2f}" for name in others)])
+    lines = "  ".join(texts), "  ".join(f"{name} {row[name]:.2f}" for name in others)
+    return "\n".join(filter(None, lines))
 
 
 def _axis(objective: Objective) -> str:

@@ -39,7 +39,7 @@ def test_known_values_are_told_from_evaluations(
     assert found["known"].tolist() == [True, False, False]
     assert found["weight"].tolist() == [1, 2, 3]  # with the sign of the user
     assert "known" not in write_run_report(plain, tmp_path)
-    assert legends[0].startswith("1.000  (known)  SAS ")
+    assert legends[0].startswith("weight 1.000  (known)\nSAS ")
     assert "known" not in legends[1]
     evaluated, known, best = figures[0].axes[0].lines
     assert evaluated.get_xdata().tolist() == best.get_xdata().tolist() == [-1, 0, 1]

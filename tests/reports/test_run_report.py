@@ -68,7 +68,7 @@ def test_a_hundred_are_listed_and_the_best_of_each_cluster_drawn(
     assert best["heavy_atoms"].tolist() == [len(s) for s in best["smiles"]]
     assert best["QED"][0] == pytest.approx(QED.qed(Chem.MolFromSmiles(smiles[-1])))
     assert len(legends) == best["cluster"].nunique() > 1
-    assert legends[0] == f"119.000  SAS {best['SAS'][0]:.2f}  QED {best['QED'][0]:.2f}"
+    assert legends[0] == f"length 119.000\nSAS {best['SAS'][0]:.2f}  QED {best['QED'][0]:.2f}"
 
 
 def test_an_objective_that_is_a_property_is_a_column_once(
@@ -77,7 +77,7 @@ def test_an_objective_that_is_a_property_is_a_column_once(
     found = write_run_report(result(chains(3), [0.5, 0.25, 0.125], labels=("QED",)), tmp_path)
     assert list(found).count("QED") == 1
     assert found["QED"].tolist() == [0.5, 0.25, 0.125]  # as it was evaluated
-    assert legends[0].startswith("0.500  SAS ")
+    assert legends[0].startswith("QED 0.500\nSAS ")
 
 
 def test_the_whole_front_of_several_objectives_is_listed(
@@ -89,7 +89,7 @@ def test_the_whole_front_of_several_objectives_is_listed(
     found = write_run_report(result(chains(130), up, down, labels=labels), tmp_path)
     assert len(found) == 130
     assert list(found)[:3] == ["length", "weight", "smiles"]  # with the sign of the user
-    assert legends[0].startswith("length 129.000  weight 129.000  SAS ")
+    assert legends[0].startswith("length 129.000  weight 129.000\nSAS ")
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
 
 
