@@ -25,9 +25,9 @@ OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "data" / "READ
 SMALLER = {  # the same commands, ended sooner
     "train": ["--limit", "200", "--epochs", "1", "--minutes", "0.01", "--recombine", "50"],
     "fit-prior": ["--data", "zinc", "--molecules", "100", "--epochs", "0.5"],
-    "report": ["--molecules", "50", "--samples", "50"],
-    "optimize": ["--budget", "40"],
-    "benchmark": ["--budget", "30", "--tasks", "qed"],
+    "report": ["--molecules", "20", "--samples", "20"],
+    "optimize": ["--budget", "25"],
+    "benchmark": ["--budget", "25", "--tasks", "qed"],
     "studio": ["--no-browser"],
 }
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -345,8 +345,8 @@ def _take(
 
 
 def _fingerprint(model: MolVAE) -> str:
-    """Model -> what tells its weights from others."""
-    found = hashlib.sha256()
+    """Model -> what tells its weights, and the data that its map shows, from others."""
+    found = hashlib.sha256((model.summary.data or "").encode())
     for name, tensor in sorted(model.vae.state_dict().items()):
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -8,6 +8,7 @@ import torch
 
 from molvae.chem.datasets import DataSet, assign_part
 from molvae.chem.property_tables import compute_properties
+from molvae.latent.refine import STEPS
 from molvae.latent.training import FitConfig
 from molvae.model.decoding import decode_points
 from molvae.model.molvae import MolVAE
@@ -83,16 +84,12 @@ def test_who_predicts_the_mean_explains_nothing_and_who_is_right_all(
     by_heart: MolVAE, data: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = compute_properties(data.split("test"))[["logP", "QED"]]
-    order = {
-        round(by_heart.encode([s], refine=steps)[0, 0].item(), 3): i
-        for i, s in enumerate(data.split("test"))
-        for steps in (0, 8)
-    }
+    points = [by_heart.encode(data.split("test"), refine=steps) for steps in (0, STEPS)]
 
     def measure(predicted: pd.DataFrame) -> list[float]:
         def predict(self: MolVAE, z: torch.Tensor) -> pd.DataFrame:
-            rows = [order[round(float(point[0]), 3)] for point in z]
-            return predicted.iloc[rows].reset_index(drop=True)
+            rows = torch.cdist(z, torch.cat(points)).argmin(1) % len(true)
+            return predicted.iloc[rows.tolist()].reset_index(drop=True)
 
         monkeypatch.setattr(MolVAE, "predict_properties", predict)
         found = measure_model(by_heart, data, CONFIG).held_out
