@@ -20,7 +20,10 @@ SIZES = {"of at most 38 atoms": (0, 38), "of 26 to 38": (26, 38), "of more than 
 
 
 def main() -> None:
-    """Print, for each model and set, how many molecules come back from means and refined points."""
+    """Print, for each model and set, how many molecules come back from means and refined points.
+
+    And by how many standard deviations per dimension those moved that only came back refined.
+    """
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("table", type=Path, help="what drugs.py wrote")
     parser.add_argument("models", nargs="+")
@@ -40,12 +43,13 @@ def main() -> None:
         model = MolVAE.load(name)
         for where, smiles in chosen.items():
             ids = [model.tokenize(s) for s in smiles if model.can_encode(s)]
-            back = [
-                model.check_round_trip(ids, model.encode_ids(ids, refine=steps)).mean()
-                for steps in (0, STEPS)
-            ]
-            rows.append((name, where, len(smiles), len(ids) / max(1, len(smiles)), *back))
-    columns = ["model", "molecules", "number", "encodes", "means", "refined"]
+            means, refined = (model.encode_ids(ids, refine=steps) for steps in (0, STEPS))
+            back = [model.check_round_trip(ids, z) for z in (means, refined)]
+            moved = (refined - means).square().mean(1).sqrt().numpy()  # per dimension
+            median = np.median(moved[back[1] & ~back[0]])
+            shares = [len(ids) / max(1, len(smiles)), *(each.mean() for each in back)]
+            rows.append((name, where, len(smiles), *shares, median))
+    columns = ["model", "molecules", "number", "encodes", "means", "refined", "moved"]
     print(pd.DataFrame(rows, columns=columns).to_string(index=False, float_format="%.3f"))
 
 
