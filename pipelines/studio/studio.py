@@ -26,7 +26,6 @@ from molvae.oracles.history import History
 
 MAP = "document.querySelector('.molvae-map').map"
 FLAGS = ["--no-sandbox"]
-REPEATS = 5
 # moves the map once in each frame for 3 s, as a hand does -> frames a second, share of them drawn
 MOVE = """async (drag) => {
     const place = document.querySelector('.molvae-map'), map = place.map;
@@ -56,7 +55,7 @@ def main() -> None:
     parser.add_argument("--screens", type=Path, help="folder for the pictures of the guide")
     parser.add_argument("--out", type=Path, default=Path("runs/studio-study"))
     args = parser.parse_args()
-    points, budget = (2_000, 40) if args.quick else (100_000, 250)
+    points, budget, repeats = (2_000, 25, 1) if args.quick else (100_000, 250, 5)
     chromium = find_chromium()
     if chromium is None:
         print("no browser: nothing is measured; apt-get install chromium, or set MOLVAE_CHROMIUM")
@@ -68,7 +67,7 @@ def main() -> None:
         write_large(large, one, points)
     rows = Figures()
     with browser(chromium) as page_of:
-        measure_small(page_of, one, rows)
+        measure_small(page_of, one, repeats, rows)
         measure_large(page_of, large, points, rows)
         if args.screens:
             take_pictures(page_of, one, args.screens)
@@ -145,10 +144,12 @@ def serve(path: Path) -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
-def measure_small(page_of, run: Path, rows: Figures) -> None:  # type: ignore[no-untyped-def]
+def measure_small(  # type: ignore[no-untyped-def]
+    page_of, run: Path, repeats: int, rows: Figures
+) -> None:
     """Paint, decode and follow a run of the usual size."""
     paints, tables, maps = [], [], []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         began = time.perf_counter()
         with serve(run) as (address, _pid):
             page = page_of(address)
@@ -172,7 +173,7 @@ def measure_small(page_of, run: Path, rows: Figures) -> None:  # type: ignore[no
         page.wait_for_function(f"{MAP}?.n > 0 && {MAP}.density")
         box = page.locator(".molvae-map").bounding_box()
         seconds = []
-        for i in range(REPEATS + 1):
+        for i in range(repeats + 1):
             x, y = box["x"] + 30 + 25 * i, box["y"] + 30
             page.evaluate(f"{MAP}.marks.here = null")
             began = time.perf_counter()
@@ -185,7 +186,7 @@ def measure_small(page_of, run: Path, rows: Figures) -> None:  # type: ignore[no
             seconds.append(time.perf_counter() - began)
         rows["decode on click, with picture (s, median)"] = statistics.median(seconds[1:])
         z, lags = history.records()[0].z, []
-        for i in range(REPEATS):
+        for i in range(repeats):
             n = page.evaluate(f"{MAP}.n")
             history.add(f"[{i + 1}CH3][{i + 1}CH3]", 0.5, seconds=0.0, z=z)
             began = time.perf_counter()
