@@ -1,0 +1,129 @@
+"""Sketches to train on: the characters of KanjiVG stroke by stroke, or drawings of QuickDraw."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from molvae.base.errors import MolvaeError
+
+SIDE = 109.0  # of the sheet of KanjiVG
+PRECISION = 2.0  # of its units: how far a line may be from the curve
+SVG, KVG = "{http://www.w3.org/2000/svg}", "{http://kanjivg.tagaini.net}"
+Points = NDArray[np.float64]
+
+
+class Sketch(NamedTuple):
+    """A sketch, and what is known of it."""
+
+    name: str
+    strokes: list[Points]
+    """Points (n, 2) of each stroke on the sheet, its middle at 0, y down."""
+    parts: dict[str, str]
+    """The components of a character, and where each is: left, right, top ...; "" if not known."""
+
+
+def read_kanji(most: int | None = None) -> list[Sketch]:
+    """Read the characters of the package kanjivg, in the order of their code points.
+
+    Variants of a character are left out.
+
+    Args:
+        most: how many, spread evenly over all; None reads all.
+
+    Raises:
+        MolvaeError: the package is missing.
+    """
+    try:
+        files = distribution("kanjivg").files or []
+    except PackageNotFoundError:
+        raise MolvaeError(
+            "the package kanjivg is missing: pip install 'molvae[studies]'"
+        ) from None
+    found = sorted(path for path in files if re.fullmatch(r"kanji/[0-9a-f]{5}\.svg", str(path)))
+    chosen = found if most is None else found[:: max(1, len(found) // most)][:most]
+    return [_read_character(path.read_text(encoding="utf-8"), path.stem) for path in tqdm(chosen, "reading", unit="character")]
+
+
+def _read_character(svg: str, code: str) -> Sketch:
+    root = ElementTree.fromstring(svg)
+    curves = [path.attrib["d"] for path in root.iter(f"{SVG}path")]
+    strokes = [simplify(trace(curve), PRECISION) - SIDE / 2 for curve in curves]
+    whole = root.find(f".//{SVG}g[@{KVG}element]")
+    parts = {
+        group.attrib[f"{KVG}element"]: group.get(f"{KVG}position", "")
+        for group in ([] if whole is None else whole.findall(f"{SVG}g"))
+        if f"{KVG}element" in group.attrib
+    }
+    return Sketch(chr(int(code, 16)), strokes, parts)
+
+
+def trace(path: str, steps: int = 8) -> Points:
+    """An SVG path of one line of cubic Bézier curves -> points (n, 2) on it, `steps` a curve.
+
+    Raises:
+        MolvaeError: it has commands other than M, C and S, or no curve.
+    """
+    share = np.linspace(0, 1, steps + 1)[1:, None]
+    points: list[Points] = []
+    here = control = np.zeros(2)
+    for command, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
+        values = [float(n) for n in re.findall(r"-?(?:\d+\.?\d*|\.\d+)", numbers)]
+        pairs = np.array(values).reshape(-1, 2)
+        rest = {"M": 1, "C": 3, "S": 2}.get(command.upper(), 0)
+        if not rest or len(pairs) % rest or not len(pairs) or (rest == 1) == bool(points):
+            raise MolvaeError(f"a path that is not one line of Bézier curves: {path}")
+        for curve in pairs.reshape(-1, rest, 2):
+            if command.islower():
+                curve = curve + here
+            if rest == 1:
+                points.append(curve)
+            else:
+                first = curve[0] if rest == 3 else 2 * here - control  # mirrored, where it is not said
+                second, end = curve[-2:]
+                points.append(
+                    (1 - share) ** 3 * here
+                    + 3 * share * (1 - share) ** 2 * first
+                    + 3 * share**2 * (1 - share) * second
+                    + share**3 * end
+                )
+                control = second
+            here = curve[-1]
+            if rest == 1:
+                control = here
+    if len(points) < 2:
+        raise MolvaeError(f"a path without a curve: {path}")
+    return np.concatenate(points)
+
+
+def simplify(points: Points, precision: float) -> Points:
+    """Points (n, 2) of a line -> those that are needed for a line that is nowhere farther away.
+
+    The algorithm of Ramer (1972) and of Douglas & Peucker (1973), as in QuickDraw.
+    """
+    first, last = points[0], points[-1]
+    way = last - first
+    length = float(np.hypot(*way))
+    if length > 0:
+        share = ((points - first) @ way / length**2).clip(0, 1)
+        distance = np.hypot(*(points - first - share[:, None] * way).T)
+    else:
+        distance = np.hypot(*(points - first).T)
+    farthest = int(distance.argmax())
+    if distance[farthest] <= precision:
+        return points[[0, -1]]
+    ahead, back = points[: farthest + 1], points[farthest:]
+    return np.concatenate([simplify(ahead, precision)[:-1], simplify(back, precision)])
+
+
+def to_points(strokes: list[Points], scale: float) -> Points:
+    """Strokes (n, 2) on the sheet -> rows (n, 3): dx, dy over `scale`, whether the pen is lifted."""
+    places = np.concatenate([np.zeros((1, 2)), *strokes])
+    lifted = np.concatenate([np.arange(len(stroke)) == len(stroke) - 1 for stroke in strokes])
+    return np.column_stack([np.diff(places, axis=0) / scale, lifted])
