@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+import zipfile
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import NamedTuple
+from pathlib import Path
+from typing import ClassVar, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,10 +27,15 @@ class Sketch(NamedTuple):
     """A sketch, and what is known of it."""
 
     name: str
-    strokes: list[Points]
-    """Points (n, 2) of each stroke on the sheet, its middle at 0, y down."""
+    points: Points
+    """(n, 3): dx, dy, the first from the middle of the sheet, and whether the pen is lifted."""
     parts: dict[str, str]
     """The components of a character, and where each is: left, right, top ...; "" if not known."""
+
+    @property
+    def strokes(self) -> int:
+        """The number of strokes."""
+        return int(self.points[:, 2].sum())
 
 
 def read_kanji(most: int | None = None) -> list[Sketch]:
@@ -43,12 +52,13 @@ def read_kanji(most: int | None = None) -> list[Sketch]:
     try:
         files = distribution("kanjivg").files or []
     except PackageNotFoundError:
-        raise MolvaeError(
-            "the package kanjivg is missing: pip install 'molvae[studies]'"
-        ) from None
+        raise MolvaeError("the package kanjivg is missing: pip install 'molvae[studies]'") from None
     found = sorted(path for path in files if re.fullmatch(r"kanji/[0-9a-f]{5}\.svg", str(path)))
     chosen = found if most is None else found[:: max(1, len(found) // most)][:most]
-    return [_read_character(path.read_text(encoding="utf-8"), path.stem) for path in tqdm(chosen, "reading", unit="character")]
+    return [
+        _read_character(path.read_text(encoding="utf-8"), path.stem)
+        for path in tqdm(chosen, "reading", unit="character")
+    ]
 
 
 def _read_character(svg: str, code: str) -> Sketch:
@@ -61,7 +71,7 @@ def _read_character(svg: str, code: str) -> Sketch:
         for group in ([] if whole is None else whole.findall(f"{SVG}g"))
         if f"{KVG}element" in group.attrib
     }
-    return Sketch(chr(int(code, 16)), strokes, parts)
+    return Sketch(chr(int(code, 16)), to_points(strokes), parts)
 
 
 def trace(path: str, steps: int = 8) -> Points:
@@ -85,7 +95,9 @@ def trace(path: str, steps: int = 8) -> Points:
             if rest == 1:
                 points.append(curve)
             else:
-                first = curve[0] if rest == 3 else 2 * here - control  # mirrored, where it is not said
+                first = (
+                    curve[0] if rest == 3 else 2 * here - control
+                )  # mirrored, where it is not said
                 second, end = curve[-2:]
                 points.append(
                     (1 - share) ** 3 * here
@@ -122,8 +134,71 @@ def simplify(points: Points, precision: float) -> Points:
     return np.concatenate([simplify(ahead, precision)[:-1], simplify(back, precision)])
 
 
-def to_points(strokes: list[Points], scale: float) -> Points:
-    """Strokes (n, 2) on the sheet -> rows (n, 3): dx, dy over `scale`, whether the pen is lifted."""
+def to_points(strokes: list[Points]) -> Points:
+    """Strokes (n, 2) on the sheet -> rows (n, 3): dx, dy, whether the pen is lifted after it."""
     places = np.concatenate([np.zeros((1, 2)), *strokes])
     lifted = np.concatenate([np.arange(len(stroke)) == len(stroke) - 1 for stroke in strokes])
-    return np.column_stack([np.diff(places, axis=0) / scale, lifted])
+    return np.column_stack([np.diff(places, axis=0), lifted])
+
+
+def read_quickdraw(path: Path) -> dict[str, list[Sketch]]:
+    """Read a category of QuickDraw as SketchRNN has it -> sketches by "train", "valid", "test".
+
+    The file is a .npz of arrays of arrays (n, 3): dx, dy, whether the pen is lifted. Such arrays
+    are pickles, which could run anything; so nothing but arrays of numbers is taken from them.
+
+    Raises:
+        MolvaeError: not such a file.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            return {
+                name: [
+                    _centre(points, f"{name} {i}") for i, points in enumerate(_unpickle(file, name))
+                ]
+                for name in ("train", "valid", "test")
+            }
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise MolvaeError(f"{path}: not a .npz of QuickDraw: {error}") from error
+
+
+def _unpickle(file: zipfile.ZipFile, name: str) -> Iterable[NDArray[np.generic]]:
+    with file.open(f"{name}.npy") as part:
+        version = np.lib.format.read_magic(part)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        _, _, kind = read[version](part)
+        if kind != np.dtype(object):
+            raise ValueError(f"{name} is an array of {kind}, not of arrays")
+        return _Arrays(part, encoding="latin1").load().flat
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads pickled arrays, and refuses anything else."""
+
+    allowed: ClassVar = {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"}
+
+    def find_class(self, module: str, name: str) -> object:
+        """Return a constructor of arrays.
+
+        Raises:
+            UnpicklingError: it is something else.
+        """
+        known = module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
+        if known and name in self.allowed:
+            return super().find_class(module, name)
+        if module == "_codecs" and name == "encode":  # bytes, as Python 3 writes them
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it holds {module}.{name}")
+
+
+def _centre(points: NDArray[np.generic], name: str) -> Sketch:
+    rows = np.array(points, float)
+    if rows.ndim != 2 or rows.shape[1] != 3 or not len(rows) or not np.isfinite(rows).all():
+        raise ValueError(f"{name} is not an array (n, 3)")
+    rows[-1, 2] = 1
+    places = rows[:, :2].cumsum(0)
+    rows[0, :2] -= (places.min(0) + places.max(0)) / 2
+    return Sketch(name, rows, {})

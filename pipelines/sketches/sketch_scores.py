@@ -12,13 +12,17 @@ from molvae.latent.sketches import DOWN, END, UP, locate
 
 SIDE = 28  # pixels of a picture
 BLUR = 1.2  # pixels, the standard deviation of a Gaussian
-REACH = 2.4  # half the side of the sheet, in the unit of the moves
 Images = NDArray[np.float64]
 
 
-def paint(x: Tensor) -> Images:
-    """Sketches (B, L, 5) -> blurred pictures (B, SIDE * SIDE) of their lines."""
-    places = (locate(x).double().numpy() / REACH + 1) * SIDE / 2
+def paint(x: Tensor, reach: float) -> Images:
+    """Sketches (B, L, 5) -> blurred pictures (B, SIDE * SIDE) of their lines.
+
+    Args:
+        x: sketches.
+        reach: from the middle of the sheet to its sides.
+    """
+    places = (locate(x).double().numpy() / reach + 1) * SIDE / 2
     drawn = ((x[:, :-1, DOWN] > 0) & (x[:, 1:, END] == 0)).numpy()  # a line to the next point
     sketch, point = drawn.nonzero()
     share = np.linspace(0, 1, 2 * SIDE)
@@ -33,9 +37,7 @@ def paint(x: Tensor) -> Images:
 def rank(images: Images, originals: Images, own: NDArray[np.intp]) -> NDArray[np.intp]:
     """Images (n, P), originals (m, P), which is the own one of each (n,) -> how many are nearer."""
     distance = (
-        np.square(images).sum(1)[:, None]
-        + np.square(originals).sum(1)
-        - 2 * images @ originals.T
+        np.square(images).sum(1)[:, None] + np.square(originals).sum(1) - 2 * images @ originals.T
     )
     return (distance < distance[np.arange(len(images)), own][:, None] - 1e-9).sum(1)
 
