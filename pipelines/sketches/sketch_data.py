@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import zipfile
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
+from molvae.base.files import write_file
 
 SIDE = 109.0  # of the sheet of KanjiVG
 PRECISION = 2.0  # of its units: how far a line may be from the curve
@@ -36,6 +38,15 @@ class Sketch(NamedTuple):
     def strokes(self) -> int:
         """The number of strokes."""
         return int(self.points[:, 2].sum())
+
+
+def load_kanji(path: Path, most: int | None = None) -> list[Sketch]:
+    """Read the characters of `read_kanji`, or those that an earlier call stored in a JSON file."""
+    if not path.is_file():
+        found = [(s.name, s.points.round(3).tolist(), s.parts) for s in read_kanji(most)]
+        write_file(path, json.dumps(found))
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return [Sketch(name, np.array(points), parts) for name, points, parts in stored]
 
 
 def read_kanji(most: int | None = None) -> list[Sketch]:
@@ -80,7 +91,7 @@ def trace(path: str, steps: int = 8) -> Points:
     Raises:
         MolvaeError: it has commands other than M, C and S, or no curve.
     """
-    share = np.linspace(0, 1, steps + 1)[1:, None]
+    share = np.arange(1, steps + 1)[:, None] / steps
     points: list[Points] = []
     here = control = np.zeros(2)
     for command, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):

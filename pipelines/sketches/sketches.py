@@ -24,7 +24,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sketch_data import Sketch, read_kanji, read_quickdraw
+from sketch_data import Sketch, load_kanji, read_quickdraw
 from sketch_scores import cut, halve, join, paint, rank
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -168,7 +168,7 @@ def parse_arguments() -> argparse.Namespace:
 def load_data(args: argparse.Namespace) -> Data:
     """Read the sketches and split them; those of test and validation are in no training."""
     if args.quickdraw is None:
-        sketches = read_kanji(300 if args.quick else None)
+        sketches = load_kanji(args.out / "characters.json", 300 if args.quick else None)
         found = [s for s in sketches if s.strokes <= args.strokes]
         rng = np.random.default_rng(args.seed)
         held_out = [found[i] for i in rng.permutation(len(found))]
@@ -236,9 +236,8 @@ def train(data: Data, args: argparse.Namespace, bar: tqdm) -> VAE:
         elbo,
     )
     x = data.x["train"], data.x["validation"]
-    fit(
-        ByLength(model), *x, configure(data, args.steps, args.seed), args.out / "model", follow(bar)
-    )
+    config = configure(data, args.steps, args.seed)
+    fit(model, *x, config, args.out / "model", follow(bar))
     return model.eval()
 
 
