@@ -76,8 +76,6 @@ kinds.register("sketches")(
     Kind(
         "sketches (L, 5)",
         _draw_sketches,
-        fits=lambda shape, vocabulary: (
-            len(shape) == 2 and shape[1] == WIDTH and vocabulary is None
-        ),
+        fits=lambda shape, vocabulary: len(shape) == 2 and shape[1] == WIDTH and vocabulary is None,
     )
 )

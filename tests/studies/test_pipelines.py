@@ -25,6 +25,7 @@ NEEDS = {  # of an extra
     "faces": "resvg_py",
     "mutation": "cosmic_ray",
     "scenes": "mlxtend",
+    "sketches": "kanjivg",
 }
 
 CHECKS: dict[str, Callable[[Path, str], None]] = {}
@@ -398,6 +399,27 @@ def check_search_vs_random(runs: Path, output: str) -> None:
     for method, row in table.iterrows():
         line = f"best half-way {row.best_half:.3f}, best {row.best:.3f}, top 10 {row.top_10:.3f}"
         assert re.search(rf"^logP +{method} +seed 0: {line}$", output, re.M)
+
+
+@check
+def check_sketches(runs: Path, output: str) -> None:
+    folder = runs / "sketches"
+    tests = ["up to 8 strokes", "up to 12 strokes"]
+    for name in tests:
+        assert f"{name}: 20 sketches" in output
+    table = read_numbers(folder / "reconstruction.csv", "test")
+    assert list(table.index) == tests
+    assert np.isfinite(table).all(axis=None)
+    told = table.filter(like="told")
+    assert told.isin(np.arange(21) / 20).all(axis=None)
+    assert (table.filter(like="rank") < 20).all(axis=None)
+    assert (table.bound_per_point > table.nats_per_point).all()
+    completion = read_numbers(folder / "completion.csv", "test")
+    assert completion[["true_is_likeliest", "above"]].stack().between(0, 1).all()
+    for name in tests:
+        assert_printed(output, name, ".3f", *table.loc[name, ["nats_per_point"]])
+        assert_printed(output, name, ".3f", *completion.loc[name])
+    assert_pictures(folder, "reconstructions", "samples", "interpolation", "completions")
 
 
 @check
