@@ -34,7 +34,7 @@ def paint(x: Tensor, reach: float) -> Images:
     return gaussian_filter(images, (0, BLUR, BLUR)).reshape(len(x), -1)
 
 
-def rank(images: Images, originals: Images, own: NDArray[np.intp]) -> NDArray[np.intp]:
+def rank(images: Images, originals: Images, own: NDArray[np.intp] | list[int]) -> NDArray[np.intp]:
     """Images (n, P), originals (m, P), which is the own one of each (n,) -> how many are nearer."""
     distance = (
         np.square(images).sum(1)[:, None] + np.square(originals).sum(1) - 2 * images @ originals.T

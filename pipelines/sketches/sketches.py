@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sketch_data import Sketch, load_kanji, read_quickdraw
@@ -51,6 +52,7 @@ SHORT = 8  # strokes
 COOL = 0.1  # temperature of the draws among which the likeliest is taken
 DRAWS = 5
 ENDINGS = 50  # of other characters, which the true one competes with
+COMPARED = 40  # test sketches that are told by likelihood
 COMPLETED = 50  # test sketches of each set
 SAMPLES = 4  # of z for each beginning
 RADICALS = {"氵": "left", "木": "left", "扌": "left", "亻": "left", "口": "left", "艹": "top"}
@@ -66,6 +68,7 @@ FIT = FitConfig(
 )
 Arrays = NDArray[np.float32]
 Table = dict[str, float]
+Line = tuple[str, Sequence[Tensor] | Tensor]  # of a picture: its name, its sketches
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class Data:
     """The names of the test parts."""
     reach: float
     """From the middle of the sheet to its sides."""
+
+    @property
+    def everything(self) -> list[Sketch]:
+        """The sketches of all parts."""
+        return [s for part in self.sketches.values() for s in part]
 
     def tensor(self, part: str) -> Tensor:
         """The arrays of a part."""
@@ -168,7 +176,7 @@ def parse_arguments() -> argparse.Namespace:
 def load_data(args: argparse.Namespace) -> Data:
     """Read the sketches and split them; those of test and validation are in no training."""
     if args.quickdraw is None:
-        sketches = load_kanji(args.out / "characters.json", 300 if args.quick else None)
+        sketches = load_kanji(args.out / "characters.json", 600 if args.quick else None)
         found = [s for s in sketches if s.strokes <= args.strokes]
         rng = np.random.default_rng(args.seed)
         held_out = [found[i] for i in rng.permutation(len(found))]
@@ -280,7 +288,8 @@ def score_reconstruction(model: VAE, data: Data, seed: int) -> pd.DataFrame:
     """Return nats a point, and how often a reconstruction is told among all of its set.
 
     It is told by its picture: the nearest of all originals is its own. `refined` starts from
-    latents that were moved up the gradient of log p(x|z).
+    latents that were moved up the gradient of log p(x|z). By likelihood, nothing is drawn: of all
+    originals, the own one has the highest log p(x|z).
     """
     lines: dict[str, Table] = {}
     for part in data.tests:
@@ -300,6 +309,10 @@ def score_reconstruction(model: VAE, data: Data, seed: int) -> pd.DataFrame:
             "bound_per_point": float(-bound.value().sum()) / points,
             "points": points / len(x),
         }
+        likeliest = [
+            int(model.log_likelihood(x, one.expand(len(x), -1)).argmax()) for one in z[:COMPARED]
+        ]
+        lines[part]["told_by_likelihood"] = (np.array(likeliest) == own[:COMPARED]).mean()
         for name, drawn in ranks.items():
             place = rank(paint(drawn, data.reach), originals, own)
             lines[part] |= {f"told_{name}": (place == 0).mean(), f"rank_{name}": np.median(place)}
@@ -358,14 +371,17 @@ def find_pairs(sketches: list[Sketch], rest: list[Sketch], radical: str) -> list
 
 @torch.no_grad()
 def find_directions(model: VAE, data: Data) -> dict[str, Tensor]:
-    """Return what each radical adds to z (D,): the mean over pairs of training characters."""
+    """Return what each radical adds to z (D,): the mean over pairs of training characters.
+
+    Radicals that are in no pair of the last test set are left out.
+    """
     sketches, z = data.sketches["train"], model.encode(data.tensor("train"))
-    found = {radical: find_pairs(sketches, sketches, radical) for radical in RADICALS}
-    return {
-        radical: torch.stack([z[i] - z[j] for i, j in pairs]).mean(0)
-        for radical, pairs in found.items()
-        if len(pairs) > 1
-    }
+    directions = {}
+    for radical in RADICALS:
+        pairs = find_pairs(sketches, sketches, radical)
+        if pairs and find_pairs(data.sketches[data.tests[-1]], data.everything, radical):
+            directions[radical] = torch.stack([z[i] - z[j] for i, j in pairs]).mean(0)
+    return directions
 
 
 @torch.no_grad()
@@ -374,64 +390,72 @@ def score_arithmetic(
 ) -> pd.DataFrame:
     """Return how often a radical added to or taken from z gives the true character.
 
-    The characters with the radical are held out; those without it may be from any part.
-    Candidates are all test characters, and the true one is among them.
+    The characters with the radical are held out; those without it may be from any part. Added,
+    the nearest of all test characters should be the true one; taken away, the nearest of all test
+    characters and the true one. A rank is how many are nearer.
     """
     part = data.tests[-1]
     x, originals = data.tensor(part), paint(data.tensor(part), data.reach)
-    everything = [s for sketches in data.sketches.values() for s in sketches]
     x_all = torch.cat([data.tensor(name) for name in data.sketches])
     lines: dict[str, Table] = {}
     for radical, direction in directions.items():
-        pairs = find_pairs(data.sketches[part], everything, radical)
-        if not pairs:
-            continue
+        pairs = find_pairs(data.sketches[part], data.everything, radical)
         composed, plain = (torch.tensor(places) for places in zip(*pairs, strict=True))
-        added = draw_best(model, model.encode(x_all[plain]) + direction, seed)
-        taken = draw_best(model, model.encode(x[composed]) - direction, seed)
-        candidates = np.concatenate([originals, paint(x_all[plain], data.reach)])
-        places = rank(paint(added, data.reach), originals, composed.numpy())
-        own = len(originals) + np.arange(len(plain))
-        removed = rank(paint(taken, data.reach), candidates, own)
-        before = rank(paint(x_all[plain], data.reach), originals, composed.numpy())
-        lines[radical] = {
-            "pairs": len(pairs),
-            "unchanged_rank": np.median(before),
-            "added_rank": np.median(places),
-            "added_is_nearest": (places == 0).mean(),
-            "taken_rank": np.median(removed),
-            "taken_is_nearest": (removed == 0).mean(),
+        without = paint(x_all[plain], data.reach)
+        own, own_without = composed.numpy(), len(originals) + np.arange(len(plain))
+        candidates = np.concatenate([originals, without])
+        added = paint(draw_best(model, model.encode(x_all[plain]) + direction, seed), data.reach)
+        taken = paint(draw_best(model, model.encode(x[composed]) - direction, seed), data.reach)
+        ranks = {
+            "unchanged": rank(without, originals, own),
+            "added": rank(added, originals, own),
+            "taken": np.array(
+                [
+                    rank(taken[i : i + 1], candidates[[*range(len(originals)), j]], [-1])[0]
+                    for i, j in enumerate(own_without)
+                ]
+            ),
         }
+        lines[radical] = {"pairs": len(pairs)}
+        for name, place in ranks.items():
+            lines[radical] |= {
+                f"{name}_rank": np.median(place),
+                f"{name}_told": (place == 0).mean(),
+            }
     return pd.DataFrame(lines).T.rename_axis("radical")
 
 
-def show(axes: Axes, x: Tensor, reach: float, begun: int = 0, colour: str = "black") -> None:
-    """Draw one sketch (L, 5); lines to points after the first `begun` are in the colour."""
-    places = locate(x[None])[0].numpy()
-    points = int(count_rows(x[None])) - 1
-    for t in range(1, points):
-        if x[t - 1, DOWN] > 0:
-            axes.plot(
-                *places[t - 1 : t + 1].T,
-                color=colour if t >= begun else "black",
-                linewidth=1.2,
-                solid_capstyle="round",
-            )
-    axes.set(xlim=(-reach, reach), ylim=(reach, -reach), aspect="equal", xticks=[], yticks=[])
-    axes.spines[:].set_color("0.85")
+def lay_out(lines: list[Line], reach: float, begun: Tensor | None = None) -> Figure:
+    """Draw sketches (L, 5) in rows with a name each.
 
-
-def lay_out(lines: dict[str, list[Tensor]], reach: float) -> Figure:
-    """Draw sketches (L, 5), one line of the picture for each name."""
-    columns = max(map(len, lines.values()))
-    figure = Figure(figsize=(1.4 + 0.8 * columns, 0.8 * len(lines)), layout="constrained")
-    grid = figure.subplots(len(lines), columns, squeeze=False)
-    for row, (name, sketches) in zip(grid, lines.items(), strict=True):
-        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        for axes, x in zip(row, sketches, strict=False):
-            show(axes, x, reach)
-        for axes in row[len(sketches) :]:
-            axes.set_axis_off()
+    Args:
+        lines: the rows.
+        reach: from the middle of a sheet to its sides.
+        begun: how many points of each sketch of a row are given; the others are red. None: all.
+    """
+    side, columns = 2.2 * reach, max(len(sketches) for _, sketches in lines)
+    segments, colours, frames = [], [], []
+    for row, (_, sketches) in enumerate(lines):
+        for column, x in enumerate(sketches):
+            middle = side * np.array([column, row])
+            places = locate(x[None])[0].numpy() + middle
+            given = len(x) if begun is None else int(begun[column])
+            for t in range(1, int(count_rows(x[None])) - 1):
+                if x[t - 1, DOWN] > 0:
+                    segments.append(places[t - 1 : t + 1])
+                    colours.append("black" if t < given else "tab:red")
+            corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+            frames.append(middle + 1.05 * reach * corners)
+    figure = Figure(figsize=(1.3 + 0.7 * columns, 0.7 * len(lines) + 0.1), layout="constrained")
+    axes = figure.subplots()
+    axes.add_collection(LineCollection(frames, colors="0.88", linewidths=0.5))
+    axes.add_collection(LineCollection(segments, colors=colours, linewidths=1.2, capstyle="round"))
+    axes.set_yticks(side * np.arange(len(lines)), [name for name, _ in lines])
+    axes.tick_params(length=0)
+    half = side / 2
+    axes.set(xlim=(-half, side * columns - half), ylim=(side * len(lines) - half, -half))
+    axes.set(aspect="equal", xticks=[])
+    axes.spines[:].set_visible(False)
     return figure
 
 
@@ -440,10 +464,10 @@ def plot_reconstructions(model: VAE, data: Data, seed: int) -> Figure:
     """Plot test sketches above their reconstructions at several temperatures."""
     x = data.tensor(data.tests[-1])[:12]
     z, generator = model.encode(x), torch.Generator().manual_seed(seed)
-    lines = {"original": list(x), "likeliest": list(draw_best(model, z, seed))}
+    lines: list[Line] = [("original", x), ("likeliest", draw_best(model, z, seed))]
     for temperature in (0.0, 0.1, 0.3, 0.6, 1.0):
         drawn = model.decoder.generate(z, temperature, generator)
-        lines[f"temperature {temperature:g}"] = list(drawn)
+        lines.append((f"temperature {temperature:g}", drawn))
     return lay_out(lines, data.reach)
 
 
@@ -452,7 +476,7 @@ def plot_samples(model: VAE, data: Data, seed: int) -> Figure:
     """Plot draws of the fitted prior."""
     torch.manual_seed(seed)
     drawn = draw_best(model, model.prior().sample(torch.Size([60])), seed)
-    return lay_out({" " * i: list(drawn[12 * i : 12 * i + 12]) for i in range(5)}, data.reach)
+    return lay_out([("", part) for part in drawn.split(12)], data.reach)
 
 
 @torch.no_grad()
@@ -460,10 +484,10 @@ def plot_interpolation(model: VAE, data: Data, seed: int) -> Figure:
     """Plot the straight ways in z between pairs of test sketches."""
     x = data.tensor(data.tests[0])[:10]
     z, share = model.encode(x), torch.linspace(0, 1, 8)[:, None]
-    lines = {}
+    lines: list[Line] = []
     for i in range(0, len(x) - 1, 2):
         way = draw_best(model, z[i] + share * (z[i + 1] - z[i]), seed)
-        lines[" " * i] = [x[i], *way, x[i + 1]]
+        lines.append(("", [x[i], *way, x[i + 1]]))
     return lay_out(lines, data.reach)
 
 
@@ -471,21 +495,18 @@ def plot_interpolation(model: VAE, data: Data, seed: int) -> Figure:
 def plot_arithmetic(model: VAE, data: Data, directions: dict[str, Tensor], seed: int) -> Figure:
     """Plot characters with a radical added, above the true ones, and with it taken away."""
     part = data.tests[-1]
-    everything = [s for sketches in data.sketches.values() for s in sketches]
     x_all = torch.cat([data.tensor(name) for name in data.sketches])
     x, pairs = data.tensor(part), []
     for radical in directions:
-        found = find_pairs(data.sketches[part], everything, radical)
+        found = find_pairs(data.sketches[part], data.everything, radical)
         pairs += [(i, j, directions[radical]) for i, j in found[:3]]
     pairs = pairs[:12]
-    if not pairs:
-        return lay_out({"no pairs": [x[0]]}, data.reach)
     composed, plain = x[[i for i, _, _ in pairs]], x_all[[j for _, j, _ in pairs]]
     direction = torch.stack([d for _, _, d in pairs])
     added = draw_best(model, model.encode(plain) + direction, seed)
     taken = draw_best(model, model.encode(composed) - direction, seed)
-    lines = {"without": plain, "radical added": added, "with": composed, "radical taken": taken}
-    return lay_out({name: list(sketches) for name, sketches in lines.items()}, data.reach)
+    lines = [("without", plain), ("added", added), ("with", composed), ("taken away", taken)]
+    return lay_out(lines, data.reach)
 
 
 @torch.no_grad()
@@ -497,17 +518,11 @@ def plot_completions(model: VAE, completer: Completer, data: Data, seed: int) ->
     x, half = x[whole], half[whole]
     begun, generator = cut(x, half), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    rows = [("whole", x), ("beginning", begun)]
-    for _ in range(5):
+    lines: list[Line] = [("whole", x)]
+    for _ in range(6):
         z = completer.posterior(begun).sample()
-        rows.append(("completed", model.decoder.generate(z, COOL, generator, begun)))
-    figure = Figure(figsize=(1.4 + 0.8 * len(x), 0.8 * len(rows)), layout="constrained")
-    for line, (name, drawn) in zip(figure.subplots(len(rows), len(x)), rows, strict=True):
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        for axes, sketch, points in zip(line, drawn, half, strict=True):
-            colour = "tab:red" if name == "completed" else "black"
-            show(axes, sketch, data.reach, int(points), colour)
-    return figure
+        lines.append(("completed", model.decoder.generate(z, COOL, generator, begun)))
+    return lay_out(lines, data.reach, half)
 
 
 if __name__ == "__main__":

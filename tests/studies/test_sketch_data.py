@@ -1,5 +1,6 @@
 """What the study of sketches reads: curves, few points of each, and files of QuickDraw."""
 
+import importlib
 import os
 import pickle
 from importlib.metadata import PackageNotFoundError, distribution
@@ -11,8 +12,11 @@ import torch
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.sketches import count_rows, locate, stack_sketches
+from molvae.latent.vae import VAE, VAEConfig
 from sketches import sketch_data as data
 from sketches import sketch_scores as scores
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
 
 
 def stack(*sketches: list[tuple[float, float, int]]) -> torch.Tensor:
@@ -144,3 +148,45 @@ def test_another_ending_stays_where_it_was() -> None:
     torch.testing.assert_close(locate(joined[None])[0, 2:4], locate(x[1:])[0, 2:4])
     assert int(count_rows(joined[None])) == 5
     assert torch.equal(scores.join(x[0], 2, x[0], 2), x[0])
+
+
+def test_radicals_are_added_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PIPELINES / "sketches")
+    study = importlib.import_module("sketches.sketches")
+    plain = [data.Sketch(c, np.array([[i, 1.0, 0], [1, i, 1]]), {}) for i, c in enumerate("abcd")]
+    composed = [
+        data.Sketch(
+            s.name.upper(),
+            np.concatenate([[[-2.0, -2, 0], [0, 4, 1]], s.points]),
+            {"氵": "left", s.name: "right"},
+        )
+        for s in plain
+    ]
+    other = data.Sketch("x", composed[0].points, {"氵": "top", "a": "bottom"})
+    assert study.find_pairs([plain[0], *composed, other], plain, "氵") == [
+        (1, 0),
+        (2, 1),
+        (3, 2),
+        (4, 3),
+    ]
+    assert study.find_pairs(composed, plain[:1], "氵") == [(0, 0)]
+    parts = {"train": [*plain, *composed[:2]], "test": [*composed[2:], other]}
+    x = {name: stack_sketches([s.points for s in part], 9) for name, part in parts.items()}
+    known = study.Data(parts, x, ["test"], 5.0)
+    torch.manual_seed(0)
+    sizes = {"latent": 4, "encoder_hidden": 16, "decoder_hidden": 16}
+    of_sketches = {
+        "encoder": "sketch-gru",
+        "decoder": "sketch-gru",
+        "likelihood": "mixture-density",
+    }
+    model = VAE(VAEConfig(shape=(9, 5), kind="sketches", **sizes, **of_sketches)).eval()
+    directions = study.find_directions(model, known)
+    z = model.encode(known.tensor("train"))
+    assert list(directions) == ["氵"]
+    torch.testing.assert_close(directions["氵"], (z[4] - z[0] + z[5] - z[1]) / 2)
+    table = study.score_arithmetic(model, known, directions, 0)
+    assert table.pairs["氵"] == 2
+    assert table.filter(like="told").stack().isin([0, 0.5, 1]).all()
+    assert table.filter(like="rank").stack().between(0, 3).all()
+    assert study.plot_arithmetic(model, known, directions, 0).axes

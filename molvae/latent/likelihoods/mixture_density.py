@@ -56,7 +56,8 @@ class MixtureDensity(nn.Module):
         """Out (..., width) -> the mixture that it stands for, at least in float32."""
         out = at_least_float32(out)
         m = self.components
-        weight, mean, scale, correlation, pen = out.split([m, 2 * m, 2 * m, m, STATES], dim=-1)
+        parts = torch.split(out, [m, 2 * m, 2 * m, m, STATES], dim=-1)
+        weight, mean, scale, correlation, pen = parts
         pairs = (*out.shape[:-1], m, 2)
         return Mixture(
             weight,
