@@ -160,7 +160,7 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--strokes", type=int, default=12, help="of a sketch, at most")
-    parser.add_argument("--steps", type=int, default=3_000, help="gradient steps")
+    parser.add_argument("--steps", type=int, default=800, help="gradient steps")
     parser.add_argument("--test", type=int, default=500, help="held-out sketches of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the split, training and draws")
     parser.add_argument("--quickdraw", type=Path, help="a category of QuickDraw instead, as .npz")

@@ -7,6 +7,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import matplotlib.image
@@ -35,6 +36,14 @@ def check(function: Callable[[Path, str], None]) -> Callable[[Path, str], None]:
     """Register what the quick form of the study `check_NAME` must write and print."""
     CHECKS[function.__name__.removeprefix("check_")] = function
     return function
+
+
+def is_installed(name: str) -> bool:
+    """Whether a module can be imported, or a package that holds data alone is there."""
+    try:
+        return importlib.util.find_spec(name) is not None or bool(distribution(name))
+    except PackageNotFoundError:
+        return False
 
 
 def read_numbers(path: Path, index: str | list[str]) -> pd.DataFrame:
@@ -478,7 +487,7 @@ def test_the_quick_form_gives_sound_results(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    if study.name in NEEDS and importlib.util.find_spec(NEEDS[study.name]) is None:
+    if study.name in NEEDS and not is_installed(NEEDS[study.name]):
         pytest.skip(f"needs {NEEDS[study.name]}, of the extras studies and dev")
     assert study.name in CHECKS, f"give {study.name} a check_{study.name} here"
     script = str(study / f"{study.name}.py")
