@@ -328,7 +328,8 @@ def score_completion(model: VAE, data: Data, seed: int) -> pd.DataFrame:
 
     Another ending stays where it was on the sheet of its own sketch. log p(ending | beginning) is
     log p(whole) - log p(beginning), and the last is the same for all: so wholes are compared, by
-    the importance-weighted bound with the fitted prior.
+    the importance-weighted bound with the fitted prior. Densities of different numbers of points
+    do not compare, so the others are those whose endings are nearest in length.
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -336,10 +337,13 @@ def score_completion(model: VAE, data: Data, seed: int) -> pd.DataFrame:
     for part in data.tests:
         x = data.tensor(part)
         half, points = halve(x), count_rows(x) - 1
-        whole = (half < points).nonzero()[:, 0]  # that have a second half
+        rest = points - half
+        whole = rest.nonzero()[:, 0]  # that have a second half
         places = []
         for i in whole[:COMPLETED].tolist():
-            others = rng.permutation(whole[whole != i].numpy())[:ENDINGS]
+            others = rng.permutation(whole[whole != i].numpy())
+            longer = (rest[others] - rest[i]).abs().numpy()
+            others = others[longer.argsort(kind="stable")][:ENDINGS]
             joined = [x[i], *(join(x[i], int(half[i]), x[j], int(half[j])) for j in others)]
             likelihood = iwae(model, torch.stack(joined), SAMPLES).value()
             places.append(int((likelihood[1:] >= likelihood[0]).sum()))
