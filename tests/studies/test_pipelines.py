@@ -8,6 +8,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,6 +28,7 @@ NEEDS = {  # of an extra
     "faces": "resvg_py",
     "mutation": "cosmic_ray",
     "scenes": "mlxtend",
+    "sketches": "kanjivg",
 }
 
 CHECKS: dict[str, Callable[[Path, str], None]] = {}
@@ -36,6 +38,14 @@ def check(function: Callable[[Path, str], None]) -> Callable[[Path, str], None]:
     """Register what the quick form of the study `check_NAME` must write and print."""
     CHECKS[function.__name__.removeprefix("check_")] = function
     return function
+
+
+def is_installed(name: str) -> bool:
+    """Whether a module can be imported, or a package that holds data alone is there."""
+    try:
+        return importlib.util.find_spec(name) is not None or bool(distribution(name))
+    except PackageNotFoundError:
+        return False
 
 
 def read_numbers(path: Path, index: str | list[str]) -> pd.DataFrame:
@@ -403,6 +413,27 @@ def check_search_vs_random(runs: Path, output: str) -> None:
 
 
 @check
+def check_sketches(runs: Path, output: str) -> None:
+    folder = runs / "sketches"
+    tests = ["up to 8 strokes", "up to 12 strokes"]
+    for name in tests:
+        assert f"{name}: 20 sketches" in output
+    table = read_numbers(folder / "reconstruction.csv", "test")
+    assert list(table.index) == tests
+    assert np.isfinite(table).all(axis=None)
+    told = table.filter(like="told")
+    assert told.isin(np.arange(21) / 20).all(axis=None)
+    assert (table.filter(like="rank") < 20).all(axis=None)
+    assert (table.bound_per_point > table.nats_per_point).all()
+    completion = read_numbers(folder / "completion.csv", "test")
+    assert completion[["true_is_likeliest", "above"]].stack().between(0, 1).all()
+    for name in tests:
+        assert_printed(output, name, ".3f", *table.loc[name, ["nats_per_point"]])
+        assert_printed(output, name, ".3f", *completion.loc[name])
+    assert_pictures(folder, "reconstructions", "samples", "interpolation", "completions")
+
+
+@check
 def check_speed(runs: Path, output: str) -> None:
     lines = re.findall(r"^(encode|decode|train): +(\d+) molecules/s", output, re.M)
     means, refined, greedy, beam, train = (int(rate) for _, rate in lines)
@@ -458,7 +489,7 @@ def test_the_quick_form_gives_sound_results(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    if study.name in NEEDS and importlib.util.find_spec(NEEDS[study.name]) is None:
+    if study.name in NEEDS and not is_installed(NEEDS[study.name]):
         pytest.skip(f"needs {NEEDS[study.name]}, of the extras studies and dev")
     assert study.name in CHECKS, f"give {study.name} a check_{study.name} here"
     script = str(study / f"{study.name}.py")
