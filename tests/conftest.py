@@ -3,17 +3,15 @@
 import os
 import random
 import tempfile
-from collections.abc import Callable
-from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share the cache of who started them
     os.environ["MOLVAE_CACHE"] = tempfile.mkdtemp(prefix="molvae-test-cache-")
     os.environ["OMP_NUM_THREADS"] = "1"  # one worker a core is faster than torch's own threads
 
 import pytest
-from filelock import FileLock
 from hypothesis import settings
 
+from fitted import fit_once
 from molvae.chem.datasets import assign_part, datasets
 from molvae.chem.property_tables import compute_properties
 from molvae.latent.training import FitConfig
@@ -40,7 +38,7 @@ def small_model(zinc: list[str]) -> MolVAE:
     """A model trained for seconds: too weak to be useful, real in every other respect."""
     train = [s for s in zinc if assign_part(s) == "train"]
     validation = [s for s in zinc if assign_part(s) == "validation"]
-    config = FitConfig(epochs=2, batch=64, validate_every=20)
+    config = FitConfig(epochs=2, batch=64, validate_every=20, precision="32-true")
     known = compute_properties(zinc)[["logP", "SAS", "QED"]].set_axis(zinc)
 
     def fit() -> MolVAE:
@@ -63,12 +61,3 @@ def small_model_file(small_model: MolVAE, tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     small_model.save(path)
     return str(path)
-
-
-def fit_once(name: str, fit: Callable[[], MolVAE]) -> MolVAE:
-    """Load the model that one of the workers has fitted and saved."""
-    path = Path(os.environ["MOLVAE_CACHE"]) / f"{name}.safetensors"
-    with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
-            fit().save(path)
-    return MolVAE.load(path)

@@ -24,7 +24,7 @@ from molvae.reports.plots import plot_learning_curve
 
 TINY = [
     "--encoder-hidden", "32", "--decoder-hidden", "32", "--latent", "4",
-    "--batch", "32", "--validate-every", "20",
+    "--batch", "32", "--validate-every", "20", "--precision", "32-true",
 ]  # fmt: skip
 
 
