@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -12,6 +13,19 @@ from rdkit.Chem import Mol, MolToSmiles
 from molvae.base.errors import MolvaeError
 
 PLACE = "{smiles}"
+
+
+def split_words(text: str, windows: bool = os.name == "nt") -> list[str]:
+    """Command line -> its words, as a shell reads them; on Windows a backslash is only itself.
+
+    Raises:
+        ValueError: a quote is not closed.
+    """
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    if windows:
+        lexer.escape = ""
+    return list(lexer)
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,7 @@ class Command:
             MolvaeError: a quote is not closed, {smiles} is missing, or the program does not exist.
         """
         try:
-            words = shlex.split(text)
+            words = split_words(text)
         except ValueError as error:
             raise MolvaeError(f"the command {text!r} cannot be parsed: {error}") from error
         if not any(PLACE in word for word in words[1:]):

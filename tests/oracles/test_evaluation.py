@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from molvae.oracles.evaluation import Effort, evaluate_molecules
 from molvae.oracles.given import as_objective
 from molvae.oracles.history import History, Record
 from molvae.oracles.oracle import Oracle
+from molvae.oracles.programs import split_words
 
 SMILES = ["CCO", "CCN", "CCCC", "c1ccccc1", "CC(=O)O", "CCCl"]
 ODD = """
@@ -157,6 +159,14 @@ def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
 def test_a_command_that_cannot_work_is_told_at_once(text: str, message: str) -> None:
     with pytest.raises(MolvaeError, match=message):
         as_objective(text)
+
+
+def test_words_of_a_command_keep_the_backslashes_of_windows() -> None:
+    text = r'"C:\Program Files\vina.exe" --in={smiles} C:\dock\new.txt a\ b'
+    words = [r"C:\Program Files\vina.exe", "--in={smiles}", r"C:\dock\new.txt", "a\\", "b"]
+    assert split_words(text, windows=True) == words
+    for line in (text, "dock 'a b' # {smiles}", r"./dock\ it --x=\"{smiles}\""):
+        assert split_words(line, windows=False) == shlex.split(line)
 
 
 def test_efforts_that_make_no_sense() -> None:
