@@ -230,23 +230,34 @@ class Page:
 
     async def _load_map(self) -> None:
         self.loading = True
+        chosen = self._chosen
         try:
             await self._make_map()
         finally:
-            self.loading = False
+            if self._chosen == chosen:
+                self.loading = False
+
+    @property
+    def _chosen(self) -> tuple[str, str]:
+        """What the map is to show; a map that is ready after another choice is not shown."""
+        return self.view.id, self.view.method
 
     async def _make_map(self) -> None:
+        chosen = self._chosen
         space = await asyncio.to_thread(lambda: self.space)  # the first one loads torch
-        if space is None:
-            self.legend.text = "no map yet: the run has not begun, or does not name its model"
+        atlas, text = None, "no map yet: the run has not begun, or does not name its model"
+        if space is not None:
+            try:
+                atlas = await asyncio.to_thread(lambda: space.atlas)
+                text = await asyncio.to_thread(atlas.describe)
+            except MolvaeError as error:
+                text = f"no map: {error}"
+        if self._chosen != chosen:
             return
-        try:
-            atlas = await asyncio.to_thread(lambda: space.atlas)
-        except MolvaeError as error:
-            self.legend.text = f"no map: {error}"
+        self.legend.text = text
+        if space is None or atlas is None:
             return
         self.map.show_ground(atlas)
-        self.legend.text = await asyncio.to_thread(atlas.describe)
         self.molecule.offer_properties(space.predicted)
         self.ready = True
         await self._reload()

@@ -251,9 +251,6 @@ def test_each_kind_of_run_is_shown_as_what_it_is(
 NAME = "<img src=x onerror=window.pwned=1>"  # of a file: without a slash
 
 
-@pytest.mark.skip(
-    reason="its hovering over charts depends on timing since the page redraws less often"
-)
 def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
     browser: Browser, model_file: str, zinc: list[str], small_model: MolVAE, tmp_path: Path
 ) -> None:
