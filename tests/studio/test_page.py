@@ -323,6 +323,20 @@ def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
             if page.locator(".q-tab-panel").filter(has_text=f"{NAME}2").count():
                 break
         see(page.locator(".q-tab-panel"), f"{NAME}2")
+        curve = chart.element_handle()
+        page.get_by_role("tab", name="front").click()
+        curve.wait_for_element_state("hidden")  # both are there while one tab slides away
+        chart = page.locator(".q-tab-panel canvas:visible").last
+        chart.scroll_into_view_if_needed()
+        for step in range(60):  # the first molecule lies in the upper left corner
+            chart.hover(position={"x": 70 + step % 3, "y": 36 + step % 2}, force=True)
+            page.wait_for_timeout(500)
+            if page.locator(".q-tab-panel").filter(has_text=few[0]).count():
+                break
+        see(page.locator(".q-tab-panel"), few[0])
+        see(page.locator(".q-tab-panel"), aims[0])
+        chart.click(position={"x": 70, "y": 36}, force=True)
+        see(page.locator("div").get_by_text(re.compile("^Evaluation 0 of")), NAME)
         page.get_by_role("tab", name="compare").click()
         see(page.locator("td"), f"{NAME}2")
         see(page.locator("td"), EVIL)  # the strategy
