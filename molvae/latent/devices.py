@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from molvae.base.errors import MolvaeError
 from molvae.latent.training import FitConfig
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from lightning_fabric.plugins import MixedPrecision
 
 SHAPES = 256  # recorded at most: each takes memory
+WORTH_ROUNDING = 2**24  # weights times batch size: below, a CPU loses more by conversions
 
 
-def launch_fabric(config: FitConfig) -> Fabric:
-    """Start the processes that share a training.
+def launch_fabric(config: FitConfig, model: nn.Module) -> Fabric:
+    """Start the processes that share the training of a model.
 
     Raises:
         MolvaeError: this machine lacks the devices, or does not support the precision.
@@ -29,7 +30,9 @@ def launch_fabric(config: FitConfig) -> Fabric:
     from lightning_fabric import Fabric  # takes a second to load, which only a training is worth
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it prints a banner
-    name = _precision(config.precision)
+    name = config.precision
+    if name == "auto":
+        name = _choose_precision(sum(p.numel() for p in model.parameters()) * config.batch)
     how: dict[str, Any] = {"precision": name}
     if name == "bf16-mixed":
         how = {"plugins": _autocast()}
@@ -53,13 +56,15 @@ def _autocast() -> MixedPrecision:
     return precision
 
 
-def _precision(name: str) -> str:
-    """Resolve "auto": bfloat16 autocast where the GPU or CPU has it in hardware, else float32."""
-    if name != "auto":
-        return name
+def _choose_precision(work: int) -> str:
+    """Weights times batch size -> bfloat16 autocast where the hardware has it, else float32.
+
+    On a CPU also float32 where there is little work: the conversions cost up to twice the time.
+    """
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+    known = torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if known and work >= WORTH_ROUNDING else "32-true"
 
 
 class Graphed:

@@ -76,7 +76,7 @@ def fit(
         for name, part in (("training", train), ("validation", validation))
     ]
     with ExitStack() as stack:
-        fabric = launch_fabric(config)
+        fabric = launch_fabric(config, model)
         if folder is not None and fabric.is_global_zero:  # the other processes share its lock
             stack.enter_context(lock_folder(folder))
         run = _Run(model, config, fabric, folder, len(tables[0]))

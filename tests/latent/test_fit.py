@@ -79,6 +79,26 @@ def test_mixed_precision_leaves_the_data_as_they_are() -> None:
     assert {row.tobytes() for batch in seen for row in batch.numpy()} == rows
 
 
+@pytest.mark.parametrize(("hidden", "rounded"), [(16, False), (1_024, True)])
+@pytest.mark.parametrize("known", [False, True])
+def test_only_large_models_are_rounded_where_the_cpu_is_fast_at_it(
+    hidden: int, rounded: bool, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: known)
+    seen = []
+
+    def bound(model: VAE, batch: torch.Tensor) -> Bound:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return elbo(model, batch)
+
+    parts = {"encoder": "mlp", "decoder": "mlp", "likelihood": "bernoulli"}
+    config = VAEConfig(shape=(16,), latent=2, encoder_hidden=hidden, decoder_hidden=hidden, **parts)
+    x = np.zeros((512, 16), np.float32)
+    fit(VAE(config, bound), x, x, FitConfig(epochs=1, batch=512))
+    assert set(seen) == {rounded and known}
+
+
 def timeless(folder: Path) -> list[dict[str, str]]:
     """The rows of metrics.csv without the columns that depend on the clock."""
     with (folder / METRICS).open() as file:

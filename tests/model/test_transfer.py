@@ -24,9 +24,11 @@ def transferred(zinc: list[str], **shape) -> tuple[MolVAE, MolVAE]:
     return old, MolVAE(prepared.tokenizer, prepared.job.vae, old.summary)
 
 
-@pytest.mark.parametrize("latent", [64, 80])
-def test_a_model_decodes_as_the_one_that_it_began_with(zinc: list[str], latent: int) -> None:
-    old, new = transferred(zinc, latent=latent)
+@pytest.mark.parametrize("shape", [{"latent": 64}, {"latent": 80}, {"encoder_hidden": 512}])
+def test_a_model_decodes_as_the_one_that_it_began_with(
+    zinc: list[str], shape: dict[str, int]
+) -> None:
+    old, new = transferred(zinc, **shape)
     with torch.no_grad():
         for s in zinc[400:420]:
             words = [t for t in old.tokenizer.split(s) if t in new.tokenizer.vocabulary]
@@ -66,6 +68,7 @@ def test_what_is_transferred_is_the_better_beginning(zinc: list[str]) -> None:
     [
         ({"latent": 32}, "latent must be at least that of the model in --transfer, 64"),
         ({"decoder_hidden": 512}, "decoder_hidden must be that of the model in --transfer, 384"),
+        ({"encoder_hidden": 256}, "encoder_hidden must be that of the model in --transfer, 384"),
         ({"encoder": "conv"}, "encoder 'conv' has no weights of 'gru'"),
     ],
 )
