@@ -1,9 +1,9 @@
 """What plausibility buys and costs: searches with it, without it, and the genetic algorithm.
 
-Each search is judged on its best molecules: groups that a chemist strikes out, atom environments
-that the data lacks, ChEMBL's own check of ring systems and bonds (chembl-gen-check, if installed;
-no search here runs under it), and how many different clusters the first 20 are. Histories are kept
-in --out: rerun the same command to resume.
+Each search is judged on its hundred best molecules, and on the 20 that `molvae optimize` shows, the
+best of each cluster: groups that a chemist strikes out, atom environments that the data lacks, and
+ChEMBL's own check of ring systems and bonds (chembl-gen-check, if installed; no search here runs
+under it). Histories are kept in --out: rerun the same command to resume.
 
     python pipelines/plausibility/plausibility.py  # 250 evaluations, 3 seeds
     python pipelines/plausibility/plausibility.py --quick  # seconds
@@ -36,6 +36,7 @@ METHODS = {  # strategy and least plausibility
     "ga": ("ga", 0.0),
 }
 BEST, SHOWN = 100, 20
+JUDGED = ["struck", "unknown", "plausible", "judged"]
 STRUCK = {  # groups that a chemist strikes out
     "three sulfurs in a row": "[#16X2][#16X2][#16X2]",
     "N anion": "[N-;!$([N-]=*);!$([N-]~[N+]);!$([N-]S(=O)=O);!$([N-](C=O)C=O)]",
@@ -60,7 +61,9 @@ def main() -> None:
     if domain is None:
         raise SystemExit("the model stores no domain")
     real = data.split("test")[: args.real]
-    rows = [("held-out ZINC", "", math.nan, *judge_molecules(real, domain, judge))]
+    blank = [math.nan] * 4
+    data_row = (*blank, *judge_molecules(real, domain, judge), *blank)
+    rows = [("held-out ZINC", "", math.nan, *data_row)]
     for objective in args.objectives:
         for seed in range(args.seeds):
             for method, (strategy, least) in METHODS.items():
@@ -72,7 +75,7 @@ def main() -> None:
                     result = optimize(model, oracle, start=start, config=config)
                 rows.append((objective, method, seed, *judge_result(result, domain, judge)))
                 print(*(f"{cell:.3g}" if isinstance(cell, float) else cell for cell in rows[-1]))
-    names = ["best", "top_10", "struck", "unknown", "plausible", "judged", "clusters_of_20"]
+    names = ["best", "top_10", "shown_mean", "shown", *JUDGED, *(f"shown_{n}" for n in JUDGED)]
     table = pd.DataFrame(rows, columns=["objective", "method", "seed", *names])
     table.to_csv(args.out / "plausibility.csv", index=False)
     means = table.groupby(["objective", "method"], sort=False)[names].mean()
@@ -80,27 +83,33 @@ def main() -> None:
 
 
 def judge_result(result: Result, domain: Domain, judge: Judge | None) -> list[float]:
-    """Result -> best value, mean of the ten best, and `judge_molecules` of the hundred best."""
-    best = result.best(BEST)
+    """Result -> best value, mean of the ten best, mean and number of the molecules shown,
+    `judge_molecules` of the hundred best, and of those shown.
+    """
     (one,) = result.objectives
-    values = best["y"].map(one.restore_sign)
-    found = judge_molecules(best["smiles"].tolist(), domain, judge)
-    return [float(values.iloc[0]), float(values.head(10).mean()), *found[2:]]
+    best = result.best(len(result.records))
+    values, smiles = best["y"].map(one.restore_sign), best["smiles"]
+    shown = ~pd.Series(find_clusters(smiles.tolist())).duplicated()
+    shown &= shown.cumsum() <= SHOWN
+    return [
+        float(values.iloc[0]),
+        float(values.head(10).mean()),
+        float(values[shown].mean()),
+        float(shown.sum()),
+        *judge_molecules(smiles.head(BEST).tolist(), domain, judge),
+        *judge_molecules(smiles[shown].tolist(), domain, judge),
+    ]
 
 
 def judge_molecules(smiles: Sequence[str], domain: Domain, judge: Judge | None) -> list[float]:
-    """Molecules, best first -> two blanks, then the shares that are struck out, of unknown atoms,
-    plausible and accepted by the judge, and the number of clusters among the first 20."""
+    """Molecules -> shares that are struck out, of unknown atoms, plausible, passed by the judge."""
     mols = [Chem.MolFromSmiles(s) for s in smiles]
     patterns = [Chem.MolFromSmarts(text) for text in STRUCK.values()]
     return [
-        math.nan,
-        math.nan,
         float(np.mean([any(map(mol.HasSubstructMatch, patterns)) for mol in mols])),
         float(np.mean([domain.share_unknown(mol) for mol in mols])),
         float(np.mean([domain.find_plausibility(mol) >= PASSING for mol in mols])),
         math.nan if judge is None else float(np.mean([judge(s) for s in smiles])),
-        float(len(set(find_clusters(list(smiles[:SHOWN]))))),
     ]
 
 
