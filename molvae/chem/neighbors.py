@@ -23,6 +23,7 @@ from molvae.chem.molecules import parse
 Counts: TypeAlias = NDArray[np.int32]
 
 BITS = 2_048
+TOGETHER = 2_048  # fingerprints compared at a time, which a core's cache holds
 ALIKE = 0.4  # Tanimoto similarity from which on molecules are in one cluster
 
 
@@ -60,15 +61,20 @@ class Neighbors:
         Raises:
             MolvaeError: a SMILES is not valid.
         """
-        counts = _count_bits(self.words)
-        rows: list[tuple[str, float]] = []
-        for own in _join(_pack(list(smiles))):
-            shared = _count_bits(self.words, own)
-            either = counts + int(np.bitwise_count(own).sum()) - shared
-            similarity = shared / np.maximum(either, 1)
-            best = int(similarity.argmax())
-            rows.append((self.smiles[best], float(similarity[best])))
-        return pd.DataFrame(rows, columns=["nearest", "similarity"])
+        asked = _join(_pack(list(smiles)))
+        found, best = np.zeros(len(asked), np.intp), np.full(len(asked), -1.0)
+        for first in range(0, len(self.words), TOGETHER):
+            words = np.ascontiguousarray(self.words[first : first + TOGETHER].T)  # (32, b)
+            counts = _count_bits(words)
+            for i, own in enumerate(asked[:, :, None]):  # (32, 1)
+                shared = _count_bits(words & own)
+                either = counts + _count_bits(own) - shared
+                similarity = shared / np.maximum(either, 1)
+                row = similarity.argmax()
+                if similarity[row] > best[i]:
+                    found[i], best[i] = first + row, similarity[row]
+        nearest = [self.smiles[row] for row in found.tolist()]
+        return pd.DataFrame({"nearest": nearest, "similarity": best})
 
 
 def find_clusters(smiles: Sequence[str], alike: float = ALIKE) -> list[int]:
@@ -101,12 +107,9 @@ def _join(rows: Iterable[bytes]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(rows), np.uint64).reshape(-1, BITS // 64)
 
 
-def _count_bits(words: NDArray[np.uint64], own: NDArray[np.uint64] | None = None) -> Counts:
-    """Words (n, 32) -> number of bits of each row (n,), or of those that it shares with `own`."""
-    counts = np.zeros(len(words), np.int32)
-    for column in range(words.shape[1]):  # one at a time takes no memory
-        word = words[:, column] if own is None else words[:, column] & own[column]
-        counts += np.bitwise_count(word)
+def _count_bits(words: NDArray[np.uint64]) -> Counts:
+    """Words (32, b) of b fingerprints -> the number of bits of each (b,)."""
+    counts: Counts = np.bitwise_count(words).sum(axis=0, dtype=np.int32)
     return counts
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
-from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
-from botorch.models import SingleTaskGP
-from botorch.models.transforms import Normalize, Standardize
-from botorch.optim.fit import fit_gpytorch_mll_scipy
-from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import ArrayLike
 
 from molvae.base.errors import MolvaeError
+
+if TYPE_CHECKING:
+    from botorch.models import SingleTaskGP
 
 
 def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> SingleTaskGP:
@@ -28,6 +27,13 @@ def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> Sin
     Raises:
         MolvaeError: fewer than two values of y are known.
     """
+    # imported here: loading it takes a second, which the default strategy does not need
+    from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
+    from botorch.models import SingleTaskGP
+    from botorch.models.transforms import Normalize, Standardize
+    from botorch.optim.fit import fit_gpytorch_mll_scipy
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
     x_all = torch.as_tensor(features, dtype=torch.float64)  # latents arrive as float32
     y_all = torch.as_tensor(y, dtype=torch.float64)
     known = ~y_all.isnan().squeeze(-1)

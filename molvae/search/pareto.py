@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 import torch
-from botorch.utils.multi_objective.box_decompositions import FastNondominatedPartitioning
-from botorch.utils.multi_objective.hypervolume import Hypervolume
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
@@ -58,6 +56,8 @@ def free_boxes(y: Floats, below: Floats) -> tuple[Floats, Floats]:
 
     The boxes partition the non-dominated region above the reference point.
     """
+    # BoTorch is imported where it is used: loading it takes a quarter of a second
+    from botorch.utils.multi_objective.box_decompositions import FastNondominatedPartitioning
 
     if y.shape[1] == 1:
         return y.max(axis=0, keepdims=True), np.array([[np.inf]])
@@ -68,6 +68,7 @@ def free_boxes(y: Floats, below: Floats) -> tuple[Floats, Floats]:
 
 def hypervolume(y: Floats, below: Floats) -> float:
     """Values (n, M) and reference point (M,) -> hypervolume that the values dominate."""
+    from botorch.utils.multi_objective.hypervolume import Hypervolume
 
     return float(Hypervolume(torch.from_numpy(below)).compute(torch.from_numpy(y[pareto_front(y)])))
 

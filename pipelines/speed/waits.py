@@ -26,6 +26,7 @@ VERBS = {
     "decode": ["decode", "0.npz"],
     "neighbors": ["neighbors", "CCO", "--out", "{n}.png"],
     "interpolate": ["interpolate", "CCO", "CCN"],
+    "optimize": ["optimize", "--objective", "QED", "--budget", "20", "--out", "20-{n}"],
 }
 BUSY = "while True: pass"
 PATIENCE = 600  # seconds

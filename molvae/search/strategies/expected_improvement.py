@@ -7,11 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from botorch.acquisition.analytic import LogExpectedImprovement
-from botorch.acquisition.logei import qLogExpectedImprovement
-from botorch.optim import optimize_acqf, optimize_acqf_discrete
-from botorch.sampling import SobolQMCNormalSampler
-from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -42,7 +37,6 @@ class ExpectedImprovement:
     finalists = 5  # shortlisted molecules per candidate
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-
         self._rng = np.random.default_rng(seed)
         self._bounds = seen.bounds
         self._z, self._y = seen.known()
@@ -64,6 +58,11 @@ class ExpectedImprovement:
 
     def choose(self, features: Floats, q: int) -> NDArray[np.intp]:
         """Return up to q rows, chosen greedily by joint log expected improvement."""
+        from botorch.acquisition.analytic import LogExpectedImprovement
+        from botorch.acquisition.logei import qLogExpectedImprovement
+        from botorch.optim import optimize_acqf_discrete
+        from botorch.sampling import SobolQMCNormalSampler
+        from linear_operator.utils.warnings import NumericalWarning
 
         choices = torch.as_tensor(features, dtype=torch.float64)
         if len(choices) <= q:
@@ -104,6 +103,8 @@ class ExpectedImprovement:
 
     def _climb(self, starts: Floats) -> Floats:
         """Start points (s, D) -> end points (s, D) of ascents of log expected improvement."""
+        from botorch.acquisition.analytic import LogExpectedImprovement
+        from botorch.optim import optimize_acqf
 
         bounds = torch.as_tensor(self._bounds, dtype=torch.float64)
         first = torch.as_tensor(clip_to_bounds(starts, self._bounds), dtype=torch.float64)
