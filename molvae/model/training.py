@@ -331,6 +331,17 @@ def choose_config(
     return FitConfig(**{**gentle, **given})
 
 
+def _keep_tokens(
+    transfer: Trained | None, tokenizer: str, smiles: list[str], progress: bool
+) -> Tokenizer | None:
+    """Return the tokens of the model in `transfer` where they suffice: it knows what they mean."""
+    if transfer is None or transfer.tokenizer.name != tokenizer:
+        return None
+    work = partial(_tokenize_forms, transfer.tokenizer, None, 0)
+    written = map_parallel(work, smiles, "tokens", progress)
+    return transfer.tokenizer if all(written) else None
+
+
 def prepare_training(
     train: Sequence[str],
     validation: Sequence[str],
@@ -375,7 +386,8 @@ def prepare_training(
         blur = start.summary.blur
     blur = BLUR if blur is None else blur
     if start is None:
-        words = Tokenizer.fit(tokenizer, [*train, *validation], progress)
+        words = _keep_tokens(transfer, tokenizer, [*train, *validation], progress)
+        words = words or Tokenizer.fit(tokenizer, [*train, *validation], progress)
         table = TrainingSet.make(
             parts, words, properties=properties, forms=random_smiles, progress=progress
         )

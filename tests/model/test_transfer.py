@@ -50,6 +50,24 @@ def test_a_model_decodes_as_the_one_that_it_began_with(
     assert not old.can_encode("C[Si](C)(C)C")
 
 
+def test_a_wider_model_of_molecules_that_the_old_one_can_write_begins_as_the_old_one(
+    zinc: list[str],
+) -> None:
+    old = MolVAE.load("drugs")
+    words, asked = old.tokenizer, {"encoder_hidden": 512}
+    plain = [s for s in zinc[:300] if "+" not in s and "-]" not in s]
+    for train, same in ((plain, True), ([*plain, "CC[Xe]"], False)):
+        prepared = prepare_training(
+            train, plain[:9], transfer=old.parts, shape=asked, config=AS_IT_WAS
+        )
+        assert (prepared.tokenizer.vocabulary == words.vocabulary) is same
+        if same:
+            ids = torch.tensor([[1, *old.tokenize(plain[0]), 2]])
+            with torch.no_grad():
+                z = [vae.encode(ids) for vae in (old.vae, prepared.job.vae)]
+            torch.testing.assert_close(*z)
+
+
 def test_what_is_transferred_is_the_better_beginning(zinc: list[str]) -> None:
     old = MolVAE.load("zinc")
     losses = []

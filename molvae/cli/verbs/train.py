@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--transfer",
         metavar="MODEL",
         help="begin with the weights of this model where they fit; tokens are learned from the "
-        "data, and --latent may be larger than the model's",
+        "data if its own do not suffice; --latent and --encoder-hidden may be larger",
     )
     parser.add_argument(
         "--properties",
