@@ -77,6 +77,7 @@ def main() -> None:
                 print(*(f"{cell:.3g}" if isinstance(cell, float) else cell for cell in rows[-1]))
     names = ["best", "top_10", "shown_mean", "shown", *JUDGED, *(f"shown_{n}" for n in JUDGED)]
     table = pd.DataFrame(rows, columns=["objective", "method", "seed", *names])
+    table["seed"] = table["seed"].astype("Int64")  # which the first row lacks
     table.to_csv(args.out / "plausibility.csv", index=False)
     means = table.groupby(["objective", "method"], sort=False)[names].mean()
     print(f"\n{means.to_string(float_format='{:.3f}'.format)}")
