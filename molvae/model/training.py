@@ -297,7 +297,8 @@ def hold_out(train: Sequence[str], validation: Sequence[str]) -> tuple[list[str]
         return list(train), list(validation)
     if count < 3:
         raise MolvaeError(
-            f"{count} molecules are too few to train on: at least 3 are needed, 2 of them held out"
+            f"{count} molecule{'s are' if count > 1 else ' is'} too few to train on: at least 3 are "
+            "needed, 2 of them held out"
         )
     ranked = sorted(train, key=lambda s: hashlib.blake2b(s.encode()).digest())
     moved = set(ranked[: max(0, max(2, -(-count // 10)) - len(validation))])

@@ -155,7 +155,7 @@ def test_a_model_without_a_data_set_is_told_to_name_one(
     nameless.summary = replace(small_model.summary, data=None)
     nameless.save(tmp_path / "nameless.safetensors")
     words = ["--model", str(tmp_path / "nameless.safetensors"), "--out", str(tmp_path / "run")]
-    words = ["benchmark", *words, "--tasks", "qed", "--budget", "12", "--strategy", "prior"]
+    words = ["benchmark", *words, "--tasks", "pmo:qed", "--budget", "12", "--strategy", "prior"]
     assert main(words) == 1
     assert "does not name its training data: add --data" in capsys.readouterr().err
     assert main([*words, "--data", "zinc"]) == 0

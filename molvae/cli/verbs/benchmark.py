@@ -32,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--suite", choices=list(SUITES), default="pmo")
     parser.add_argument(
-        "--tasks", nargs="+", default=argparse.SUPPRESS, help="tasks to run (default: all)"
+        "--tasks",
+        nargs="+",
+        default=argparse.SUPPRESS,
+        help="tasks to run, such as jnk3 or pmo:jnk3 (default: all)",
     )
     parser.add_argument(
         "--strategy",
@@ -92,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
     sizes = getattr(args, "heavy_atoms", None)
     config = BenchmarkConfig(
         suite=args.suite,
-        tasks=tuple(getattr(args, "tasks", ())),
+        tasks=tuple(t.removeprefix(f"{args.suite}:") for t in getattr(args, "tasks", ())),
         strategies=tuple(args.strategy),
         seeds=args.seeds,
         budget=args.budget,
