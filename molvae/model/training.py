@@ -296,9 +296,9 @@ def hold_out(train: Sequence[str], validation: Sequence[str]) -> tuple[list[str]
     if count >= FEW_TO_SPLIT:
         return list(train), list(validation)
     if count < 3:
+        noun = "molecule is" if count == 1 else "molecules are"
         raise MolvaeError(
-            f"{count} molecule{'s are' if count > 1 else ' is'} too few to train on: at least 3 are "
-            "needed, 2 of them held out"
+            f"{count} {noun} too few to train on: at least 3 are needed, 2 of them held out"
         )
     ranked = sorted(train, key=lambda s: hashlib.blake2b(s.encode()).digest())
     moved = set(ranked[: max(0, max(2, -(-count // 10)) - len(validation))])

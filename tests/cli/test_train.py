@@ -177,7 +177,7 @@ def test_a_training_that_is_stopped_at_once_leaves_no_empty_picture(tmp_path: Pa
 
 
 def test_a_killed_training_resumes_with_the_same_curve(table: Path) -> None:
-    words = ["--data", f"{table}:structure", "--epochs", "6", *TINY]
+    words = ["--data", f"{table}:structure", "--epochs", "3", *TINY]
     whole = table.parent / "whole"
     assert main(["train", *words, "--out", str(whole)]) == 0
     for number in (signal.SIGTERM, signal.SIGKILL):
