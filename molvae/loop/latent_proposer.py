@@ -75,6 +75,7 @@ class LatentProposer:
         # of what is decoded late in a search most has been seen before
         self._admissible = lru_cache(REMEMBERED)(self.oracle.admissible)
         self._can_encode = lru_cache(REMEMBERED)(self.model.can_encode_canonical)
+        self._is_known = lru_cache(REMEMBERED)(self._knows)
         self._plausibility = lru_cache(REMEMBERED)(self._find_plausibility)
 
     def locate(self, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
@@ -209,16 +210,21 @@ class LatentProposer:
         return list(names), decoded, valid
 
     def _keep_plausible(self, pool: list[str]) -> list[str]:
-        """Molecules -> the more plausible half of them, where the run asks for plausible ones.
+        """Molecules -> those worth a choice, where the run asks for plausible ones.
 
-        Admissibility alone is a limit, and what is maximised pushes against it round by round.
+        Admissibility alone is a limit, and what is maximised pushes against it round by round. So
+        the less plausible half is dropped, but for molecules all of whose atom environments the
+        data has: these are merely rare.
         """
         if self.domain is None or len(pool) < 2 * self.run.batch:
             return pool
         values = np.array([self._plausibility(name) for name in pool])
-        return [
-            name for name, value in zip(pool, values, strict=True) if value >= np.median(values)
-        ]
+        least = float(np.median(values))
+        return [n for n, v in zip(pool, values, strict=True) if v >= least or self._is_known(n)]
+
+    def _knows(self, name: str) -> bool:
+        mol = parse_cached(name)
+        return mol is not None and self.domain is not None and self.domain.share_unknown(mol) == 0
 
     def _find_plausibility(self, name: str) -> float:
         mol = parse_cached(name)

@@ -6,12 +6,26 @@ from rdkit import Chem
 
 from chains import START, Chains
 from molvae import OptimizeConfig, Oracle
+from molvae.chem.plausibility import Domain
 from molvae.loop.ask_tell import Search
 from molvae.loop.config import find_proposer, strategy_names
 from molvae.loop.latent_proposer import LatentProposer
 from molvae.oracles.objectives import measured_objective
 
 SHORT = [Chem.CanonSmiles(s) for s in ("CCCCCCOC", "CCCCOCCN", "NCCCCCCO", "CCCCCNCO", "OCCCOCCC")]
+
+
+class ChlorineIsUsual(Domain):
+    """The parts of a data set where molecules without chlorine are rare, and perhaps unknown."""
+
+    def __init__(self, unknown: float) -> None:
+        self.unknown, self.scale = unknown, 1.0
+
+    def find_cost(self, mol: Chem.Mol) -> float:
+        return 0.0 if any(a.GetSymbol() == "Cl" for a in mol.GetAtoms()) else 0.5
+
+    def share_unknown(self, mol: Chem.Mol) -> float:
+        return self.unknown
 
 
 class Crowded(Chains):
@@ -44,6 +58,17 @@ def test_a_round_has_randomness_of_its_own(strategy: str) -> None:
     ]  # from the same observations
     assert len({tuple(names) for names in rounds}) == 3
     assert rounds[0] == rounds[3]
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.2])
+def test_the_less_plausible_are_chosen_only_if_all_their_parts_are_known(unknown: float) -> None:
+    model = Chains()
+    model.domain = ChlorineIsUsual(unknown)
+    search = begin("neighbourhood", model)
+    proposer = find_proposer("neighbourhood")(search.run)
+    names = [name for k in range(1, 6) for name in proposer.propose_round(k).names]
+    assert len(names) == 30
+    assert any("Cl" not in name for name in names) == (unknown == 0)
 
 
 @pytest.mark.parametrize("model", [Chains(), Crowded()])
