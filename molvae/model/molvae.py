@@ -108,8 +108,8 @@ class MolVAE:
             start: fine-tune a copy of this model. The copy keeps tokenizer and shape, except
                 dropout; its prior is reset to N(0, I).
             transfer: begin with the weights of this model where they fit: tokens of the same text,
-                its latent dimensions, its encoder, which may be wider. The width of the decoder and
-                the posterior are its own; so are the tokens, if they suffice for all molecules.
+                its latent dimensions, its encoder. Widths, decoder and posterior are its own, and
+                so are the tokens if they suffice for all molecules.
             properties: values to predict from latent points, one column per property, indexed by
                 SMILES; NaN for unknown values.
             random_smiles: number of randomised SMILES per molecule, of which the encoder reads one

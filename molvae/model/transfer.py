@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,16 +14,14 @@ from molvae.chem.tokenizers import SPECIAL, Tokenizer
 from molvae.latent.layers import Symbols
 from molvae.latent.vae import VAE, VAEConfig
 
-KEPT = ("decoder", "decoder_hidden", "posterior")  # the trained model decides
-GATES = 3  # of a GRU, whose weights are one below the other
-DIRECTIONS = 2  # of the encoder `gru`, whose states are one beside the other
+KEPT = ("encoder_hidden", "decoder", "decoder_hidden", "posterior")  # the trained model decides
 
 
 def shape_to_transfer(old: VAEConfig, shape: Mapping[str, Any]) -> dict[str, Any]:
     """Config of a trained model and fields given for a new one -> the fields of the new one.
 
     Where nothing is given, the new model has the shape of the trained one. The latent space may be
-    larger, the encoder `gru` wider, and the encoder another one that contains the old one.
+    larger, and the encoder another one that contains the old one.
 
     Raises:
         MolvaeError: a field differs with which no weights can be transferred.
@@ -34,15 +33,9 @@ def shape_to_transfer(old: VAEConfig, shape: Mapping[str, Any]) -> dict[str, Any
             )
     if shape.get("latent", old.latent) < old.latent:
         raise MolvaeError(f"latent must be at least that of the model in --transfer, {old.latent}")
-    width = shape.get("encoder_hidden", old.encoder_hidden)
-    if width < old.encoder_hidden or (width > old.encoder_hidden and old.encoder != "gru"):
-        raise MolvaeError(
-            f"encoder_hidden must be that of the model in --transfer, {old.encoder_hidden}, or "
-            "with the encoder 'gru' larger"
-        )
     if old.posterior != "isotropic" and shape.get("latent", old.latent) != old.latent:
         raise MolvaeError("latent can only be larger with the posterior 'isotropic'")
-    names = {"latent", "encoder", "encoder_hidden", "dropout", *KEPT}
+    names = {"latent", "encoder", "dropout", *KEPT} & {field.name for field in fields(old)}
     return {name: getattr(old, name) for name in names} | dict(shape)
 
 
@@ -51,10 +44,8 @@ def transfer_weights(old: VAE, words: Tokenizer, vae: VAE, new_words: Tokenizer)
     """Copy into the untrained `vae` what the trained model knows; return how many tokens it shares.
 
     Tokens are matched by their text. Further latent dimensions are at first not read by the decoder
-    and the property head, nor are further units of the encoder by what follows; their own weights,
-    and those of further layers of the encoder, stay random. So a wider model of the same tokens
-    begins with the same posterior means. The prior is that of the new model. Properties are
-    transferred where both models predict the same.
+    and the property head; further layers of the encoder keep their random weights. The prior is
+    that of the new model. Properties are transferred where both models predict the same.
 
     Args:
         old: the trained VAE.
@@ -77,8 +68,6 @@ def transfer_weights(old: VAE, words: Tokenizer, vae: VAE, new_words: Tokenizer)
     left_out = ["prior_module."]
     if vae.config.properties != old.config.properties:
         left_out.append("property_head.")
-    recurrent = tuple(f"{n}." for n, m in vae.named_modules() if isinstance(m, nn.GRU))
-    read = DIRECTIONS if old.config.encoder == "gru" else 1
     source, target = old.state_dict(), vae.state_dict()
     if not any(name.startswith("encoder.") for name in source.keys() & target.keys()):
         raise MolvaeError(
@@ -93,27 +82,12 @@ def transfer_weights(old: VAE, words: Tokenizer, vae: VAE, new_words: Tokenizer)
         elif name.startswith("decoder.out."):
             taken[new_ids] = given[old_ids]
         else:
-            rows = GATES if name.startswith(recurrent) else 1
-            _copy_blocks(given, taken, rows, read if name == "head.linear.weight" else 1)
+            _copy_block(given, taken)
     return len(shared)
 
 
-def _copy_blocks(given: Tensor, taken: Tensor, rows: int, columns: int) -> None:
-    """Copy each block of a tensor into the beginning of a larger one; further inputs get zeros.
-
-    Args:
-        given: (), (R,) or (R, C, ...).
-        taken: the larger one, changed in place.
-        rows: number of blocks one below the other.
-        columns: number of blocks one beside the other; the columns are the inputs.
-    """
-    small, large = (_split(t, rows, columns) for t in (given, taken))
+def _copy_block(given: Tensor, taken: Tensor) -> None:
+    """Copy a tensor into the beginning of a larger one; further inputs, its columns, get zeros."""
     if given.ndim > 1:
-        large[:, : small.shape[1]] = 0
-    large[tuple(slice(0, n) for n in small.shape)] = small
-
-
-def _split(t: Tensor, rows: int, columns: int) -> Tensor:
-    if t.ndim < 2:
-        return t.view(rows, -1)
-    return t.view(rows, len(t) // rows, columns, t.shape[1] // columns, *t.shape[2:])
+        taken[: len(given)] = 0
+    taken[tuple(slice(0, n) for n in given.shape)] = given

@@ -24,11 +24,9 @@ def transferred(zinc: list[str], **shape) -> tuple[MolVAE, MolVAE]:
     return old, MolVAE(prepared.tokenizer, prepared.job.vae, old.summary)
 
 
-@pytest.mark.parametrize("shape", [{"latent": 64}, {"latent": 80}, {"encoder_hidden": 512}])
-def test_a_model_decodes_as_the_one_that_it_began_with(
-    zinc: list[str], shape: dict[str, int]
-) -> None:
-    old, new = transferred(zinc, **shape)
+@pytest.mark.parametrize("latent", [64, 80])
+def test_a_model_decodes_as_the_one_that_it_began_with(zinc: list[str], latent: int) -> None:
+    old, new = transferred(zinc, latent=latent)
     with torch.no_grad():
         for s in zinc[400:420]:
             words = [t for t in old.tokenizer.split(s) if t in new.tokenizer.vocabulary]
@@ -50,18 +48,13 @@ def test_a_model_decodes_as_the_one_that_it_began_with(
     assert not old.can_encode("C[Si](C)(C)C")
 
 
-def test_a_wider_model_of_molecules_that_the_old_one_can_write_begins_as_the_old_one(
-    zinc: list[str],
-) -> None:
+def test_tokens_that_suffice_are_kept(zinc: list[str]) -> None:
     old = MolVAE.load("drugs")
-    words, asked = old.tokenizer, {"encoder_hidden": 512}
     plain = [s for s in zinc[:300] if "+" not in s and "-]" not in s]
     for train, same in ((plain, True), ([*plain, "CC[Xe]"], False)):
-        prepared = prepare_training(
-            train, plain[:9], transfer=old.parts, shape=asked, config=AS_IT_WAS
-        )
-        assert (prepared.tokenizer.vocabulary == words.vocabulary) is same
-        if same:
+        prepared = prepare_training(train, plain[:9], transfer=old.parts, config=AS_IT_WAS)
+        assert (prepared.tokenizer.vocabulary == old.tokenizer.vocabulary) is same
+        if same:  # so the new model begins as good as the old one
             ids = torch.tensor([[1, *old.tokenize(plain[0]), 2]])
             with torch.no_grad():
                 z = [vae.encode(ids) for vae in (old.vae, prepared.job.vae)]
@@ -86,7 +79,6 @@ def test_what_is_transferred_is_the_better_beginning(zinc: list[str]) -> None:
     [
         ({"latent": 32}, "latent must be at least that of the model in --transfer, 64"),
         ({"decoder_hidden": 512}, "decoder_hidden must be that of the model in --transfer, 384"),
-        ({"encoder_hidden": 256}, "encoder_hidden must be that of the model in --transfer, 384"),
         ({"encoder": "conv"}, "encoder 'conv' has no weights of 'gru'"),
     ],
 )

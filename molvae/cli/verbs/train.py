@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--transfer",
         metavar="MODEL",
         help="begin with the weights of this model where they fit; tokens are learned from the "
-        "data if its own do not suffice; --latent and --encoder-hidden may be larger",
+        "data if its own do not suffice, and --latent may be larger than the model's",
     )
     parser.add_argument(
         "--properties",
