@@ -26,7 +26,7 @@ VERBS = {
     "decode": ["decode", "0.npz"],
     "neighbors": ["neighbors", "CCO", "--out", "{n}.png"],
     "interpolate": ["interpolate", "CCO", "CCN"],
-    "optimize": ["optimize", "--objective", "QED", "--budget", "20", "--out", "20-{n}"],
+    "optimize, 20 calls": ["optimize", "--objective", "QED", "--budget", "20", "--out", "20-{n}"],
 }
 BUSY = "while True: pass"
 PATIENCE = 600  # seconds
@@ -60,7 +60,7 @@ def main() -> None:
 
 def report(what: str, seconds: float, how: str) -> None:
     """Print one figure."""
-    print(f"{what:18}{seconds:7.2f} s  {how}", flush=True)
+    print(f"{what:26}{seconds:7.2f} s  {how}", flush=True)
 
 
 def measure(words: list[str], n: int) -> float:
