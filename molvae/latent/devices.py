@@ -59,7 +59,7 @@ def _autocast() -> MixedPrecision:
 def _choose_precision(work: int) -> str:
     """Weights times batch size -> bfloat16 autocast where the hardware has it, else float32.
 
-    On a CPU also float32 where there is little work: the conversions cost up to twice the time.
+    On a CPU also float32 where there is little work: the conversions cost more than they save.
     """
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"

@@ -27,7 +27,7 @@ def fit_surrogate(features: ArrayLike, y: ArrayLike, max_steps: int = 10) -> Sin
     Raises:
         MolvaeError: fewer than two values of y are known.
     """
-    # imported here: loading it takes a second, which the default strategy does not need
+    # imported here, since the default strategy, which does not need it, would wait for it
     from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
     from botorch.models import SingleTaskGP
     from botorch.models.transforms import Normalize, Standardize

@@ -56,7 +56,7 @@ def free_boxes(y: Floats, below: Floats) -> tuple[Floats, Floats]:
 
     The boxes partition the non-dominated region above the reference point.
     """
-    # BoTorch is imported where it is used: loading it takes a quarter of a second
+    # BoTorch is imported where it is used: a search for one objective need not wait for it
     from botorch.utils.multi_objective.box_decompositions import FastNondominatedPartitioning
 
     if y.shape[1] == 1:
