@@ -25,6 +25,7 @@ OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "data" / "READ
 SMALLER = {  # the same commands, ended sooner
     "train": ["--limit", "200", "--epochs", "1", "--minutes", "0.01", "--recombine", "50"],
     "fit-prior": ["--data", "zinc", "--molecules", "100", "--epochs", "0.5"],
+    "fit-posterior": ["--data", "zinc", "--molecules", "100", "--epochs", "1"],
     "report": ["--molecules", "20", "--samples", "20"],
     "optimize": ["--budget", "25"],
     "benchmark": ["--budget", "25", "--tasks", "qed"],
@@ -128,6 +129,12 @@ def test_each_command_runs(
     if words[0] == "fit-prior":  # to so few molecules that it is worse than the prior that ships
         assert code == 1
         assert "it is worse, and my-flow-matching.safetensors is not written" in (
+            capsys.readouterr().err
+        )
+        return
+    if words[0] == "fit-posterior":
+        assert code == 1
+        assert "it is no better, and my-posterior.safetensors is not written" in (
             capsys.readouterr().err
         )
         return

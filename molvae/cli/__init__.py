@@ -26,7 +26,10 @@ from molvae.cli.parser import DefaultsHelpFormatter, HelpFormatter, Parser, sugg
 # verbs of the other face, which is loaded by name when it is asked for
 ELSEWHERE = {"studio": "molvae.studio.verb"}
 COLLECT_AFTER = 50_000  # new objects; imports make so many that Python's 700 cost a quarter second
-FIRST = ("train", "fit-prior", "report", "optimize", "benchmark", "sample", "encode", "decode")
+FIRST = (
+    *("train", "fit-prior", "fit-posterior", "report", "optimize", "benchmark"),
+    *("sample", "encode", "decode"),
+)
 
 
 def find_verbs() -> dict[str, str]:

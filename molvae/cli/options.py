@@ -260,15 +260,19 @@ def data_of(given: str | None, name: str, model: MolVAE) -> str:
     return data
 
 
-def load_data(source: str) -> DataSet:
+def load_data(source: str, standardize: bool = False) -> DataSet:
     """Data set name, FILE or FILE:COLUMN -> its molecules; says what was read and left out.
+
+    Args:
+        source: data set.
+        standardize: replace each molecule by its parent.
 
     Raises:
         MolvaeError: as in `molvae.chem.datasets.load`.
     """
     from molvae.chem.datasets import load
 
-    data = load(source, progress=progress())
+    data = load(source, progress(), standardize)
     if data.description:
         note(data.description)
     return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,11 +46,22 @@ def refine_latents(
         rows = rows[~settled(x[rows], z[rows])]
         if len(rows) == 0:
             break
-        start = z[rows].requires_grad_()
-        # a recurrent layer of cuDNN has gradients in training mode only
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            likelihood = model.log_likelihood(x[rows], start).sum()
-            (slope,) = torch.autograd.grad(likelihood, start)
+        _, slope = find_slope(partial(model.log_likelihood, x[rows]), z[rows])
         norm = slope.square().mean(dim=1, keepdim=True).sqrt()
         z[rows] += LENGTH * slope / norm.clamp_min(torch.finfo(norm.dtype).tiny)
     return z
+
+
+def find_slope(log_likelihood: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
+    """z (B, D) -> log p(x|z) (B,) in nats and its gradient (B, D), as constants.
+
+    Args:
+        log_likelihood: z -> log p(x|z), each row from its own z alone.
+        z: where.
+    """
+    start = z.detach().requires_grad_()
+    # a recurrent layer of cuDNN has gradients in training mode only
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        value = log_likelihood(start)
+        (slope,) = torch.autograd.grad(value.sum(), start)
+    return value.detach(), slope

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
@@ -16,6 +17,7 @@ from molvae.latent.decoders import decoders
 from molvae.latent.elbo import Bound, elbo
 from molvae.latent.encoders import encoders
 from molvae.latent.inputs import check_batch
+from molvae.latent.iterative import IterativeInference
 from molvae.latent.kinds import Example, is_a
 from molvae.latent.layers import measure_spread
 from molvae.latent.likelihoods import likelihoods
@@ -30,6 +32,8 @@ from molvae.latent.protocols import (
     PriorModule,
     SequenceDecoder,
 )
+
+MOST_ITERATIONS = 16  # each costs a gradient through the decoder
 
 # a model, x (B, ...) -> the terms of a bound on its log p(x)
 BoundOf: TypeAlias = Callable[[LatentModel, Tensor], Bound]
@@ -54,6 +58,7 @@ class VAEConfig:
         0.0  # share of the decoder's input symbols (or hidden units) hidden in training
     )
     posterior: str = "diagonal"
+    iterations: int = 0  # learned steps that improve q(z|x), see `latent.iterative`
     prior: str = "standard-normal"
     prior_options: Mapping[str, Any] = field(default_factory=dict)
     likelihood: str = "categorical"
@@ -76,6 +81,10 @@ class VAEConfig:
                 )
         if not 0 <= self.dropout < 1:
             raise MolvaeError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        if not 0 <= self.iterations <= MOST_ITERATIONS:
+            raise MolvaeError(
+                f"iterations must be from 0 to {MOST_ITERATIONS}, not {self.iterations}"
+            )
         for name in ("shape", "properties"):  # which JSON makes lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -131,7 +140,7 @@ class VAEConfig:
 class Reading(NamedTuple):
     """A model whose encoder reads one form of x and whose decoder writes another."""
 
-    model: LatentModel
+    model: VAE
     read: Tensor
 
     def prior(self) -> Distribution:
@@ -140,7 +149,7 @@ class Reading(NamedTuple):
 
     def posterior(self, x: Tensor) -> Distribution:
         """Return q(z|x) of the form that is read."""
-        return self.model.posterior(self.read)
+        return self.model.posterior(x, self.read)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """x (B, ...), z (B, D) -> log p(x|z) (B,) in nats."""
@@ -172,6 +181,7 @@ class VAE(nn.Module):
         self.example = c.example
         self.encoder: Encoder = encoders.look_up(c.encoder)(c.example, c.encoder_hidden)
         self.head: PosteriorHead = posteriors.look_up(c.posterior)(c.encoder_hidden, c.latent)
+        self.inference = IterativeInference(c.latent) if c.iterations else None
         likelihood = likelihoods.look_up(c.likelihood)(c.noise)
         self.decoder: Decoder = decoders.look_up(c.decoder)(
             c.example, c.latent, c.decoder_hidden, likelihood, c.dropout
@@ -183,14 +193,23 @@ class VAE(nn.Module):
         """Return p(z), batch (), event (D,)."""
         return self.prior_module(self.posterior)
 
-    def posterior(self, x: Tensor) -> Distribution:
+    def posterior(self, x: Tensor, read: Tensor | None = None) -> Distribution:
         """x (B, ...) -> q(z|x), batch (B,), event (D,).
+
+        Args:
+            x: examples.
+            read: another form of each, which the encoder reads instead.
 
         Raises:
             MolvaeError: x does not look like the examples that the model is made for.
         """
-        check_batch(x, self.example, next(self.parameters()).dtype)
-        return self.head(self.encoder(x))
+        read = x if read is None else read
+        check_batch(read, self.example, next(self.parameters()).dtype)
+        q = self.head(self.encoder(read))
+        if self.inference is not None:
+            for _ in range(self.config.iterations):
+                q = self.inference(q, partial(self.decoder.log_likelihood, x))
+        return q
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """x (B, ...), z (B, D) -> log p(x|z) (B,) in nats."""
@@ -199,6 +218,10 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """x (B, ...) -> the z that represents each (B, D), such as the posterior mean."""
         return self.head.point(self.posterior(x))
+
+    def encode_once(self, x: Tensor) -> Tensor:
+        """x (B, ...) -> like `encode`, without the learned steps: what the encoder alone gives."""
+        return self.head.point(self.head(self.encoder(x)))
 
     @property
     def sequence_decoder(self) -> SequenceDecoder:
@@ -231,6 +254,8 @@ class VAE(nn.Module):
         if self.prior_module.standardise(mean, scale):
             self.head.standardise(mean, scale)
             self.decoder.standardise(mean, scale)
+            if self.inference is not None:
+                self.inference.standardise(mean, scale)
             if self.property_head is not None:
                 self.property_head.standardise(mean, scale)
 

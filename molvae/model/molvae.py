@@ -20,13 +20,14 @@ from molvae.chem.plausibility import Domain, fit_domain
 from molvae.chem.standardize import Standard, standardize
 from molvae.chem.tokenizers import Tokenizer
 from molvae.latent.aggregate import PriorFit, fit_prior
+from molvae.latent.amortization import PosteriorFit, fit_posterior
 from molvae.latent.properties import PropertyHead
 from molvae.latent.refine import STEPS, refine_latents
 from molvae.latent.training import FitConfig, Observer
 from molvae.latent.vae import VAE
 from molvae.model.decoding import BEAM, decode_points
 from molvae.model.storage import read_model, write_model
-from molvae.model.summary import FittedPrior, TrainingSummary
+from molvae.model.summary import FittedPosterior, FittedPrior, TrainingSummary
 from molvae.model.training import DEFAULT_TOKENIZER, Trained, TrainingSet, prepare_training
 
 BATCH = 512  # molecules encoded together
@@ -262,6 +263,52 @@ class MolVAE:
         )
         prior = FittedPrior(name, **result._asdict())
         self.summary = replace(self.summary, prior=prior)
+        return result
+
+    def fit_posterior(
+        self,
+        iterations: int,
+        train: Sequence[str],
+        validation: Sequence[str],
+        *,
+        properties: pd.DataFrame | None = None,
+        config: FitConfig | None = None,
+        observe: Observer = lambda progress: None,
+        progress: bool = False,
+    ) -> PosteriorFit:
+        """Let learned steps improve the posterior means of canonical SMILES, here and in `save`.
+
+        Encoder, decoder, prior and property head do not change. Molecules that the model cannot
+        encode are skipped. See `latent.iterative`.
+
+        Args:
+            iterations: number of steps; 0 leaves the posterior of the encoder.
+            train: molecules to fit to.
+            validation: held-out molecules.
+            properties: table of those that the model predicts, indexed by SMILES; None leaves what
+                it predicts at the new means to chance.
+            config: training settings; None for the KL weight that the model was trained with.
+            observe: called after every step of the training; returns whether to stop.
+            progress: show progress bars while the data is prepared.
+
+        Returns:
+            Held-out mean ELBO before and after, its KL weighted as in the training, nats.
+
+        Raises:
+            MolvaeError: the posterior is not one of independent Gaussians, or there are no
+                molecules.
+        """
+        parts, longest = (train, validation), self.vae.config.max_length
+        data = TrainingSet.make(
+            parts, self.tokenizer, properties=properties, longest=longest, progress=progress
+        )
+        config = config or FitConfig(kl_weight=self.summary.fit.kl_weight, kl_warmup=0.0)
+        config = config.validate_each_epoch(len(data.smiles))
+        result = fit_posterior(
+            self.vae, iterations, data.train, data.validation, config=config, observe=observe
+        )
+        found = FittedPosterior(iterations, len(data.smiles), config, *result)
+        self.summary = replace(self.summary, posterior=found if iterations else None)
         return result
 
     def save(self, path: str | Path) -> None:

@@ -22,7 +22,8 @@ from molvae.model.shipped import list_shipped_models
 from molvae.model.summary import TrainingSummary, build_from_json
 from molvae.model.training import Trained
 
-FORMAT, READ = 2, (1, 2)  # the second has the domain, and a model of the first has none
+# the second has the domain, which a model of the first lacks; the third has iterative inference
+FORMAT, READ = 3, (1, 2, 3)
 DOMAIN = "domain."  # in front of the names of its arrays
 WIDEST, LONGEST = 1_024, 10_000  # sizes, and lengths of a sequence, that need no evidence
 

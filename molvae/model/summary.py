@@ -26,6 +26,21 @@ class FittedPrior:
 
 
 @dataclass(frozen=True)
+class FittedPosterior:
+    """A posterior that was fitted after training (`latent.iterative`).
+
+    `before` and `after` are the mean ELBO of held-out molecules, its KL weighted as in `fit`, in
+    nats, with the previous and the new posterior.
+    """
+
+    iterations: int
+    molecules: int
+    fit: FitConfig
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class TrainingSummary:
     """The training data and settings of a model.
 
@@ -41,6 +56,7 @@ class TrainingSummary:
             known; the first versions did not store it for `start`.
         start: summary of the model that was fine-tuned, if any.
         prior: the prior fitted after training, if any.
+        posterior: the posterior fitted after training, if any.
         standardized: whether the training molecules are parents (`chem.standardize`), so that what
             is encoded should be one, too.
     """
@@ -55,6 +71,7 @@ class TrainingSummary:
     blur: float | None = None
     start: TrainingSummary | None = None
     prior: FittedPrior | None = None
+    posterior: FittedPosterior | None = None
     standardized: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -75,7 +92,7 @@ class TrainingSummary:
         own = {field.name for field in fields(cls)}
         given = {name: value for name, value in values.items() if name in own}
         low, high = given["heavy_atoms"]
-        start, prior = given.get("start"), given.get("prior")
+        start, prior, posterior = (given.get(name) for name in ("start", "prior", "posterior"))
         blur = given.get("blur")
         if not 0 <= low <= high:
             raise ValueError(f"heavy_atoms is {low} to {high}")
@@ -87,8 +104,14 @@ class TrainingSummary:
             "training": build_from_json(State, given["training"]),
             "start": None if start is None else cls.from_json(start),
             "prior": None if prior is None else build_from_json(FittedPrior, prior),
+            "posterior": None if posterior is None else _read_posterior(posterior),
         }
         return build_from_json(cls, given | parts)
+
+
+def _read_posterior(values: Mapping[str, Any]) -> FittedPosterior:
+    fit = build_from_json(FitConfig, values["fit"])
+    return build_from_json(FittedPosterior, {**values, "fit": fit})
 
 
 def _count_starts(values: object) -> int:

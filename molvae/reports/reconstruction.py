@@ -39,15 +39,18 @@ def measure_reconstruction(
         exact_reconstruction: fraction of molecules recovered by encoding and decoding.
         exact_reconstruction_greedy: the same with greedy decoding, compared by token ids.
         exact_reconstruction_means: the same with greedy decoding from unrefined posterior means.
+        exact_reconstruction_encoder: the same from the encoder's own means, without the learned
+            steps of the posterior (`latent.iterative`).
+        learned_steps: number of these steps.
     """
     rows = [model.tokenize(s) for s in smiles]
     z = model.encode_ids(rows, progress, refine)
-    totals = np.zeros(6)
+    totals = np.zeros(7)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         for x, indices in model.batches(rows, "evaluate", progress):
             totals += _sum_figures(model.vae, x, z[indices].to(x.device))
-    log_likelihood, kl, right, tokens, greedy, means = totals.tolist()
+    log_likelihood, kl, right, tokens, greedy, means, encoder = totals.tolist()
     n = len(rows)
     back = model.decode(z, progress=progress)
     found = sum(canonicalize(b) == s for s, b in zip(smiles, back, strict=True))
@@ -60,15 +63,18 @@ def measure_reconstruction(
         "exact_reconstruction": found / n,
         "exact_reconstruction_greedy": greedy / n,
         "exact_reconstruction_means": means / n,
+        "exact_reconstruction_encoder": encoder / n,
+        "learned_steps": model.vae.config.iterations,
     }
 
 
 def _sum_figures(vae: VAE, x: Tensor, z: Tensor) -> NDArray[np.float64]:
-    """Ids (B, L) and latent points (B, D) -> sums over the batch of the six metrics (6,)."""
+    """Ids (B, L) and latent points (B, D) -> sums over the batch of the seven metrics (7,)."""
     terms = vae(x)
     mean = vae.encode(x)
     target, real = x[:, 1:], x[:, 1:] != PAD
     right = (vae.sequence_decoder(mean, x).argmax(-1) == target) & real
-    exact = [(vae.decoder.generate(y)[:, : x.shape[1]] == x).all(1) for y in (z, mean)]
+    points = (z, mean, vae.encode_once(x))
+    exact = [(vae.decoder.generate(y)[:, : x.shape[1]] == x).all(1) for y in points]
     sums = [terms.log_likelihood, terms.kl, right, real, *exact]
     return np.array([t.sum().item() for t in sums])

@@ -33,7 +33,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str, s
         (["interpolte", "CCO", "CCN"], "did you mean interpolate?"),
         (["optimize", "--objectiv_e", "QED"], "did you mean --objective?"),
         (["sample", "--number=3", "--bean=4"], "--bean: did you mean --beam?"),
-        (["zzz"], "known are train, fit-prior"),
+        (["zzz"], "known are train, fit-prior, fit-posterior"),
     ],
 )
 def test_a_misspelling_is_answered_with_what_was_meant(
@@ -187,7 +187,7 @@ def test_lists_are_json_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_model_is_named_by_the_same_option_everywhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for verb in ("report", "fit-prior"):
+    for verb in ("report", "fit-prior", "fit-posterior"):
         code, _, err = run(capsys, verb, "--model", "nowhere.safetensors")
         assert code == 1
         assert "nowhere.safetensors: no such file" in err

@@ -19,6 +19,7 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import assign_part
 from molvae.cli import main
 from molvae.latent.aggregate import PriorFit
+from molvae.latent.amortization import PosteriorFit
 from molvae.latent.fit import CHECKPOINT
 from molvae.reports.plots import plot_learning_curve
 
@@ -108,6 +109,37 @@ def test_a_prior_that_is_worse_is_not_saved(
         assert main([*words, "--prior", "mixture"]) == 1
         line = capsys.readouterr().err.splitlines()[-1]
         assert f"{after:.2f} nats under the new prior 'mixture', -11.25 under the" in line
+        assert not out.exists()
+
+
+def test_a_posterior_is_fitted_and_one_that_is_no_better_is_not_saved(
+    table: Path,
+    small_model_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = table.parent / "better.safetensors"
+    words = ["fit-posterior", small_model_file, "--data", f"{table}:structure", "--out", str(out)]
+    assert main([*words, "--epochs", "40", "--molecules", "300"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(
+        r"ELBO of held-out molecules, KL weight [\d.]+: -\d+\.\d+ nats with 2 learned steps", shown
+    )
+    fitted, given = MolVAE.load(out), MolVAE.load(small_model_file)
+    assert fitted.vae.config.iterations == 2
+    assert fitted.summary.posterior is not None
+    assert fitted.summary.posterior.molecules == 300
+    assert fitted.summary.posterior.fit.kl_weight == given.summary.fit.kl_weight
+    assert not torch.equal(fitted.encode(["CCO"], refine=0), given.encode(["CCO"], refine=0))
+    assert main(words) == 1
+    assert f"{out} exists already: add --overwrite" in capsys.readouterr().err
+    out.unlink()
+    for after in (-20.5, float("nan")):
+        worse = PosteriorFit(before=-11.25, after=after)
+        monkeypatch.setattr(MolVAE, "fit_posterior", lambda *_, worse=worse, **__: worse)
+        assert main(words) == 1
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert f"{after:.2f} nats with 2 learned steps, -11.25 with the" in line
         assert not out.exists()
 
 

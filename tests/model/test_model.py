@@ -297,6 +297,40 @@ def test_a_prior_fitted_afterwards_is_stored_and_changes_nothing_else(
         model.fit_prior(prior, [], zinc)
 
 
+def test_a_fitted_posterior_is_better_and_is_stored(
+    small_model_file: str, zinc: list[str], tmp_path: Path
+) -> None:
+    model, old = MolVAE.load(small_model_file), MolVAE.load(small_model_file)
+    known = compute_properties(zinc[:1000]).set_axis(zinc[:1000])[["logP", "SAS", "QED"]]
+    held_out = zinc[800:1000]
+    config = FitConfig(epochs=6, batch=50, learning_rate=5e-3, kl_warmup=0.0, kl_weight=0.1)
+    with pytest.warns(MolvaeWarning, match=r"1 of 201 validation .* '\[Xe\]' contains xenon"):
+        found = model.fit_posterior(
+            2, zinc[:800], [*held_out, "[Xe]"], properties=known, config=config
+        )
+    assert found.after > found.before + 0.1
+    z = model.sample_latents(20)
+    assert model.decode_greedily(z) == old.decode_greedily(z)
+    figures, before = (measure_reconstruction(m, held_out[:30]) for m in (model, old))
+    assert (figures["learned_steps"], before["learned_steps"]) == (2, 0)
+    assert figures["token_accuracy"] != before["token_accuracy"]
+    for name in ("encoder", "means"):
+        key = f"exact_reconstruction_{name}"
+        assert figures["exact_reconstruction_encoder"] == before[key]
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    loaded = MolVAE.load(path)
+    assert loaded.summary.posterior == model.summary.posterior
+    assert loaded.summary.posterior is not None
+    assert loaded.summary.posterior.after == found.after
+    means = loaded.encode_ids([loaded.tokenize(s) for s in held_out[:20]], refine=0)
+    torch.testing.assert_close(model.encode(held_out[:20], refine=0), means, atol=0.05, rtol=0.05)
+    alone = torch.cat([model.encode([s], refine=0) for s in held_out[:20]])
+    torch.testing.assert_close(model.encode(held_out[:20], refine=0), alone, atol=1e-4, rtol=1e-4)
+    with pytest.raises(MolvaeError, match="no molecules left"):
+        model.fit_posterior(2, [], zinc)
+
+
 @pytest.mark.parametrize(
     ("tokenizer", "forms"), [("atom", 0), ("atom", 3), ("selfies", 0), ("selfies-pairs", 0)]
 )

@@ -59,6 +59,8 @@ def measure_one_bit_per_character(model, smiles, seed, refine):
         "token_accuracy": 1.0,
         "exact_reconstruction": 1.0,
         "exact_reconstruction_means": 1.0,
+        "exact_reconstruction_encoder": 1.0,
+        "learned_steps": 0,
     }
 
 

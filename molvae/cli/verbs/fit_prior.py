@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     options.suffix(out, ".safetensors")
     options.refuse_existing(args, out)
     model = MolVAE.load(name)
-    data = options.load_data(options.data_of(getattr(args, "data", None), name, model))
+    source = options.data_of(getattr(args, "data", None), name, model)
+    data = options.load_data(source, model.standardizes)
     train, held_out = hold_out(data.split("train"), data.split("validation"))
     with Watch() as watch:
         fitted = model.fit_prior(
