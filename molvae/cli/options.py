@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import random
 import re
 import sys
 import tomllib
@@ -276,6 +277,11 @@ def load_data(source: str, standardize: bool = False) -> DataSet:
     if data.description:
         note(data.description)
     return data
+
+
+def draw(smiles: list[str], n: int, seed: int) -> list[str]:
+    """Draw n molecules without replacement; all, in their order, if there are no more."""
+    return smiles if len(smiles) <= n else random.Random(seed).sample(smiles, n)
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:

@@ -148,7 +148,8 @@ def fit_posterior(
     train, validation = check_arrays("training", train), check_arrays("validation", validation)
     new = replace(model.config, iterations=iterations)
     device = next(model.parameters()).device
-    held_out = Table(validation[0][:SCORE_ON])
+    some = np.random.default_rng(config.seed).permutation(len(validation[0]))[:SCORE_ON]
+    held_out = Table(validation[0][some])
     model.eval()
     before = _mean_elbo(model, held_out, config)
     with torch.random.fork_rng():

@@ -211,10 +211,13 @@ class _Run:
         self.wrapped.eval()
         torch.manual_seed(self.config.seed)
         total, size, losses = np.zeros(2), 4 * self.config.batch, []
-        examples = min(len(table), VALIDATE_ON)
+        chosen = np.arange(len(table))
+        if len(table) > VALIDATE_ON:  # a file may be sorted, so the first ones may be special
+            rng = np.random.default_rng(self.config.seed)
+            chosen = rng.choice(len(table), VALIDATE_ON, replace=False)
+        examples = len(chosen)
         for i in range(0, examples, size):
-            rows = np.arange(i, min(i + size, examples))
-            terms = self.wrapped(*table.take(rows, self.fabric.device))
+            terms = self.wrapped(*table.take(chosen[i : i + size], self.fabric.device))
             total += [-terms.log_likelihood.sum().item(), terms.kl.sum().item()]
             losses.append(-terms.value(self.config.kl_weight).double())
         reconstruction, kl = total / examples

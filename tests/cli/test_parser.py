@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import molvae
-from molvae.cli import build_parser, find_verbs, main
+from molvae.cli import build_parser, find_verbs, main, options
 from molvae.cli.options import shield_minus_names
 from molvae.cli.verbs.optimize import count_reasons
 
@@ -182,6 +182,16 @@ def test_lists_are_json_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     assert "23 tasks" in out
     _, out, _ = run(capsys, "list", "descriptors")
     assert "TPSA" in out
+
+
+def test_some_molecules_are_drawn_from_all() -> None:
+    names = [str(i) for i in range(1_000)]
+    some = options.draw(names, 100, seed=3)
+    assert len(set(some)) == 100
+    assert some == options.draw(names, 100, seed=3)
+    assert some != options.draw(names, 100, seed=4)
+    assert 400 < sum(map(int, some)) / 100 < 600
+    assert options.draw(names, 1_000, seed=3) == names
 
 
 def test_a_model_is_named_by_the_same_option_everywhere(

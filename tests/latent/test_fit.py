@@ -62,6 +62,29 @@ def test_a_stopped_and_resumed_training_equals_the_unbroken_one(
     assert timeless(tmp_path / "b") == timeless(tmp_path / "a")
 
 
+def test_of_many_held_out_examples_some_are_drawn_from_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file may be sorted, so its first rows may be special."""
+    monkeypatch.setattr("molvae.latent.fit.VALIDATE_ON", 50)
+    x = np.repeat(np.linspace(0, 1, 1_000, dtype=np.float32)[:, None], 16, axis=1)
+    drawn = []
+
+    def bound(model: VAE, batch: torch.Tensor) -> Bound:
+        drawn.append(batch[:, 0])
+        return elbo(model, batch)
+
+    torch.manual_seed(0)
+    config = VAEConfig(shape=(16,), latent=2, encoder="mlp", decoder="mlp", likelihood="bernoulli")
+    model = VAE(config, validation_bound=bound)
+    state = fit(model, x, x, FitConfig(epochs=0.02, batch=100, precision="32-true"))
+    assert state.validated == 50
+    before, after = torch.cat(drawn).split(50)
+    assert torch.equal(before, after)
+    assert len(before.unique()) == 50
+    assert before.mean() == pytest.approx(0.5, abs=0.1)
+
+
 def test_mixed_precision_leaves_the_data_as_they_are() -> None:
     """In bfloat16 a pixel of .5005 is .5: log p of what was rounded is not log p of the data."""
     x = np.random.default_rng(0).random((128, 16)).astype(np.float32)

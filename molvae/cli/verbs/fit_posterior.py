@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     source = options.data_of(getattr(args, "data", None), name, model)
     data = options.load_data(source, model.standardizes)
     train, held_out = hold_out(data.split("train"), data.split("validation"))
-    train = train[: getattr(args, "molecules", None)]
+    train = options.draw(train, getattr(args, "molecules", len(train)), args.seed)
     names = model.vae.config.properties
     table = None
     if names:

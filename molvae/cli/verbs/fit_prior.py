@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     with Watch() as watch:
         fitted = model.fit_prior(
             args.prior,
-            train[: args.molecules],
-            held_out[: max(1, args.molecules // 10)],
+            options.draw(train, args.molecules, args.seed),
+            options.draw(held_out, max(1, args.molecules // 10), args.seed),
             config=FitConfig(
                 epochs=args.epochs,
                 minutes=getattr(args, "minutes", None),
