@@ -49,19 +49,22 @@ class MoleculePanel:
         self.map, self.find_view, self.find_space, self.select = map_, view, space, select
         self.here: Described | None = None
         self.waits = False  # whether the next pick is the end of a way
+        self.early = False  # whether molecules are to be put on a map that is not there yet
         self.strip: list[dict[str, Any]] = []
         self._build_molecule()
         self._build_own()
 
-    def offer_properties(self, names: list[str]) -> None:
-        """Offer ways up and down these properties."""
+    async def begin(self, names: list[str]) -> None:
+        """Offer ways up and down these properties, now that the map is there."""
         self.along.set_options([f"{sign}{name}" for name in names for sign in ("", "-")])
         if names:
             self.along.value = names[0]
+        if self.early:
+            await self._bring()
 
     def leave(self) -> None:
         """Forget what was looked at, as the map is another one."""
-        self.here, self.waits = None, False
+        self.here, self.waits, self.early = None, False, False
         self.origin.text, self.smiles.text = "Nothing is picked", ""
         self.picture.set_visibility(False)
         self.facts.clear()
@@ -234,8 +237,9 @@ class MoleculePanel:
 
     async def _bring(self) -> None:
         space = self.find_space()
+        self.early = space is None
         if space is None:
-            ui.notify("the model is still loading")
+            ui.notify("the model is still loading: they appear as soon as it is there")
             return
         names = [line.split()[0] for line in (self.own.value or "").splitlines() if line.strip()][
             :MOST

@@ -258,9 +258,9 @@ class Page:
         if space is None or atlas is None:
             return
         self.map.show_ground(atlas)
-        self.molecule.offer_properties(space.predicted)
         self.ready = True
         await self._reload()
+        await self.molecule.begin(space.predicted)
 
     async def _reload(self) -> None:
         self.view.colour = self.colour.value or ""

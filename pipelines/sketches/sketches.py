@@ -34,6 +34,7 @@ from tqdm import tqdm
 from molvae.base.errors import MolvaeError
 from molvae.base.files import RunFolder
 from molvae.latent.aggregate import fit_prior
+from molvae.latent.amortization import fit_posterior
 from molvae.latent.elbo import Bound, elbo, iwae
 from molvae.latent.encoders import encoders
 from molvae.latent.fit import fit
@@ -52,6 +53,7 @@ SHORT = 8  # strokes
 COOL = 0.1  # temperature of the draws among which the likeliest is taken
 DRAWS = 5
 ENDINGS = 50  # of other characters, which the true one competes with
+ITERATIONS = 2  # learned steps of q(z|x)
 REFINING = 24  # steps
 COMPARED = 40  # test sketches that are told by likelihood
 COMPLETED = 50  # test sketches of each set
@@ -128,10 +130,11 @@ def main() -> None:
     data = load_data(args)
     for name, part in data.sketches.items():
         print(f"{name}: {len(part):,} sketches")
-    with tqdm(total=args.steps + args.steps // 2, unit="step") as bar:
+    with tqdm(total=args.steps + 2 * (args.steps // 2), unit="step") as bar:
         model = train(data, args, bar)
         with torch.no_grad():
             model.standardise(data.tensor("train"))
+        improve_posterior(model, data, args, bar)
         completer = train_completer(model, data, args, bar)
     before, after = fit_latents(model, data, args.seed)
     print(f"log p(z) of held-out z: {before:.2f} nats with N(0, I), {after:.2f} with a mixture")
@@ -250,6 +253,14 @@ def train(data: Data, args: argparse.Namespace, bar: tqdm) -> VAE:
     return model.eval()
 
 
+def improve_posterior(model: VAE, data: Data, args: argparse.Namespace, bar: tqdm) -> None:
+    """Let learned steps improve q(z|x) of a trained VAE (`molvae.latent.iterative`)."""
+    bar.set_description("posterior")
+    config = replace(configure(data, args.steps // 2, args.seed), learning_rate=2e-3, kl_warmup=0.0)
+    x = ((data.x["train"],), (data.x["validation"],))
+    fit_posterior(model, ITERATIONS, *x, config=config, observe=follow(bar))
+
+
 def train_completer(model: VAE, data: Data, args: argparse.Namespace, bar: tqdm) -> Completer:
     """Train q(z | beginning) for a trained VAE."""
     bar.set_description("beginnings")
@@ -288,8 +299,9 @@ def draw_best(model: VAE, z: Tensor, seed: int) -> Tensor:
 def score_reconstruction(model: VAE, data: Data, seed: int) -> pd.DataFrame:
     """Return nats a point, and how often a reconstruction is told among all of its set.
 
-    It is told by its picture: the nearest of all originals is its own. `refined` starts from
-    latents that were moved up the gradient of log p(x|z). By likelihood, nothing is drawn: of all
+    It is told by its picture: the nearest of all originals is its own. `encoder` is without the
+    learned steps of q(z|x); `refined` starts from latents that were moved up the gradient of
+    log p(x|z). By likelihood, nothing is drawn: of all
     originals, the own one has the highest log p(x|z).
     """
     lines: dict[str, Table] = {}
@@ -304,6 +316,7 @@ def score_reconstruction(model: VAE, data: Data, seed: int) -> pd.DataFrame:
         )
         ranks = {
             "greedy": model.decoder.generate(z),
+            "encoder": draw_best(model, model.encode_once(x), seed),
             "best": draw_best(model, z, seed),
             "refined": draw_best(model, better, seed),
         }

@@ -468,6 +468,11 @@ def test_the_map_can_be_a_umap(browser: Browser, model_file: str, runs: Path) ->
     places = pd.DataFrame(molecules.places[:, ::-1] * 3, columns=["0", "1"])
     load_or_compute(name_umap(model), lambda: places)
     with serve(runs / "one") as address, opened(browser, address) as watched:
+        # a molecule is put on the map before there is one: the server has yet to load the model
+        watched.page.get_by_placeholder("SMILES, one per line").fill("CC(=O)Nc1ccccc1")
+        watched.page.get_by_role("button", name="put on the map").click()
+        expect(watched.page.get_by_text("they appear as soon as it is there")).to_be_visible()
+        expect(watched.page.get_by_text("Encoded and decoded, it comes back")).to_be_visible()
         watched.wait_for_points(60)
         before = watched.page.evaluate(f"Array.from({MAP}.rows.slice(0, 8))")
         watched.page.get_by_role("combobox", name="map").click()
