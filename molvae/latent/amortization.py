@@ -10,6 +10,7 @@ the approximation gap (Cremer et al. 2018):
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -127,6 +128,7 @@ def fit_posterior(
     validation: tuple[Array, ...],
     *,
     config: FitConfig,
+    folder: Path | None = None,
     observe: Observer = lambda progress: None,
 ) -> PosteriorFit:
     """Let learned steps improve q(z|x) of a trained model, see `latent.iterative`.
@@ -140,6 +142,7 @@ def fit_posterior(
         train: examples (N, ...) and, if the model predicts properties, those of each (N, P).
         validation: the same, held out; they select the best weights.
         config: how to train.
+        folder: of its checkpoint, see `fit`.
         observe: called after every step of the training, see `fit`.
 
     Raises:
@@ -165,7 +168,7 @@ def fit_posterior(
         try:
             for p in frozen:
                 p.requires_grad_(False)
-            fit(_PosteriorOf(model), train, validation, config, None, observe)
+            fit(_PosteriorOf(model), train, validation, config, folder, observe)
         finally:
             for p in frozen:
                 p.requires_grad_(True)

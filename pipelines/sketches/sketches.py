@@ -163,7 +163,7 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--strokes", type=int, default=12, help="of a sketch, at most")
-    parser.add_argument("--steps", type=int, default=800, help="gradient steps")
+    parser.add_argument("--steps", type=int, default=3_000, help="gradient steps")
     parser.add_argument("--test", type=int, default=500, help="held-out sketches of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the split, training and draws")
     parser.add_argument("--quickdraw", type=Path, help="a category of QuickDraw instead, as .npz")
@@ -258,7 +258,8 @@ def improve_posterior(model: VAE, data: Data, args: argparse.Namespace, bar: tqd
     bar.set_description("posterior")
     config = replace(configure(data, args.steps // 2, args.seed), learning_rate=2e-3, kl_warmup=0.0)
     x = ((data.x["train"],), (data.x["validation"],))
-    fit_posterior(model, ITERATIONS, *x, config=config, observe=follow(bar))
+    folder = args.out / f"posterior-{args.steps}"
+    fit_posterior(model, ITERATIONS, *x, config=config, folder=folder, observe=follow(bar))
 
 
 def train_completer(model: VAE, data: Data, args: argparse.Namespace, bar: tqdm) -> Completer:
