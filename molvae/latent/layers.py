@@ -11,7 +11,8 @@ from torch import Tensor, nn
 class Symbols(nn.Module):
     """Ids (...,) -> vectors (..., width): one-hot for small vocabularies, else learned.
 
-    A product with one-hot vectors is a look-up whose gradient is fast on every device.
+    A product with one-hot vectors gives the same numbers as a look-up. It takes more time and
+    memory, but on a GPU its gradient is the faster one, so it is used there in training.
     """
 
     widest = 64
@@ -26,7 +27,11 @@ class Symbols(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids (...,) -> vectors (..., width)."""
-        one_hot = nn.functional.one_hot(ids, self.vocabulary).to(self.unit.dtype)
+        learned = self.vectors
+        if isinstance(learned, nn.Linear) and (ids.device.type == "cpu" or not self.training):
+            return nn.functional.embedding(ids, learned.weight.t())
+        one_hot = self.unit.new_zeros((*ids.shape, self.vocabulary))
+        one_hot.scatter_(-1, ids[..., None], 1)  # `one_hot` of torch makes integers of 64 bits
         vectors: Tensor = self.vectors(one_hot)
         return vectors
 

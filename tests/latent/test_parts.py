@@ -48,6 +48,7 @@ from molvae.latent.decoders import decoders
 from molvae.latent.elbo import elbo
 from molvae.latent.encoders import encoders
 from molvae.latent.kinds import Example, Kind, is_a, kinds
+from molvae.latent.layers import Symbols
 from molvae.latent.likelihoods import likelihoods
 from molvae.latent.likelihoods.bernoulli import Bernoulli
 from molvae.latent.likelihoods.categorical import CategoricalSequence
@@ -452,3 +453,16 @@ def test_the_encoder_reads_the_other_form_with_and_without_properties(known: boo
     bound = model(x, y, other[:, None].expand(-1, 3, -1))
     torch.testing.assert_close(bound.kl, model(other, y).kl)
     assert not torch.allclose(bound.kl, model(x, y).kl)
+
+
+@pytest.mark.parametrize("vocabulary", [Symbols.widest, Symbols.widest + 1])
+def test_symbols_are_looked_up_as_by_a_product_with_one_hot_vectors(vocabulary: int) -> None:
+    torch.manual_seed(0)
+    symbols, ids = Symbols(vocabulary), torch.randint(vocabulary, (5, 7))
+    one_hot = nn.functional.one_hot(ids, vocabulary).float()
+    for training in (True, False):
+        symbols.train(training)
+        assert torch.equal(symbols(ids), symbols.vectors(one_hot))
+    # the product itself, which a GPU takes in training
+    far = symbols.train().to("meta")(ids.to("meta"))
+    assert far.shape == (5, 7, Symbols.widest)
