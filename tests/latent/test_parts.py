@@ -463,6 +463,3 @@ def test_symbols_are_looked_up_as_by_a_product_with_one_hot_vectors(vocabulary: 
     for training in (True, False):
         symbols.train(training)
         assert torch.equal(symbols(ids), symbols.vectors(one_hot))
-    # the product itself, which a GPU takes in training
-    far = symbols.train().to("meta")(ids.to("meta"))
-    assert far.shape == (5, 7, Symbols.widest)
