@@ -159,9 +159,9 @@ def fit_posterior(
         torch.manual_seed(config.seed)
         inference = IterativeInference(new.latent).to(device) if iterations else None
     if inference is not None:
-        with torch.no_grad():
+        with torch.no_grad():  # raises, where q is of another kind, while the model is unchanged
             x = held_out.take(np.arange(1), device)[0]
-            inference(model.posterior(x), lambda z: model.log_likelihood(x, z))  # refuses q or not
+            inference(model.posterior(x), lambda z: model.log_likelihood(x, z))
     frozen = [p for p in model.parameters() if p.requires_grad]
     model.inference, model.config = inference, new
     if inference is not None:
