@@ -39,9 +39,8 @@ def measure_reconstruction(
         exact_reconstruction: fraction of molecules recovered by encoding and decoding.
         exact_reconstruction_greedy: the same with greedy decoding, compared by token ids.
         exact_reconstruction_means: the same with greedy decoding from unrefined posterior means.
-        exact_reconstruction_encoder: the same from the encoder's own means, without the learned
-            steps of the posterior (`latent.iterative`).
-        learned_steps: number of these steps.
+        exact_reconstruction_encoder: the same from means without the posterior's learned steps.
+        learned_steps: number of these steps (`latent.iterative`).
     """
     rows = [model.tokenize(s) for s in smiles]
     z = model.encode_ids(rows, progress, refine)
