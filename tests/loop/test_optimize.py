@@ -258,7 +258,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     chains = DataSet("chains", START, 0, "chains")
     monkeypatch.setattr(
         "molvae.chem.datasets.load",
-        lambda source, progress=False: chains if source == "chains" else load(source),
+        lambda source, *options: chains if source == "chains" else load(source, *options),
     )
     return tmp_path
 
