@@ -313,6 +313,23 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed_number, default=0, help="random seed")
 
 
+def add_fit(parser: argparse.ArgumentParser, end: str) -> None:
+    """Declare how long to fit a part of a model, and where MODEL-`end`.safetensors is written."""
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=argparse.SUPPRESS,
+        help="fit for this many minutes instead of --epochs",
+    )
+    add_seed(parser)
+    parser.add_argument(
+        "--out",
+        default=argparse.SUPPRESS,
+        help=f"output file (default: MODEL-{end}.safetensors, beside MODEL)",
+    )
+    add_overwrite(parser)
+
+
 def add_beam(parser: argparse.ArgumentParser) -> None:
     """Declare `--beam`."""
     parser.add_argument(

@@ -31,19 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at most, to fit to (default: all)",
     )
     parser.add_argument("--epochs", type=float, default=1.0, help="passes over the molecules")
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=argparse.SUPPRESS,
-        help="fit for this many minutes instead of --epochs",
-    )
-    options.add_seed(parser)
-    parser.add_argument(
-        "--out",
-        default=argparse.SUPPRESS,
-        help="output file (default: MODEL-posterior.safetensors, beside MODEL)",
-    )
-    options.add_overwrite(parser)
+    options.add_fit(parser, "posterior")
 
 
 def run(args: argparse.Namespace) -> int:

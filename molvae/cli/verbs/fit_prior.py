@@ -26,19 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at most, to fit to",
     )
     parser.add_argument("--epochs", type=float, default=20.0, help="passes over the latent points")
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=argparse.SUPPRESS,
-        help="fit for this many minutes instead of --epochs",
-    )
-    options.add_seed(parser)
-    parser.add_argument(
-        "--out",
-        default=argparse.SUPPRESS,
-        help="output file (default: MODEL-PRIOR.safetensors, beside MODEL)",
-    )
-    options.add_overwrite(parser)
+    options.add_fit(parser, "PRIOR")
 
 
 def run(args: argparse.Namespace) -> int:
