@@ -1,4 +1,5 @@
 // JSME (Ertl & Bienfait 2013) in the page; its files are served by the studio itself.
+const TOOLBAR = 360; // pixels that the buttons take
 let ready;
 const load = () => ready ??= new Promise((done, fail) => {
   window.jsmeOnLoad = done;
@@ -7,11 +8,16 @@ const load = () => ready ??= new Promise((done, fail) => {
   document.head.append(script);
 });
 export default {
-  template: '<div class="sketcher" style="width:100%;overflow-x:auto"><div ref="place" style="width:100%;min-width:460px;height:340px"></div></div>',
+  template: '<div class="sketcher" style="width:100%"><div ref="place" style="width:100%;height:340px"></div></div>',
   async mounted() {
     await load();
     this.$refs.place.id = `sketcher-${this.$.uid}`;
-    this.applet = new window.JSApplet.JSME(this.$refs.place.id, `${Math.max(460, this.$refs.place.clientWidth)}px`, '340px', { options: 'newlook,noquery,nostar' });
+    const width = this.$refs.place.clientWidth;
+    this.applet = new window.JSApplet.JSME(this.$refs.place.id, `${Math.max(TOOLBAR, width)}px`, '340px', { options: 'newlook,noquery,nostar' });
+    if (width < TOOLBAR) { // on a phone the buttons shrink, which they cannot from the start
+      this.applet.setMenuScale(width / TOOLBAR);
+      this.applet.setSize(`${width}px`, '340px');
+    }
     if (this.wanted) this.show(this.wanted);
     this.$el.sketcher = this;
   },

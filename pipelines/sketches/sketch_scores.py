@@ -60,19 +60,21 @@ def halve(x: Tensor) -> Tensor:
     return (lifted < half).sum(1) + 1
 
 
-def join(first: Tensor, points: int, other: Tensor, begin: int) -> Tensor:
-    """The first points of a sketch (L, 5), then those of another from `begin` on, where they were.
+def join(first: Tensor, points: int, other: Tensor, begin: int, placed: bool = True) -> Tensor:
+    """The first points of a sketch (L, 5), then those of another from `begin` on.
 
     Args:
         first: sketch.
         points: of it that are kept.
         other: sketch.
         begin: its first point that is used.
+        placed: the ending stays where it was on the sheet of the other sketch; otherwise the pen
+            makes the same moves, from where the first points stop.
     """
     rows = int((other[:, END] == 0).sum()) - begin
     rows = min(rows, len(first) - 1 - points)
     whole = cut(first[None], torch.tensor([points]))[0]
-    places = locate(other[None])[0]
     whole[points : points + rows] = other[begin : begin + rows]
-    whole[points, :2] = places[begin] - locate(first[None])[0, points - 1]
+    if placed:
+        whole[points, :2] = locate(other[None])[0, begin] - locate(first[None])[0, points - 1]
     return whole

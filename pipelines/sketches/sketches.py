@@ -27,18 +27,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sketch_data import Sketch, load_kanji, read_quickdraw
 from sketch_scores import cut, halve, join, paint, rank
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Tensor
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import RunFolder
 from molvae.latent.aggregate import fit_prior
 from molvae.latent.amortization import fit_posterior
-from molvae.latent.elbo import Bound, elbo, iwae
-from molvae.latent.encoders import encoders
+from molvae.latent.elbo import elbo, iwae
 from molvae.latent.fit import fit
-from molvae.latent.posteriors import posteriors
 from molvae.latent.refine import refine_latents
 from molvae.latent.sketches import DOWN, END, UP, count_rows, locate, stack_sketches
 from molvae.latent.training import FitConfig
@@ -60,10 +57,10 @@ COMPLETED = 50  # test sketches of each set
 SAMPLES = 4  # of z for each sketch whose log p(x) is estimated
 RADICALS = {"氵": "left", "木": "left", "扌": "left", "亻": "left", "口": "left", "艹": "top"}
 MAY_CHANGE = ("out", "steps")  # when a run is continued
+TRAININGS = {"model": (0.05, 0.4), "writer": (1.0, 0.1)}  # weight of the KL, hidden points
 FIT = FitConfig(
     batch=128,
     learning_rate=3e-3,
-    kl_weight=0.05,
     kl_warmup=0.3,
     validate_every=100,
     patience=10**9,
@@ -95,33 +92,6 @@ class Data:
         return torch.from_numpy(self.x[part])
 
 
-class Completer(nn.Module):
-    """q(z | beginning), fitted to draws from q(z|x) of whole sketches x.
-
-    The same as neural posterior estimation (Papamakarios & Murray 2016): the best q is the average
-    of q(z|x) over all sketches with this beginning.
-    """
-
-    def __init__(self, model: VAE) -> None:
-        super().__init__()
-        self.known = [model]  # in a list: its weights are no part of this module
-        self.encoder = encoders["sketch-gru"](model.example, READER)
-        self.head = posteriors["diagonal"](READER, LATENT)
-
-    def posterior(self, beginning: Tensor) -> Distribution:
-        """Sketches (B, L, 5) that are cut short -> q(z | beginning)."""
-        return self.head(self.encoder(beginning))
-
-    def forward(self, x: Tensor) -> Bound:
-        """Whole sketches (B, L, 5) -> log q(z | a beginning of random length) in nats."""
-        points = count_rows(x) - 1
-        kept = 1 + (torch.rand(len(x)) * points).long().clamp(max=points - 1)
-        with torch.no_grad():
-            z = self.known[0].posterior(x).sample()
-        gain = self.posterior(cut(x, kept)).log_prob(z)
-        return Bound(gain, torch.zeros_like(gain))
-
-
 def main() -> None:
     """Train the model, score it, print and write tables and figures."""
     args = parse_arguments()
@@ -130,23 +100,23 @@ def main() -> None:
     data = load_data(args)
     for name, part in data.sketches.items():
         print(f"{name}: {len(part):,} sketches")
-    with tqdm(total=args.steps + 2 * (args.steps // 2), unit="step") as bar:
-        model = train(data, args, bar)
+    with tqdm(total=2 * args.steps + args.steps // 2, unit="step") as bar:
+        model = train("model", data, args, bar)
         with torch.no_grad():
             model.standardise(data.tensor("train"))
         improve_posterior(model, data, args, bar)
-        completer = train_completer(model, data, args, bar)
+        writer = train("writer", data, args, bar)
     before, after = fit_latents(model, data, args.seed)
     print(f"log p(z) of held-out z: {before:.2f} nats with N(0, I), {after:.2f} with a mixture")
     tables = {
         "reconstruction": score_reconstruction(model, data, args.seed),
-        "completion": score_completion(model, data, args.seed),
+        "completion": score_completion(writer, data, args.seed),
     }
     figures = {
         "reconstructions": plot_reconstructions(model, data, args.seed),
         "samples": plot_samples(model, data, args.seed),
         "interpolation": plot_interpolation(model, data, args.seed),
-        "completions": plot_completions(model, completer, data, args.seed),
+        "completions": plot_completions(writer, data, args.seed),
     }
     if directions := find_directions(model, data):  # drawings have no radicals
         tables["arithmetic"] = score_arithmetic(model, data, directions, args.seed)
@@ -227,9 +197,18 @@ def jitter(x: Tensor) -> Tensor:
     return torch.cat([moves * (x[..., END:] == 0), x[..., 2:]], dim=-1)
 
 
-def train(data: Data, args: argparse.Namespace, bar: tqdm) -> VAE:
-    """Train the VAE; goes on where an earlier call stopped."""
-    bar.set_description("model")
+def train(name: str, data: Data, args: argparse.Namespace, bar: tqdm) -> VAE:
+    """Train one of the VAEs; goes on where an earlier call stopped.
+
+    Args:
+        name: "model", whose z says much of a sketch, or "writer", whose likelihood is high: the
+            weight of its KL is 1 and it reads nearly all points before, so z says next to nothing.
+        data: sketches.
+        args: the settings.
+        bar: moves with every step.
+    """
+    bar.set_description(name)
+    kl_weight, dropout = TRAININGS[name]
     torch.manual_seed(args.seed)
     model = VAE(
         VAEConfig(
@@ -240,7 +219,7 @@ def train(data: Data, args: argparse.Namespace, bar: tqdm) -> VAE:
             encoder_hidden=READER,
             decoder="sketch-gru",
             decoder_hidden=HIDDEN,
-            dropout=0.4,
+            dropout=dropout,
             posterior="isotropic",
             likelihood="mixture-density",
         ),
@@ -248,29 +227,23 @@ def train(data: Data, args: argparse.Namespace, bar: tqdm) -> VAE:
         elbo,
     )
     x = data.x["train"], data.x["validation"]
-    config = configure(data, args.steps, args.seed)
-    fit(model, *x, config, args.out / "model", follow(bar))
+    config = replace(configure(data, args.steps, args.seed), kl_weight=kl_weight)
+    fit(model, *x, config, args.out / name, follow(bar))
     return model.eval()
 
 
 def improve_posterior(model: VAE, data: Data, args: argparse.Namespace, bar: tqdm) -> None:
     """Let learned steps improve q(z|x) of a trained VAE (`molvae.latent.iterative`)."""
     bar.set_description("posterior")
-    config = replace(configure(data, args.steps // 2, args.seed), learning_rate=2e-3, kl_warmup=0.0)
+    config = replace(
+        configure(data, args.steps // 2, args.seed),
+        learning_rate=2e-3,
+        kl_weight=TRAININGS["model"][0],
+        kl_warmup=0.0,
+    )
     x = ((data.x["train"],), (data.x["validation"],))
     folder = args.out / f"posterior-{args.steps}"
     fit_posterior(model, ITERATIONS, *x, config=config, folder=folder, observe=follow(bar))
-
-
-def train_completer(model: VAE, data: Data, args: argparse.Namespace, bar: tqdm) -> Completer:
-    """Train q(z | beginning) for a trained VAE."""
-    bar.set_description("beginnings")
-    torch.manual_seed(args.seed)
-    completer = Completer(model)
-    x = data.x["train"], data.x["validation"]
-    config = configure(data, args.steps // 2, args.seed)
-    fit(completer, *x, config, args.out / f"completer-{args.steps}", follow(bar))
-    return completer.eval()
 
 
 def configure(data: Data, steps: int, seed: int) -> FitConfig:
@@ -337,37 +310,41 @@ def score_reconstruction(model: VAE, data: Data, seed: int) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def score_completion(model: VAE, data: Data, seed: int) -> pd.DataFrame:
-    """Return how often the true second half is likelier than all endings of other sketches.
+def score_completion(writer: VAE, data: Data, seed: int) -> pd.DataFrame:
+    """Return how often the true second half is likelier than endings of other sketches.
 
-    Another ending stays where it was on the sheet of its own sketch. log p(ending | beginning) is
-    log p(whole) - log p(beginning), and the last is the same for all: so wholes are compared, by
-    the importance-weighted bound with the fitted prior. Densities of different numbers of points
-    do not compare, so the others are those whose endings are nearest in length.
+    Another ending is placed where it was on its own sheet, or follows as the same moves of the
+    pen from where the beginning stops. log p(ending | beginning) is log p(whole) minus
+    log p(beginning), and the last is the same for all: so wholes are compared, by the
+    importance-weighted bound. Densities of different numbers of points do not compare, so the
+    others are those whose endings are nearest in length.
     """
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    lines: dict[str, Table] = {}
+    lines: dict[tuple[str, str], Table] = {}
     for part in data.tests:
         x = data.tensor(part)
         half, points = halve(x), count_rows(x) - 1
         rest = points - half
         whole = rest.nonzero()[:, 0]  # that have a second half
-        places = []
-        for i in whole[:COMPLETED].tolist():
-            others = rng.permutation(whole[whole != i].numpy())
-            longer = (rest[others] - rest[i]).abs().numpy()
-            others = others[longer.argsort(kind="stable")][:ENDINGS]
-            joined = [x[i], *(join(x[i], int(half[i]), x[j], int(half[j])) for j in others)]
-            likelihood = iwae(model, torch.stack(joined), SAMPLES).value()
-            places.append(int((likelihood[1:] >= likelihood[0]).sum()))
-        lines[part] = {
-            "sketches": len(places),
-            "endings": len(others),
-            "true_is_likeliest": np.mean(np.array(places) == 0),
-            "above": 1 - np.mean(places) / len(others),
-        }
-    return pd.DataFrame(lines).T.rename_axis("test")
+        for name in ("placed", "moved"):
+            rng = np.random.default_rng(seed)
+            torch.manual_seed(seed)
+            places = []
+            for i in whole[:COMPLETED].tolist():
+                others = rng.permutation(whole[whole != i].numpy())
+                longer = (rest[others] - rest[i]).abs().numpy()
+                others = others[longer.argsort(kind="stable")][:ENDINGS]
+                first, kept = x[i], int(half[i])
+                joined = [first]
+                joined += [join(first, kept, x[j], int(half[j]), name == "placed") for j in others]
+                likelihood = iwae(writer, torch.stack(joined), SAMPLES).value()
+                places.append(int((likelihood[1:] >= likelihood[0]).sum()))
+            lines[part, name] = {
+                "sketches": len(places),
+                "endings": len(others),
+                "true_is_likeliest": np.mean(np.array(places) == 0),
+                "above": 1 - np.mean(places) / len(others),
+            }
+    return pd.DataFrame(lines).T.rename_axis(["test", "other endings"])
 
 
 def find_pairs(sketches: list[Sketch], rest: list[Sketch], radical: str) -> list[tuple[int, int]]:
@@ -522,7 +499,7 @@ def plot_arithmetic(model: VAE, data: Data, directions: dict[str, Tensor], seed:
 
 
 @torch.no_grad()
-def plot_completions(model: VAE, completer: Completer, data: Data, seed: int) -> Figure:
+def plot_completions(writer: VAE, data: Data, seed: int) -> Figure:
     """Plot halves of test sketches, completed several times in another colour."""
     x = data.tensor(data.tests[-1])
     half = halve(x)
@@ -532,8 +509,8 @@ def plot_completions(model: VAE, completer: Completer, data: Data, seed: int) ->
     torch.manual_seed(seed)
     lines: list[Line] = [("original", x)]
     for _ in range(6):
-        z = completer.posterior(begun).sample()
-        lines.append(("completed", model.decoder.generate(z, COOL, generator, begun)))
+        z = writer.prior().sample(half.shape)
+        lines.append(("completed", writer.decoder.generate(z, COOL, generator, begun)))
     return lay_out(lines, data.reach, half)
 
 

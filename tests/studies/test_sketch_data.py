@@ -141,13 +141,15 @@ def test_a_beginning_is_half_of_the_strokes() -> None:
     assert torch.equal(begun[0, :2], x[0, :2])
 
 
-def test_another_ending_stays_where_it_was() -> None:
+def test_another_ending_stays_where_it_was_or_follows_as_the_same_moves() -> None:
     x = stack([(-1, 0, 0), (2, 0, 1), (0, 1, 1)], [(0, -1, 0), (0, 2, 1), (1, 1, 0), (1, 0, 1)])
     joined = scores.join(x[0], 2, x[1], 2)
     assert torch.equal(joined[:2], x[0, :2])
     torch.testing.assert_close(locate(joined[None])[0, 2:4], locate(x[1:])[0, 2:4])
     assert int(count_rows(joined[None])) == 5
     assert torch.equal(scores.join(x[0], 2, x[0], 2), x[0])
+    moved = scores.join(x[0], 2, x[1], 2, placed=False)
+    torch.testing.assert_close(moved[2:4], x[1, 2:4])
 
 
 def test_radicals_are_added_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -297,6 +297,9 @@ def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
         page.get_by_role("button", name="draw").click()
         page.wait_for_function("document.querySelector('.sketcher')?.sketcher?.applet")
         page.wait_for_timeout(500)  # an error of the drawing would come now
+        ends = "Array.from(document.querySelectorAll('.sketcher svg'), e => {0}.right)"
+        ends = ends.format("e.getBoundingClientRect()")
+        assert max(page.evaluate(ends)) <= width  # all of it is on a phone's screen, too
         see(page.locator(".q-dialog"), "JSME")
         page.get_by_role("button", name="cancel").click()
         page.get_by_role("button", name="grid", exact=True).click()
@@ -456,6 +459,9 @@ def test_a_molecule_can_be_drawn(browser: Browser, address: str, width: int) -> 
         ring = "document.querySelector('.sketcher').sketcher.show('Oc1ccccc1')"
         page.evaluate(ring)
         page.wait_for_timeout(500)  # an error of the drawing would come now
+        ends = "Array.from(document.querySelectorAll('.sketcher svg'), e => {0}.right)"
+        ends = ends.format("e.getBoundingClientRect()")
+        assert max(page.evaluate(ends)) <= width  # all of it is on a phone's screen, too
         page.get_by_role("button", name="use").click()
         expect(page.get_by_placeholder("SMILES, one per line")).to_have_value("Oc1ccccc1")
         expect(page.get_by_text("Encoded and decoded, it comes back")).to_be_visible()
