@@ -159,7 +159,7 @@ def begin_run(
         fine_tune=None if fine_tune is None else partial(fine_tune, model),
         strategy=strategy,
         batch=batch,
-        initial=config.initial or begun.get("initial") or max(30, oracle.budget // 100),
+        initial=config.initial or begun.get("initial") or default_initial(oracle.budget),
         pool=config.pool or 10 * max(FEW, batch),
         plausibility=plausibility,
         seed=config.seed,
@@ -174,6 +174,15 @@ def begin_run(
             )
     oracle.history.save_settings({**run.settings(leads), **oracle.identity})
     return run, checked
+
+
+def default_initial(budget: int) -> int:
+    """Budget -> molecules of the first round.
+
+    A hundredth, at least 30, but no more than a third, so that a small budget is not spent on
+    random molecules alone.
+    """
+    return max(min(30, max(2, budget // 3)), budget // 100)
 
 
 def _find_plausibility(

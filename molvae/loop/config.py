@@ -21,11 +21,12 @@ class OptimizeConfig:
     Attributes:
         strategy: a name from `molvae list strategies`; None for `neighbourhood`, or `ehvi` where
             there are several objectives.
-        batch: candidates per round, q; None for a 400th of the budget, at least 10, and for 5 of
-            "ga".
+        batch: candidates per round, q; None for a 400th of the budget, at least 10 (a tenth of a
+            budget below 100), and for 5 of "ga".
         initial: molecules of the first round: two thirds from the data set, a third decoded from
             prior samples; or all leads, and some molecules around them. None for 1 % of the budget,
-            at least 30. As long as all values are equal, further rounds are drawn the same way.
+            at least 30 (a third of a budget below 90). As long as all values are equal, further
+            rounds are drawn the same way.
         pool: latent points decoded together, p, several times a round; None for 10 per candidate,
             at least 100.
         plausibility: least plausibility of a molecule that is evaluated (`chem.plausibility`); None

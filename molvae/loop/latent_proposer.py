@@ -44,8 +44,8 @@ class InLatentSpace:
     several: bool = True  # one that takes a single objective is given a scalarisation
 
     def default_batch(self, budget: int) -> int:
-        """Return a 400th of the budget, at least 10."""
-        return max(10, budget // 400)
+        """Return a 400th of the budget, at least 10, but no more than a tenth."""
+        return max(min(10, max(1, budget // 10)), budget // 400)
 
     def __call__(self, run: SearchRun) -> LatentProposer:
         """Make the proposer."""

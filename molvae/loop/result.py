@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import html
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from molvae.chem.fingerprints import MoleculeFeatures
 from molvae.chem.pictures import draw_molecules
 from molvae.oracles.history import Iteration, Record
 from molvae.oracles.objectives import Objective
 from molvae.search.pareto import find_undominated, hypervolume, pareto_front, reference_point
 from molvae.search.protocols import Floats
+from molvae.search.surrogate import MixedProcess, select_observations
 
 SHOWN = 10  # molecules that a notebook draws
 
@@ -101,6 +105,46 @@ class Result:
             best = np.array([*best, n], dtype=np.intp)[new]
             volumes[n] = hypervolume(y[best], below) if grown else volumes[max(n - 1, 0)]
         return volumes
+
+    @property
+    def noise(self) -> dict[str, float]:
+        """Label of each objective whose values are noisy -> standard deviation of the noise.
+
+        Both are what a Gaussian process learns from the evaluations. Of a noisy objective the
+        greatest values are partly luck: see `expect`.
+        """
+        pairs = zip(self.labels, self._surrogates, strict=True)
+        return {n: math.sqrt(s.noise_variance) for n, s in pairs if s is not None and s.is_noisy}
+
+    def expect(self, smiles: Sequence[str]) -> Floats:
+        """Molecules (n) -> posterior means (n, M) of the maximised quantities, given all values.
+
+        What another evaluation of each would give on average, as the surrogate sees it: of an
+        evaluated molecule its value, drawn towards those of similar ones by as much as there is
+        noise. NaN for an objective with fewer than two known values.
+
+        Raises:
+            MolvaeError: a SMILES is not valid.
+        """
+        features, unknown = MoleculeFeatures()(smiles), np.full(len(smiles), np.nan)
+        return np.stack(
+            [unknown if s is None else s.predict(features)[0] for s in self._surrogates], axis=1
+        )
+
+    @cached_property
+    def _surrogates(self) -> list[MixedProcess | None]:
+        """A process fitted to the values of each objective; None where too few are known."""
+        describe = MoleculeFeatures()
+        found: list[MixedProcess | None] = []
+        for y in self._values.T:
+            rng = np.random.default_rng(0)
+            if np.isfinite(y).sum() < 2:
+                found.append(None)
+                continue
+            rows = select_observations(y, rng)
+            features = describe([self.records[row].smiles for row in rows])
+            found.append(MixedProcess(features, y[rows], rng))
+        return found
 
     @cached_property
     def _values(self) -> Floats:

@@ -27,6 +27,7 @@ from molvae.oracles.measurements import DOMAIN, Learned
 from molvae.oracles.objectives import Objective
 
 NEAREST, SPREAD = " nearest", " deviation"  # columns beside what is learned from measurements
+EXPECTED = " expected"  # column beside a noisy objective
 LISTED, DRAWN = 100, 20  # rows of best.csv for one objective at least, molecules in best.png
 PALE, STRONG = "#b0b8c4", "#2a7fb8"
 
@@ -66,7 +67,7 @@ def write_run_report(result: Result, folder: Path, known: Known = UNKNOWN) -> pd
         if several
         else found.index[(found.index < LISTED) | (first & (cluster <= DRAWN))]
     )
-    best = _describe(found.loc[rows].reset_index(drop=True), result.objectives, known)
+    best = _describe(found.loc[rows].reset_index(drop=True), result, known)
     best["cluster"], best["cluster_size"] = cluster[rows].tolist(), sizes[rows].tolist()
     write_file(folder / "best.csv", best.to_csv(index=False, lineterminator="\n"))
     write_file(folder / "best.sdf", write_sdf(best))
@@ -123,6 +124,17 @@ def note_guesses(best: pd.DataFrame) -> list[str]:
     return lines
 
 
+def note_noise(result: Result) -> list[str]:
+    """Result -> a line for each objective whose values are noisy."""
+    return [
+        f"{one.label} is noisy, with a standard deviation of about {result.noise[one.label]:.2g}: "
+        f"the best values are partly luck. The column '{one.name}{EXPECTED}' is what another "
+        "evaluation would give on average; choose by it, or repeat the best"
+        for one in result.objectives
+        if one.label in result.noise
+    ]
+
+
 def name_with_unit(result: Result) -> dict[str, str]:
     """Result -> name of each objective and component -> the name with its unit, for headers."""
     return {
@@ -143,16 +155,23 @@ def _restore_signs(table: pd.DataFrame, objectives: Sequence[Objective]) -> pd.D
     return pd.DataFrame({one.name: table[c].map(one.restore_sign) for one, c in pairs})
 
 
-def _describe(best: pd.DataFrame, objectives: Sequence[Objective], known: Known) -> pd.DataFrame:
+def _describe(best: pd.DataFrame, result: Result, known: Known) -> pd.DataFrame:
     """Best molecules -> objectives, SMILES, components, properties, evaluation number, iteration.
 
+    Beside a noisy objective stands what the surrogate expects of another evaluation.
     The components of a goals file are their values, and for desirabilities also these. Beside what
     is learned from measurements stand its standard deviation and the similarity to the nearest
     measured molecule. Behind the properties come what is known of the parts of a molecule: its
     plausibility, structural alerts, net charge, and the most similar molecule of the data.
     `known` tells values that were known before the run.
     """
+    objectives = result.objectives
     table = _restore_signs(best, objectives).assign(smiles=best["smiles"])
+    if result.noise:
+        expected = result.expect(best["smiles"].tolist())
+        for one, values in zip(objectives, expected.T, strict=True):
+            if one.label in result.noise:
+                table[f"{one.name}{EXPECTED}"] = [one.restore_sign(y) for y in values]
     mols = [mol for mol in map(parse, best["smiles"]) if mol is not None]
     for objective in objectives:
         if isinstance(objective.function, Goals):

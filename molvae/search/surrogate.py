@@ -22,6 +22,9 @@ Split: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float64]]  # sets (n, F
 BEST, OTHERS = 1_000, 500  # maximum number of top and of other random observations to condition on
 NOISE, LEAST_NOISE = 0.02, 1e-4  # initial and minimum noise variance, relative to the amplitude
 WEIGHT = 2.0  # initial weight of the numbers against the sets, a logit
+# so many values are noisy if what is learned of the noise is a larger share of their standard
+# deviation; of functions without noise it stays below (pipelines/conditions)
+NOISY, ENOUGH = 0.4, 50
 LIMIT = 4.0  # bound on the log hyperparameters and on that logit
 
 
@@ -120,6 +123,12 @@ class MixedProcess:
     def noise_variance(self) -> float:
         """The variance of the noise on y; the deviation from `predict` does not include it."""
         return float(self._scale**2 * self.amplitude * self.noise)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether noise is a large part of what y varies by, so that the greatest y is luck."""
+        many = len(self._weights) >= ENOUGH
+        return many and self.noise_variance > (NOISY * self._scale) ** 2
 
     def predict(self, features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Features (m,) -> posterior mean (m,) and standard deviation (m,) of the objective."""

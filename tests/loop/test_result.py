@@ -9,6 +9,7 @@ import pytest
 from chains import START, Chains
 from molvae import OptimizeConfig, Oracle
 from molvae.base.errors import MolvaeError
+from molvae.chem.property_tables import compute_properties
 from molvae.loop.ask_tell import Search
 from molvae.loop.result import Result
 from molvae.oracles.given import as_objective
@@ -42,6 +43,29 @@ def test_the_best_come_first_and_failures_not_at_all() -> None:
     assert Result([], [], "", (as_objective("logP"),)).valid_fraction == 0
 
 
+def test_noise_is_found_and_what_another_evaluation_would_give(zinc: list[str]) -> None:
+    rng = np.random.default_rng(0)
+    truth = compute_properties(zinc[:200])["logP"].to_numpy()
+    luck = truth.std() * rng.standard_normal(200)
+    luck[7] = math.nan
+    rows = zip(zinc, truth + luck, -truth, strict=False)
+    records = [
+        Record(i, 0, name, (y, exact), "no" if math.isnan(y) else None, 0.5, None)
+        for i, (name, y, exact) in enumerate(rows)
+    ]
+    objectives = (as_objective("logP"), as_objective("SAS"))
+    found = Result(records, [], "the budget is spent", objectives)
+    assert list(found.noise) == ["logP"]
+    assert found.noise["logP"] == pytest.approx(truth.std(), rel=0.2)
+    expected = found.expect(zinc[:200])
+    assert expected.shape == (200, 2)
+    assert np.abs(expected[:, 0] - truth).mean() < 0.6 * np.nanmean(np.abs(luck))
+    np.testing.assert_allclose(expected[:, 1], -truth, atol=0.1)
+    nothing = result((math.nan,), (2.0,))
+    assert nothing.noise == {}
+    assert np.isnan(nothing.expect(["CCO"])).all()
+
+
 def test_of_several_objectives_the_front_is_best_and_its_volume_grows() -> None:
     values = [(1.0, 1.0), (math.nan, math.nan), (0.0, 3.0), (0.5, 0.5), (2.0, 2.0)]
     found = result(*values, labels=("QED", "-SAS"))
@@ -66,6 +90,7 @@ def begin(budget: int, history: History | None = None, **options: object) -> Sea
     ("budget", "options", "expected"),
     [
         (100, {}, {"batch": 10, "initial": 30, "pool": 100, "stage": 10}),
+        (20, {}, {"batch": 2, "initial": 6, "pool": 100}),
         (10_000, {}, {"batch": 25, "initial": 100, "pool": 250, "stage": 1_000}),
         (100, {"strategy": "ga"}, {"batch": 5, "initial": 30, "pool": 100, "stage": 10}),
         (100, {"batch": 20}, {"batch": 20, "initial": 30, "pool": 200, "stage": 20}),

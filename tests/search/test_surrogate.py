@@ -157,6 +157,20 @@ def test_a_process_on_molecules_predicts_a_property(zinc: list[str]) -> None:
         assert 0.3 < errors.std() < 2
 
 
+def test_it_tells_noisy_values_from_others(zinc: list[str]) -> None:
+    rng = np.random.default_rng(0)
+    x = MoleculeFeatures()(zinc[:300])
+    logp = compute_properties(zinc[:300])["logP"].to_numpy()
+    repeated = logp + logp.std() * rng.standard_normal(300)
+    clear, noisy = (MixedProcess(x, y, rng) for y in (logp, repeated))
+    assert not clear.is_noisy
+    assert noisy.is_noisy
+    assert np.sqrt(noisy.noise_variance) == pytest.approx(logp.std(), rel=0.15)
+    assert not MixedProcess(x[:40], repeated[:40], rng).is_noisy  # too few to tell
+    # what it expects is nearer to the truth than what was measured
+    assert np.abs(noisy.predict(x)[0] - logp).mean() < 0.5 * np.abs(repeated - logp).mean()
+
+
 def test_many_observations_are_more_than_it_keeps() -> None:
     rng = np.random.default_rng(0)
     x = things(2_000, rng)

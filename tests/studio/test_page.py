@@ -297,9 +297,6 @@ def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
         page.get_by_role("button", name="draw").click()
         page.wait_for_function("document.querySelector('.sketcher')?.sketcher?.applet")
         page.wait_for_timeout(500)  # an error of the drawing would come now
-        ends = "Array.from(document.querySelectorAll('.sketcher svg'), e => {0}.right)"
-        ends = ends.format("e.getBoundingClientRect()")
-        assert max(page.evaluate(ends)) <= width  # all of it is on a phone's screen, too
         see(page.locator(".q-dialog"), "JSME")
         page.get_by_role("button", name="cancel").click()
         page.get_by_role("button", name="grid", exact=True).click()

@@ -117,7 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         type=int,
-        help="molecules evaluated per round (default: budget / 400, at least 10; 5 for ga)",
+        help="molecules evaluated per round (default: budget / 400, at least 10, or a tenth of a "
+        "budget below 100; 5 for ga)",
     )
     parser.add_argument(
         "--data",
@@ -518,6 +519,7 @@ def _show(
     from molvae.reports.run_report import (
         name_with_unit,
         note_guesses,
+        note_noise,
         pick_best_of_clusters,
         write_run_report,
     )
@@ -557,7 +559,7 @@ def _show(
             len(best), JUDGED
         )
         print(f"ChEMBL knows the rings and bonds of {share:.0%} of the best (chembl-gen-check)")
-    for line in note_guesses(best):
+    for line in (*note_guesses(best), *note_noise(result)):
         options.note(line)
     more = "front.png, " if several else ""
     more += f"{POSES}, " if (folder / POSES).exists() else ""
