@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rdkit import Chem
@@ -14,7 +15,7 @@ from molvae.loop.result import Result
 from molvae.oracles.history import Record
 from molvae.oracles.objectives import Objective
 from molvae.reports import run_report
-from molvae.reports.run_report import write_run_report
+from molvae.reports.run_report import note_noise, write_run_report
 
 
 def result(smiles: list[str], *values: list[float], labels: tuple[str, ...]) -> Result:
@@ -137,3 +138,21 @@ def test_a_run_without_a_success_has_no_report(tmp_path: Path) -> None:
     with pytest.raises(MolvaeError, match="no evaluation succeeded"):
         write_run_report(failed, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_beside_a_noisy_objective_stands_what_is_expected(
+    tmp_path: Path, legends: list[str], zinc: list[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.array([logp(Chem.MolFromSmiles(s)) for s in zinc[:150]])
+    measured = truth + truth.std() * rng.standard_normal(150)
+    found = result(zinc[:150], list(-measured), list(truth), labels=("-cost", "value"))
+    best = write_run_report(found, tmp_path)
+    assert "value expected" not in best
+    known = dict(zip(zinc, truth, strict=False))
+    exact = best["smiles"].map(known)
+    assert (best["cost expected"] - exact).abs().mean() < (best["cost"] - exact).abs().mean()
+    (line,) = note_noise(found)
+    assert line.startswith("-cost is noisy, with a standard deviation of about ")
+    assert "'cost expected'" in line
+    assert note_noise(result(chains(60), [float(i) for i in range(60)], labels=("length",))) == []

@@ -107,6 +107,21 @@ def check_beam_study(runs: Path, output: str) -> None:
 
 
 @check
+def check_conditions(runs: Path, output: str) -> None:
+    table = pd.read_csv(runs / "conditions/conditions.csv")
+    assert not table.duplicated(["condition", "choice", "seed"]).any()
+    assert set(table.condition) == {"noisy", "three"}
+    noisy = table[table.condition == "noisy"]
+    assert noisy.found.between(0, 1).all()  # of the goal itself, without the noise
+    assert (noisy.taken <= noisy.found).all()
+    assert (table[table.condition == "three"].found > 0).all()
+    first = {("noisy", "neighbourhood"), ("three", "ehvi")}  # a table names each condition once
+    for row in table.itertuples():
+        label = f"{row.condition} " * ((row.condition, row.choice) in first) + row.choice
+        assert_printed(output, f"{label} {row.taken:.3f} (0.000)", ".3f", row.found)
+
+
+@check
 def check_colour_digits(runs: Path, output: str) -> None:
     folder = runs / "colour-digits"
     table = pd.read_csv(folder / "errors.csv")
