@@ -13,6 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
+from molvae.base.digests import digest_lines
 from molvae.base.errors import MolvaeError
 from molvae.base.parallel import map_parallel
 from molvae.base.registry import Registry
@@ -140,7 +141,7 @@ def read_forms(
         standardize: reduce them to their parents.
         progress: show a progress bar.
     """
-    digest = hashlib.blake2b("\n".join(raw).encode(), digest_size=8)
+    digest = digest_lines(hashlib.blake2b(digest_size=8), raw)
     key = f"{Path(source).name.partition('.')[0].partition(':')[0][:60]}-{digest.hexdigest()}"
     key += "-parents" if standardize else ""
     read, what = (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,7 @@ class Neighbors:
                 row = similarity.argmax()
                 if similarity[row] > best[i]:
                     found[i], best[i] = first + row, similarity[row]
+            _release(self.words)
         nearest = [self.smiles[row] for row in found.tolist()]
         return pd.DataFrame({"nearest": nearest, "similarity": best})
 
@@ -105,6 +107,13 @@ def find_clusters(smiles: Sequence[str], alike: float = ALIKE) -> list[int]:
 def _join(rows: Iterable[bytes]) -> NDArray[np.uint64]:
     """Packed fingerprints (n) -> their words (n, 32)."""
     return np.frombuffer(b"".join(rows), np.uint64).reshape(-1, BITS // 64)
+
+
+def _release(array: NDArray[Any]) -> None:
+    """Give the memory of a mapped file's pages back; they are read again when they are needed."""
+    pages = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _count_bits(words: NDArray[np.uint64]) -> Counts:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from molvae.base.digests import digest_lines
 from molvae.loop.space import FineTune, LatentSpace
 from molvae.oracles.oracle import Oracle
 
@@ -77,4 +78,4 @@ def digest_known(known: Mapping[str, tuple[float, ...]]) -> str:
 
 
 def _digest(smiles: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(smiles).encode()).hexdigest()[:16]
+    return digest_lines(hashlib.sha256(), smiles).hexdigest()[:16]

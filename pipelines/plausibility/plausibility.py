@@ -66,7 +66,8 @@ def main() -> None:
     rows = [("held-out ZINC", "", math.nan, *data_row)]
     for objective in args.objectives:
         for seed in range(args.seeds):
-            for method, (strategy, least) in METHODS.items():
+            for method in args.methods:
+                strategy, least = METHODS[method]
                 path = args.out / f"{objective}-{method}-{args.budget}-seed{seed}.sqlite"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with History(path) as history:
@@ -134,6 +135,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--budget", type=int, default=250)
     parser.add_argument("--real", type=int, default=1_000, help="held-out molecules for comparison")

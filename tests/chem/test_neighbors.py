@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from molvae.base.errors import MolvaeError
@@ -38,3 +42,22 @@ def test_clusters_are_spheres_around_their_first_molecule(zinc: list[str]) -> No
     assert find_clusters([]) == []
     with pytest.raises(MolvaeError, match="not a valid SMILES"):
         find_clusters(["C1CC"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux")
+def test_a_mapped_data_set_does_not_stay_in_memory(tmp_path: Path, zinc: list[str]) -> None:
+    def resident() -> int:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+        start = next(i for i, line in enumerate(lines) if line.endswith(str(path)))
+        return next(int(line.split()[1]) for line in lines[start:] if line.startswith("Rss:"))
+
+    few = Neighbors.compute(zinc[:200])
+    path = tmp_path / "many.npy"
+    np.save(path, np.tile(few.words, (50, 1)))
+    many = Neighbors(zinc[:200] * 50, np.load(path, mmap_mode="r"))
+    assert many.words.sum() > 0
+    assert resident() > 1_000  # kB
+    for _ in range(2):  # and it can be read again
+        found = many.find_nearest(zinc[200:203])
+        pd.testing.assert_frame_equal(found, few.find_nearest(zinc[200:203]))
+        assert resident() < 100
