@@ -166,12 +166,13 @@ def _describe(best: pd.DataFrame, result: Result, known: Known) -> pd.DataFrame:
     `known` tells values that were known before the run.
     """
     objectives = result.objectives
-    table = _restore_signs(best, objectives).assign(smiles=best["smiles"])
+    table = _restore_signs(best, objectives)
     if result.noise:
         expected = result.expect(best["smiles"].tolist())
         for one, values in zip(objectives, expected.T, strict=True):
             if one.label in result.noise:
                 table[f"{one.name}{EXPECTED}"] = [one.restore_sign(y) for y in values]
+    table["smiles"] = best["smiles"]
     mols = [mol for mol in map(parse, best["smiles"]) if mol is not None]
     for objective in objectives:
         if isinstance(objective.function, Goals):

@@ -45,7 +45,7 @@ GOAL = as_objective("pmo:zaleplon_mpo")
 NOISE = 0.1  # standard deviation; the goal is between 0 and 1
 FAILING = 0.5  # share of the molecules whose evaluation fails
 RARE = "similarity(Cc1ccc(-c2cc(C(F)(F)F)nn2-c2ccc(S(N)(=O)=O)cc2)cc1)>=0.2"  # 1 % of ZINC250k
-LEAST = (0.0, -8.0, 0.0)  # reference point of the hypervolume of THREE
+LEAST = (0.0, -8.0, 0.0)  # QED, -SAS and activity above which the hypervolume is
 TOP = 10  # molecules that are taken
 SECONDS = (0.2, 2.0)  # that a slow evaluation takes, log-uniform
 MOST = 5  # fluorine atoms and rings of a perfect molecule
