@@ -128,7 +128,7 @@ def test_each_command_runs(
     code = main(words + SMALLER.get(words[0], []))
     if words[0] == "fit-prior":  # to so few molecules that it is worse than the prior that ships
         assert code == 1
-        assert "it is worse, and my-flow-matching.safetensors is not written" in (
+        assert "it is no better, and my-flow-matching.safetensors is not written" in (
             capsys.readouterr().err
         )
         return

@@ -330,6 +330,29 @@ def add_fit(parser: argparse.ArgumentParser, end: str) -> None:
     add_overwrite(parser)
 
 
+def save_fit(model: MolVAE, out: str, found: str, better: bool, stopped: int) -> int:
+    """Write a model with a newly fitted part, if that is better; return the exit code.
+
+    Args:
+        model: with the new part.
+        out: file.
+        found: what was measured, with the new part and with the previous one.
+        better: whether it is.
+        stopped: the signal that stopped the fit; 0 for none. What was fitted until then is kept.
+
+    Raises:
+        MolvaeError: it is no better.
+    """
+    if not better:
+        raise MolvaeError(f"{found}: it is no better, and {out} is not written")
+    model.save(out)
+    if stopped:
+        print(f"stopped early; {found}\nmodel: {out}", file=sys.stderr)
+        return 128 + stopped
+    print(f"{found}\nmodel: {out}")
+    return 0
+
+
 def add_beam(parser: argparse.ArgumentParser) -> None:
     """Declare `--beam`."""
     parser.add_argument(

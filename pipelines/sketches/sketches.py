@@ -311,7 +311,7 @@ def score_reconstruction(model: VAE, data: Data, seed: int) -> pd.DataFrame:
 
 @torch.no_grad()
 def score_completion(writer: VAE, data: Data, seed: int) -> pd.DataFrame:
-    """Return how often the true second half is likelier than endings of other sketches.
+    """Return nats a point, and how often the true second half is likelier than other endings.
 
     Another ending is placed where it was on its own sheet, or follows as the same moves of the
     pen from where the beginning stops. log p(ending | beginning) is log p(whole) minus
@@ -325,6 +325,8 @@ def score_completion(writer: VAE, data: Data, seed: int) -> pd.DataFrame:
         half, points = halve(x), count_rows(x) - 1
         rest = points - half
         whole = rest.nonzero()[:, 0]  # that have a second half
+        torch.manual_seed(seed)
+        bound = float(-elbo(writer, x).value().sum() / points.sum())
         for name in ("placed", "moved"):
             rng = np.random.default_rng(seed)
             torch.manual_seed(seed)
@@ -339,6 +341,7 @@ def score_completion(writer: VAE, data: Data, seed: int) -> pd.DataFrame:
                 likelihood = iwae(writer, torch.stack(joined), SAMPLES).value()
                 places.append(int((likelihood[1:] >= likelihood[0]).sum()))
             lines[part, name] = {
+                "bound_per_point": bound,
                 "sketches": len(places),
                 "endings": len(others),
                 "true_is_likeliest": np.mean(np.array(places) == 0),

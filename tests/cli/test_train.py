@@ -18,9 +18,11 @@ from molvae import MolVAE
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import assign_part
 from molvae.cli import main
+from molvae.cli.watch import Watch
 from molvae.latent.aggregate import PriorFit
 from molvae.latent.amortization import PosteriorFit
 from molvae.latent.fit import CHECKPOINT
+from molvae.latent.training import Progress
 from molvae.reports.plots import plot_learning_curve
 
 TINY = [
@@ -110,6 +112,30 @@ def test_a_prior_that_is_worse_is_not_saved(
         line = capsys.readouterr().err.splitlines()[-1]
         assert f"{after:.2f} nats under the new prior 'mixture', -11.25 under the" in line
         assert not out.exists()
+
+
+def test_a_fit_that_is_stopped_keeps_what_was_fitted(
+    table: Path,
+    small_model_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = table.parent / "stopped.safetensors"
+
+    def interrupt(self: Watch, progress: Progress) -> bool:
+        stop = call(self, progress)
+        if progress.state.step == 30:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return stop
+
+    call = Watch.__call__
+    monkeypatch.setattr(Watch, "__call__", interrupt)
+    words = ["fit-posterior", small_model_file, "--data", f"{table}:structure", "--out", str(out)]
+    assert main([*words, "--epochs", "4000"]) == 128 + signal.SIGTERM
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2].startswith("stopped early; ELBO of held-out molecules")
+    assert lines[-1] == f"model: {out}"
+    assert MolVAE.load(out).vae.inference is not None
 
 
 def test_a_posterior_is_fitted_and_one_that_is_no_better_is_not_saved(

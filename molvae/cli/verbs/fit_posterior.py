@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from molvae.cli import options
 from molvae.cli.watch import Watch
@@ -41,7 +40,6 @@ def run(args: argparse.Namespace) -> int:
         MolvaeError: the output file exists, the posterior is not one of independent Gaussians, or
             the new one is no better.
     """
-    from molvae.base.errors import MolvaeError
     from molvae.chem.property_tables import compute_properties
     from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
@@ -83,15 +81,8 @@ def run(args: argparse.Namespace) -> int:
             observe=watch,
             progress=options.progress(),
         )
-    if watch.signal:
-        print(f"stopped; {out} is not written", file=sys.stderr)
-        return 128 + watch.signal
     found = (
         f"ELBO of held-out molecules, KL weight {kl_weight:g}: {fitted.after:.2f} nats with "
         f"{args.iterations} learned steps, {fitted.before:.2f} with the previous posterior"
     )
-    if not fitted.after >= fitted.before:
-        raise MolvaeError(f"{found}: it is no better, and {out} is not written")
-    model.save(out)
-    print(f"{found}\nmodel: {out}")
-    return 0
+    return options.save_fit(model, out, found, fitted.after >= fitted.before, watch.signal)

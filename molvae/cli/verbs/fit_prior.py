@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from molvae.cli import options
 from molvae.cli.watch import Watch
@@ -35,7 +34,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MolvaeError: the output file exists, or the new prior is worse than the previous one.
     """
-    from molvae.base.errors import MolvaeError
     from molvae.latent.training import FitConfig
     from molvae.model.molvae import MolVAE
     from molvae.model.training import hold_out
@@ -63,18 +61,11 @@ def run(args: argparse.Namespace) -> int:
             observe=watch,
             progress=options.progress(),
         )
-    if watch.signal:
-        print(f"stopped; {out} is not written", file=sys.stderr)
-        return 128 + watch.signal
     found = (
         f"log p(z) of held-out molecules: {fitted.after:.2f} nats under the new prior "
         f"{args.prior!r}, {fitted.before:.2f} under the previous one"
     )
-    if not fitted.after >= fitted.before:
-        raise MolvaeError(f"{found}: it is worse, and {out} is not written")
-    model.save(out)
-    print(f"{found}\nmodel: {out}")
-    return 0
+    return options.save_fit(model, out, found, fitted.after >= fitted.before, watch.signal)
 
 
 def _name_beside(model: str, prior: str) -> str:
