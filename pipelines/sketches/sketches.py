@@ -57,11 +57,13 @@ COMPLETED = 50  # test sketches of each set
 SAMPLES = 4  # of z for each sketch whose log p(x) is estimated
 RADICALS = {"氵": "left", "木": "left", "扌": "left", "亻": "left", "口": "left", "艹": "top"}
 MAY_CHANGE = ("out", "steps")  # when a run is continued
-TRAININGS = {"model": (0.05, 0.4), "writer": (1.0, 0.1)}  # weight of the KL, hidden points
+TRAININGS = {  # weight of the KL, its warm-up, share of hidden points, posterior
+    "model": (0.05, 0.3, 0.4, "isotropic"),
+    "writer": (1.0, 0.0, 0.1, "diagonal"),
+}
 FIT = FitConfig(
     batch=128,
     learning_rate=3e-3,
-    kl_warmup=0.3,
     validate_every=100,
     patience=10**9,
     checkpoint_minutes=1.0,
@@ -208,7 +210,7 @@ def train(name: str, data: Data, args: argparse.Namespace, bar: tqdm) -> VAE:
         bar: moves with every step.
     """
     bar.set_description(name)
-    kl_weight, dropout = TRAININGS[name]
+    kl_weight, warmup, dropout, posterior = TRAININGS[name]
     torch.manual_seed(args.seed)
     model = VAE(
         VAEConfig(
@@ -220,14 +222,15 @@ def train(name: str, data: Data, args: argparse.Namespace, bar: tqdm) -> VAE:
             decoder="sketch-gru",
             decoder_hidden=HIDDEN,
             dropout=dropout,
-            posterior="isotropic",
+            posterior=posterior,
             likelihood="mixture-density",
         ),
         lambda model, x: elbo(model, jitter(x)),
         elbo,
     )
     x = data.x["train"], data.x["validation"]
-    config = replace(configure(data, args.steps, args.seed), kl_weight=kl_weight)
+    config = configure(data, args.steps, args.seed)
+    config = replace(config, kl_weight=kl_weight, kl_warmup=warmup)
     fit(model, *x, config, args.out / name, follow(bar))
     return model.eval()
 

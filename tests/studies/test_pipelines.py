@@ -262,6 +262,7 @@ def check_faces(runs: Path, output: str) -> None:
     edits = read_numbers(folder / "edits.csv", ["model", "attribute"])
     assert len(edits) == 3 * 4
     assert edits[["flipped", "kept"]].stack().between(0, 1).all()
+    assert edits.strength.between(1, 1.5).all()
     assert (edits.error_ratio > 0).all()
     for name in ("R2", "kl", "MIG"):
         assert_printed(output, name, ".3f", *models[name])
