@@ -49,6 +49,7 @@ LEAST = (0.0, -8.0, 0.0)  # QED, -SAS and activity above which the hypervolume i
 TOP = 10  # molecules that are taken
 SECONDS = (0.2, 2.0)  # that a slow evaluation takes, log-uniform
 MOST = 5  # fluorine atoms and rings of a perfect molecule
+FIGURES = ["taken", "lucky", "found", "seconds"]
 ALL = ("neighbourhood", "thompson", "ga", RANDOM)
 Number = Callable[[Mol], float]
 
@@ -152,10 +153,10 @@ def main() -> None:
             search(oracle, condition, choice, seed, model, molecules)
             seconds = time.perf_counter() - started
             rows.append((name, choice, seed, budget, *score(condition, oracle), seconds))
-    columns = ["condition", "choice", "seed", "budget", "taken", "found", "seconds"]
+    columns = ["condition", "choice", "seed", "budget", *FIGURES]
     table = pd.DataFrame(rows, columns=columns)
     table.to_csv(args.out / "conditions.csv", index=False)
-    cells = table.groupby(["condition", "choice"], sort=False)[["taken", "found", "seconds"]]
+    cells = table.groupby(["condition", "choice"], sort=False)[FIGURES]
     shown = cells.mean().map("{:.3f}".format) + cells.std(ddof=0).map(" ({:.3f})".format)
     print(f"mean (sd) over {args.seeds} seeds\n\n{shown.to_string()}\n")
     for name in args.conditions:
@@ -206,26 +207,25 @@ def search(
     optimize(model, oracle, start=molecules, config=config, asynchronous=way == "asynchronous")
 
 
-def score(condition: Condition, oracle: Oracle) -> tuple[float, float]:
-    """Return the true worth of the ten molecules that a user would take, and of the ten best.
+def score(condition: Condition, oracle: Oracle) -> tuple[float, float, float]:
+    """Return the true worth of ten molecules: those to take, those of the best values, the best.
 
-    The ten best values, as they were seen, choose what is taken; where values are noisy, the ten
-    greatest expected ones do (`Result.expect`). Of several objectives both are the hypervolume.
+    To be taken are those with the best values, but where values are noisy those with the greatest
+    expected ones (`Result.expect`). Of several objectives all three are the hypervolume.
     """
     history = oracle.history
     result = Result(history.records(), history.iterations(), "", oracle.objectives)
     seen = result.table.dropna(subset=["y"] if len(result.labels) == 1 else result.labels[0])
     if len(result.labels) > 1:
         y = seen[list(result.labels)].to_numpy()
-        volume = hypervolume(y, np.array(LEAST)) if len(y) else 0.0
-        return volume, volume
-    values = seen["y"].to_numpy()
+        return (hypervolume(y, np.array(LEAST)) if len(y) else 0.0,) * 3
+    y = values = seen["y"].to_numpy()
     if condition.truth is not None:
         mols = [mol for mol in map(parse, seen["smiles"]) if mol is not None]
         values = np.array([condition.truth(mol) for mol in mols])
-    wanted = result.expect(seen["smiles"].tolist())[:, 0] if result.noise else seen["y"].to_numpy()
-    top = min(TOP, len(values))
-    return float(values[np.argsort(-wanted)[:top]].mean()), float(np.sort(values)[-top:].mean())
+    wanted = result.expect(seen["smiles"].tolist())[:, 0] if result.noise else y
+    taken, lucky, best = (float(values[np.argsort(-by)[:TOP]].mean()) for by in (wanted, y, values))
+    return taken, lucky, best
 
 
 if __name__ == "__main__":

@@ -113,12 +113,13 @@ def check_conditions(runs: Path, output: str) -> None:
     assert set(table.condition) == {"noisy", "three"}
     noisy = table[table.condition == "noisy"]
     assert noisy.found.between(0, 1).all()  # of the goal itself, without the noise
-    assert (noisy.taken <= noisy.found).all()
+    assert (noisy[["taken", "lucky"]].max(axis=1) <= noisy.found).all()
     assert (table[table.condition == "three"].found > 0).all()
     first = {("noisy", "neighbourhood"), ("three", "ehvi")}  # a table names each condition once
     for row in table.itertuples():
         label = f"{row.condition} " * ((row.condition, row.choice) in first) + row.choice
-        assert_printed(output, f"{label} {row.taken:.3f} (0.000)", ".3f", row.found)
+        cells = f"{row.taken:.3f} (0.000) {row.lucky:.3f} (0.000) {row.found:.3f}"
+        assert_printed(output, f"{label} {cells}", "", *())
 
 
 @check
@@ -442,11 +443,12 @@ def check_sketches(runs: Path, output: str) -> None:
     assert told.isin(np.arange(21) / 20).all(axis=None)
     assert (table.filter(like="rank") < 20).all(axis=None)
     assert (table.bound_per_point > table.nats_per_point).all()
-    completion = read_numbers(folder / "completion.csv", "test")
+    completion = read_numbers(folder / "completion.csv", ["test", "other endings"])
+    assert np.isfinite(completion).all(axis=None)
     assert completion[["true_is_likeliest", "above"]].stack().between(0, 1).all()
     for name in tests:
         assert_printed(output, name, ".3f", *table.loc[name, ["nats_per_point"]])
-        assert_printed(output, name, ".3f", *completion.loc[name])
+        assert_printed(output, f"{name} placed", ".3f", *completion.loc[name, "placed"])
     assert_pictures(folder, "reconstructions", "samples", "interpolation", "completions")
 
 
