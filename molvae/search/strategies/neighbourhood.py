@@ -22,9 +22,8 @@ class Neighbourhood:
     Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
     their parts and on numbers that describe them; beta is drawn anew for each, so that a batch both
     exploits and explores. The process sees the values rank-transformed to normal scores, so that
-    the search is invariant to monotone transforms of the objective. Where values turn out to
-    be noisy, the best molecules are those of the greatest posterior mean. From the second pool of a
-    round on half of the proposals lie around and between the most promising molecules of the pools
+    the search is invariant to monotone transforms of the objective. From the second pool of a round
+    on half of the proposals lie around and between the most promising molecules of the pools
     before, by mean + one standard deviation, so that a round may go several steps without the
     oracle. With a genetic algorithm for proposals and parts alone such a process is a strong
     baseline (Tripp, Simm & Hernández-Lobato 2021, "A fresh look at de novo molecular design
@@ -42,10 +41,6 @@ class Neighbourhood:
         self._found, self._bound = self._z[:0], np.empty(0)  # from the pools of this round
         self._predictions: dict[bytes, tuple[float, float]] = {}
         self.surrogate = MixedProcess(seen.features, normal_scores(seen.y[:, 0]), self.rng)
-        if self.surrogate.is_noisy:
-            known = ~np.isnan(seen.y[:, 0])
-            mean = self._predicted(seen.features[known])[0]
-            self._z = seen.z[known][np.argsort(-mean, kind="stable")]
 
     def propose(self, p: int) -> Floats:
         """Return p latent points (p, D) from `propose_nearby`, half of them from promising ones."""
