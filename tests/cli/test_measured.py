@@ -91,7 +91,7 @@ def test_twelve_measurements_with_one_outlier_work_and_equal_ones_are_refused(
 
 def test_known_values_are_free_and_marked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--start", "leads.csv:Smiles", "--values", "mine", "--objective", "logP"]
-    assert optimize(*words, "--budget", "12", model="qm9") == 0
+    assert optimize(*words, "--budget", "12", "--batch", "10", model="qm9") == 0
     out, err = capsys.readouterr()
     assert "19 molecules of --start have known values: they cost nothing of the budget" in err
     assert "12 evaluations (0 failed) beside 19 known values" in out
