@@ -341,10 +341,14 @@ def save_fit(model: MolVAE, out: str, found: str, better: bool, stopped: int) ->
         stopped: the signal that stopped the fit; 0 for none. What was fitted until then is kept.
 
     Raises:
-        MolvaeError: it is no better.
+        MolvaeError: it is no better, and nothing stopped it.
     """
     if not better:
-        raise MolvaeError(f"{found}: it is no better, and {out} is not written")
+        said = f"{found}: it is no better, and {out} is not written"
+        if not stopped:
+            raise MolvaeError(said)
+        print(f"stopped early; {said}", file=sys.stderr)
+        return 128 + stopped
     model.save(out)
     if stopped:
         print(f"stopped early; {found}\nmodel: {out}", file=sys.stderr)

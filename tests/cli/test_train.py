@@ -17,7 +17,7 @@ import torch
 from molvae import MolVAE
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import assign_part
-from molvae.cli import main
+from molvae.cli import main, options
 from molvae.cli.watch import Watch
 from molvae.latent.aggregate import PriorFit
 from molvae.latent.amortization import PosteriorFit
@@ -135,7 +135,14 @@ def test_a_fit_that_is_stopped_keeps_what_was_fitted(
     lines = capsys.readouterr().err.splitlines()
     assert lines[-2].startswith("stopped early; ELBO of held-out molecules")
     assert lines[-1] == f"model: {out}"
-    assert MolVAE.load(out).vae.inference is not None
+    model = MolVAE.load(out)
+    assert model.vae.inference is not None
+    missing = table.parent / "none.safetensors"
+    code = options.save_fit(model, str(missing), "a bound", better=False, stopped=signal.SIGINT)
+    assert code == 130  # as Ctrl-C everywhere
+    said = capsys.readouterr().err
+    assert said == f"stopped early; a bound: it is no better, and {missing} is not written\n"
+    assert not missing.exists()
 
 
 def test_a_posterior_is_fitted_and_one_that_is_no_better_is_not_saved(
