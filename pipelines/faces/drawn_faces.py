@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
+import torch
+from face_data import Changed, Faces, Images, Part, keep_images
 from matplotlib.image import imread
 from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
 
@@ -104,14 +109,68 @@ def draw_choices(n: int, rng: np.random.Generator) -> list[Face]:
     return [Face(*(value.item() for value in row)) for row in zip(*columns, strict=True)]
 
 
-def draw_faces(faces: Sequence[Face], side: int) -> NDArray[np.float32]:
+def load_drawn_faces(sizes: tuple[int, int, int], side: int, seed: int, folder: Path) -> Faces:
+    """Draw all faces, or read those that an earlier call drew.
+
+    The counterfactuals are those of the first quarter of the test faces.
+
+    Args:
+        sizes: numbers of faces to train on, of validation and of test.
+        side: of an image, in pixels.
+        seed: of the choices.
+        folder: where the images are kept.
+    """
+    rng = np.random.default_rng(seed)
+    train, validation, test = (draw_choices(n, rng) for n in sizes)
+    parts = {"train": train, "validation": validation, "test": test}
+    edited = test[: len(test) // 4]
+    parts |= {name: [face.change(name) for face in edited] for name in ATTRIBUTES}
+    with tqdm(total=sum(map(len, parts.values())), unit="face", desc="drawing") as bar:
+
+        def draw(faces: list[Face]) -> Iterator[Images]:
+            for i in range(0, len(faces), 100):
+                yield draw_faces(faces[i : i + 100], side)
+                bar.update(min(100, len(faces) - i))
+
+        images = {
+            name: keep_images(folder / f"drawn-{name.replace(' ', '-')}.npy", draw(faces))
+            for name, faces in parts.items()
+        }
+    return Faces(
+        (*ATTRIBUTES, "beard"),
+        ATTRIBUTES,
+        *(_describe(images[name], parts[name]) for name in ("train", "validation", "test")),
+        {name: images[name] for name in ATTRIBUTES},
+        _find_factors(train),
+    )
+
+
+def _describe(x: Images, faces: list[Face]) -> Part:
+    """Images of faces (n, 3, H, W) and the faces -> what is known of them."""
+
+    def tell(faces: list[Face]) -> Changed:
+        levels = torch.nn.functional.one_hot(_find_factors(faces), LEVELS)
+        seen = np.array([(*face.has(), face.beard) for face in faces])
+        return Changed(seen, levels.flatten(1).float())
+
+    own = tell(faces)
+    changed = {name: tell([face.change(name) for face in faces]) for name in ATTRIBUTES}
+    return Part(x, own.seen, own.known, changed)
+
+
+def _find_factors(faces: list[Face]) -> Tensor:
+    """Faces (n) -> the level of each of FACTORS (n, F)."""
+    return torch.tensor([[int(getattr(face, name)) for name in FACTORS] for face in faces])
+
+
+def draw_faces(faces: Sequence[Face], side: int) -> Images:
     """Faces (n) -> images (n, 3, side, side) with values in [0, 1]."""
     text = resources.files("dicebear_styles").joinpath("personas.json").read_text("utf-8")
     style = Style(json.loads(text))
     return np.stack([_draw_face(style, face, side) for face in faces])
 
 
-def _draw_face(style: Style, face: Face, side: int) -> NDArray[np.float32]:
+def _draw_face(style: Style, face: Face, side: int) -> Images:
     hair = ((SHORT, face.short), (LONG, face.long), (HATS, face.hat))[face.head]
     options = {
         "seed": "face",

@@ -1,12 +1,15 @@
 """Convolutional VAEs of drawn faces: directions, true counterfactuals, priors, disentanglement.
 
 The faces are synthetic (`drawn_faces.py`), so that every attribute is known and so is the
-counterfactual: the same face with the glasses taken off. Three models, alike but for the bound that
-trains them: a plain VAE, a beta-VAE and a TC-VAE. Each gets a prior that is fitted afterwards.
+counterfactual: the same face with the glasses taken off. `--celeba` takes the photographs of CelebA
+instead (`celeba.py`), which are not downloaded and of which no counterfactual is known. Three
+models, alike but for the bound that trains them: a plain VAE, a beta-VAE and a TC-VAE. Each gets a
+prior that is fitted afterwards.
 
     python pipelines/faces/faces.py  # half an hour on one core
     python pipelines/faces/faces.py --quick  # seconds, meaningless numbers
     python pipelines/faces/faces.py --side 64  # more pixels, four times as long
+    python pipelines/faces/faces.py --celeba FOLDER
 
 An edit adds the effect of an attribute to z (`molvae.latent.directions`) and decodes. Whether it
 shows is judged by a classifier of images, trained with the exact attributes of the training faces.
@@ -22,12 +25,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from drawn_faces import ATTRIBUTES, FACTORS, LEVELS, Face, draw_choices, draw_faces
+from celeba import read_celeba
+from drawn_faces import load_drawn_faces
+from face_data import Faces, Images, Part
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -74,29 +78,15 @@ FIT = FitConfig(
     optimizer="adam",
     precision="32-true",
 )
-Images = NDArray[np.float32]
-Edit = tuple[Face, Face]  # a face, and the same face with one attribute changed
-
-
-class Data(NamedTuple):
-    """Faces and their images (n, 3, H, W); of some test faces, images of each counterfactual."""
-
-    train: list[Face]
-    validation: list[Face]
-    test: list[Face]
-    x_train: Images
-    x_validation: Images
-    x_test: Images
-    counterfactuals: dict[str, Images]  # by attribute, of the first test faces
 
 
 class Judge(nn.Module):
     """Reads attributes from images; its hidden layer is the space of the Fréchet distance."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], attributes: int) -> None:
         super().__init__()
         self.encoder = encoders["deep-image"](Example(shape), HIDDEN)
-        self.out = nn.Linear(HIDDEN, len(ATTRIBUTES) + 1)
+        self.out = nn.Linear(HIDDEN, attributes)
 
     def forward(self, x: Tensor, y: Tensor) -> Bound:
         """x (B, 3, H, W), attributes y (B, A) in 0, 1 -> log q(y|x) in nats."""
@@ -121,22 +111,25 @@ def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(1)  # two threads are slower for models this small
     RunFolder(args.out).agree({k: v for k, v in vars(args).items() if k not in MAY_CHANGE})
-    data = load_faces(args)
+    sizes = args.faces, args.faces // 16, args.faces // 8
+    if args.celeba is None:
+        data = load_drawn_faces(sizes, args.side, args.seed, args.out)
+    else:
+        data = read_celeba(Path(args.celeba), sizes, args.side, args.out)
     bounds: dict[str, Callable[[VAE, Tensor], Bound]] = {
         "plain": elbo,
         "beta": partial(beta_elbo, beta=WEIGHT),
-        "TC": partial(tc_elbo, examples=len(data.x_train), tc_weight=WEIGHT),
+        "TC": partial(tc_elbo, examples=len(data.train.x), tc_weight=WEIGHT),
     }
     total = args.steps * len(args.models) + args.steps // 3
     with tqdm(total=total, unit="step") as bar:
         judge = train_judge(data, args, bar)
         models = {n: train_vae(data, args, n, bounds[n], bar) for n in args.models}
-    test = torch.from_numpy(data.x_test)
-    right = judge.read(test).numpy() == attributes_of(data.test)
-    names = (*ATTRIBUTES, "beard")
+    test = torch.from_numpy(data.test.x)
+    right = judge.read(test).numpy() == data.test.seen
     print(
         "the judge reads right, of test faces: "
-        + ", ".join(f"{n} {s:.1%}" for n, s in zip(names, right.mean(0), strict=True))
+        + ", ".join(f"{n} {s:.1%}" for n, s in zip(data.seen, right.mean(0), strict=True))
     )
     lines, edits, samples = {}, [], {}
     for name, model in models.items():
@@ -156,6 +149,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--celeba", metavar="FOLDER", help="with the files of CelebA")
     parser.add_argument("--faces", type=int, default=12_000, help="to train on")
     parser.add_argument("--side", type=int, default=32, help="pixels of the side of an image")
     parser.add_argument("--steps", type=int, default=6_000, help="gradient steps of each model")
@@ -173,66 +167,20 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def load_faces(args: argparse.Namespace) -> Data:
-    """Draw all faces, or read those that an earlier call drew."""
-    rng = np.random.default_rng(args.seed)
-    sizes = [args.faces, args.faces // 16, args.faces // 8]
-    train, validation, test = (draw_choices(n, rng) for n in sizes)
-    edited = test[: len(test) // 4]
-    parts = {"train": train, "validation": validation, "test": test}
-    parts |= {name: [face.change(name) for face in edited] for name in ATTRIBUTES}
-    images = {}
-    total = sum(map(len, parts.values()))
-    with tqdm(total=total, unit="face", desc="drawing") as bar:
-        for name, faces in parts.items():
-            path = args.out / f"drawn-{name.replace(' ', '-')}.npy"
-            if not path.is_file():
-                chunks = []
-                for i in range(0, len(faces), 100):
-                    chunks.append(draw_faces(faces[i : i + 100], args.side))
-                    bar.update(len(chunks[-1]))
-                partial_file = path.with_suffix(".part.npy")
-                np.save(partial_file, (255 * np.concatenate(chunks)).round().astype(np.uint8))
-                partial_file.replace(path)
-            images[name] = np.load(path).astype(np.float32) / 255
-    counterfactuals = {name: images[name] for name in ATTRIBUTES}
-    x = (images["train"], images["validation"], images["test"])
-    return Data(train, validation, test, *x, counterfactuals)
-
-
-def attributes_of(faces: list[Face]) -> NDArray[np.bool_]:
-    """Faces (n) -> whether each has ATTRIBUTES, and a beard (n, A)."""
-    return np.array([(*face.has(), face.beard) for face in faces])
-
-
-def known_of(faces: list[Face]) -> Tensor:
-    """Faces (n) -> all that is known and seen of them, one column for each level (n, P)."""
-    factors = factors_of(faces)
-    return nn.functional.one_hot(factors, LEVELS).flatten(1).float()
-
-
-def factors_of(faces: list[Face]) -> Tensor:
-    """Faces (n) -> the level of each of FACTORS (n, F)."""
-    return torch.tensor([[int(getattr(face, name)) for name in FACTORS] for face in faces])
-
-
-def train_judge(data: Data, args: argparse.Namespace, bar: tqdm) -> Judge:
+def train_judge(data: Faces, args: argparse.Namespace, bar: tqdm) -> Judge:
     """Train the classifier with the attributes of the training faces."""
     bar.set_description("judge")
     torch.manual_seed(args.seed)
-    judge = Judge(data.x_train.shape[1:])
-    y, y_validation = (
-        attributes_of(faces).astype(np.float32) for faces in (data.train, data.validation)
-    )
-    epochs = args.steps / 3 / (len(y) // FIT.batch)
+    judge = Judge(data.train.x.shape[1:], len(data.seen))
+    epochs = args.steps / 3 / (len(data.train.x) // FIT.batch)
     config = replace(FIT, epochs=epochs, seed=args.seed)
-    known = ((data.x_train, y), (data.x_validation, y_validation))
+    known = [(part.x, part.seen.astype(np.float32)) for part in (data.train, data.validation)]
     fit(judge, *known, config, args.out / "judge", follow(bar))
     return judge.eval()
 
 
 def train_vae(
-    data: Data,
+    data: Faces,
     args: argparse.Namespace,
     name: str,
     bound: Callable[[VAE, Tensor], Bound],
@@ -249,7 +197,7 @@ def train_vae(
     """
     bar.set_description(name)
     torch.manual_seed(args.seed)
-    shape = data.x_train.shape[1:]
+    shape = data.train.x.shape[1:]
     parts = {"encoder": "deep-image", "decoder": "deep-image", "likelihood": "gaussian"}
     parts |= {"noise": NOISE}
     model = VAE(
@@ -258,8 +206,8 @@ def train_vae(
         ),
         bound,
     )
-    config = replace(FIT, epochs=args.steps / (len(data.x_train) // FIT.batch), seed=args.seed)
-    fit(model, data.x_train, data.x_validation, config, args.out / name, follow(bar))
+    config = replace(FIT, epochs=args.steps / (len(data.train.x) // FIT.batch), seed=args.seed)
+    fit(model, data.train.x, data.validation.x, config, args.out / name, follow(bar))
     return model.eval()
 
 
@@ -275,30 +223,30 @@ def decode(model: VAE, z: Tensor) -> Tensor:
 
 
 def score(
-    model: VAE, judge: Judge, data: Data, seed: int
+    model: VAE, judge: Judge, data: Faces, seed: int
 ) -> tuple[dict[str, float], pd.DataFrame, dict[str, Tensor]]:
     """Return the scores of a model, those of its edits, and samples of both priors.
 
     The model ends up with the fitted prior.
     """
-    z_train, z = encode(model, data.x_train), encode(model, data.x_test)
-    test = torch.from_numpy(data.x_test)
+    z_train, z = encode(model, data.train.x), encode(model, data.test.x)
+    test = torch.from_numpy(data.test.x)
     again = decode(model, z)
-    spread = (test - torch.from_numpy(data.x_train.mean(0))).square().mean()
+    spread = (test - torch.from_numpy(data.train.x.mean(0))).square().mean()
     line = {"R2": float(1 - (test - again).square().mean() / spread)}
     with torch.no_grad():
         torch.manual_seed(seed)
         bound = elbo(model, test)
     line |= {"reconstruction": float(-bound.log_likelihood.mean()), "kl": float(bound.kl.mean())}
-    y_train, y = attributes_of(data.train), attributes_of(data.test)
-    for i, name in enumerate(ATTRIBUTES):
-        probe = LogisticRegression(max_iter=2_000).fit(z_train.numpy(), y_train[:, i])
-        line[f"AUC {name}"] = roc_auc_score(y[:, i], probe.decision_function(z.numpy()))
+    for i, name in enumerate(data.edited):
+        probe = LogisticRegression(max_iter=2_000).fit(z_train.numpy(), data.train.seen[:, i])
+        score = probe.decision_function(z.numpy())
+        line[f"AUC {name}"] = roc_auc_score(data.test.seen[:, i], score)
 
-    effects = estimate_effects(z_train, known_of(data.train))
+    effects = estimate_effects(z_train, data.train.known)
     strengths = choose_strengths(model, judge, data, effects)
     table = score_edits(model, judge, data, effects, strengths)
-    line["MIG"] = float(mutual_information_gap(z_train, factors_of(data.train)).mean())
+    line["MIG"] = float(mutual_information_gap(z_train, data.factors).mean())
 
     size = torch.Size([len(test)])
     torch.manual_seed(seed)
@@ -308,7 +256,7 @@ def score(
     )
     options = {"components": 100}
     fit_prior(
-        model, PRIOR, data.x_train, data.x_validation, config=config, options=options, samples=2
+        model, PRIOR, data.train.x, data.validation.x, config=config, options=options, samples=2
     )
     with torch.no_grad():
         drawn["fitted prior"] = decode(model, model.prior().sample(size))
@@ -318,30 +266,27 @@ def score(
     return line, table, drawn
 
 
-def edit(
-    model: VAE, x: Images, faces: list[Face], attribute: str, effects: Tensor, strength: float
-) -> Tensor:
-    """Images of faces -> what the model thinks they look like with an attribute changed.
+def edit(model: VAE, part: Part, attribute: str, effects: Tensor, strength: float) -> Tensor:
+    """Images of a part -> what the model thinks they look like with an attribute changed.
 
     Args:
         model: encodes and decodes.
-        x: images (n, 3, H, W).
-        faces: whose images they are; only FACTORS of them are used.
-        attribute: one of ATTRIBUTES.
-        effects: of each known level on z (P, D).
+        part: n faces.
+        attribute: one of those that can be changed.
+        effects: of all that is known on z (P, D).
         strength: times the effect that is added.
     """
-    changed = known_of([face.change(attribute) for face in faces])
-    return decode(model, encode(model, x) + strength * (changed - known_of(faces)) @ effects)
+    change = part.changed[attribute].known - part.known
+    return decode(model, encode(model, part.x) + strength * change @ effects)
 
 
-def choose_strengths(model: VAE, judge: Judge, data: Data, effects: Tensor) -> dict[str, float]:
+def choose_strengths(model: VAE, judge: Judge, data: Faces, effects: Tensor) -> dict[str, float]:
     """Return the least strength at which each edit shows in most validation faces."""
     found = {}
-    for i, attribute in enumerate(ATTRIBUTES):
-        wanted = attributes_of([face.change(attribute) for face in data.validation])[:, i]
+    for i, attribute in enumerate(data.edited):
+        wanted = data.validation.changed[attribute].seen[:, i]
         for strength in STRENGTHS:
-            edited = edit(model, data.x_validation, data.validation, attribute, effects, strength)
+            edited = edit(model, data.validation, attribute, effects, strength)
             found[attribute] = strength
             if (judge.read(edited)[:, i].numpy() == wanted).mean() >= SHOWN:
                 break
@@ -349,30 +294,30 @@ def choose_strengths(model: VAE, judge: Judge, data: Data, effects: Tensor) -> d
 
 
 def score_edits(
-    model: VAE, judge: Judge, data: Data, effects: Tensor, strengths: dict[str, float]
+    model: VAE, judge: Judge, data: Faces, effects: Tensor, strengths: dict[str, float]
 ) -> pd.DataFrame:
     """Return how often each edit shows, how much else stays, and its error, one row each.
 
     `error_ratio` is the mean squared error of the edit to the true counterfactual over that of the
-    unchanged original to it.
+    unchanged original to it, where the counterfactual is known.
     """
     lines = []
-    for i, (attribute, true) in enumerate(data.counterfactuals.items()):
-        faces = data.test[: len(true)]
-        x = data.x_test[: len(true)]
-        edited = edit(model, x, faces, attribute, effects, strengths[attribute])
-        wanted = attributes_of([face.change(attribute) for face in faces])
-        right = judge.read(edited).numpy() == wanted
-        target = torch.from_numpy(true)
-        error = (edited - target).square().mean()
-        before = (torch.from_numpy(x) - target).square().mean()
+    part = data.test.head(len(data.test.x) // 4)
+    x = torch.from_numpy(part.x)
+    for i, attribute in enumerate(data.edited):
+        edited = edit(model, part, attribute, effects, strengths[attribute])
+        right = judge.read(edited).numpy() == part.changed[attribute].seen
+        ratio = np.nan
+        if attribute in data.counterfactuals:
+            target = torch.from_numpy(data.counterfactuals[attribute])
+            ratio = float((edited - target).square().mean() / (x - target).square().mean())
         lines.append(
             {
                 "attribute": attribute,
                 "strength": strengths[attribute],
                 "flipped": right[:, i].mean(),
                 "kept": np.delete(right, i, axis=1).mean(),
-                "error_ratio": float(error / before),
+                "error_ratio": ratio,
             }
         )
     return pd.DataFrame(lines)
@@ -393,8 +338,8 @@ def report(table: pd.DataFrame, edits: pd.DataFrame, folder: Path) -> None:
     edits = edits[["model", "attribute", "strength", "flipped", "kept", "error_ratio"]]
     edits.to_csv(folder / "edits.csv", index=False)
     print("\nedits: share that shows, share of the other attributes that stays, and mean squared")
-    print("error to the true counterfactual over that of the unchanged original\n")
-    print(edits.to_string(index=False, float_format="{:.3f}".format))
+    print("error to the true counterfactual, if known, over that of the unchanged original\n")
+    print(edits.to_string(index=False, float_format="{:.3f}".format, na_rep=""))
 
 
 def _show(axes: Axes, images: Tensor, columns: int, title: str) -> None:
@@ -403,16 +348,17 @@ def _show(axes: Axes, images: Tensor, columns: int, title: str) -> None:
     axes.set_title(title, fontsize=10)
 
 
-def plot_edits(model: VAE, data: Data, strengths: pd.Series) -> Figure:
-    """Plot test faces, their reconstructions, and each edit above the true counterfactual."""
-    n = 10
-    effects = estimate_effects(encode(model, data.x_train), known_of(data.train))
-    x, faces = data.x_test[:n], data.test[:n]
-    lines = {"face": torch.from_numpy(x), "reconstruction": decode(model, encode(model, x))}
-    for attribute, true in data.counterfactuals.items():
-        edited = edit(model, x, faces, attribute, effects, strengths[attribute])
-        lines[f"{attribute}: edit"] = edited
-        lines[f"{attribute}: truth"] = torch.from_numpy(true[:n])
+def plot_edits(model: VAE, data: Faces, strengths: pd.Series) -> Figure:
+    """Plot test faces, their reconstructions, and each edit, above the counterfactual if known."""
+    part = data.test.head(10)
+    effects = estimate_effects(encode(model, data.train.x), data.train.known)
+    x = torch.from_numpy(part.x)
+    lines = {"face": x, "reconstruction": decode(model, encode(model, x))}
+    for attribute in data.edited:
+        lines[f"{attribute}: edit"] = edit(model, part, attribute, effects, strengths[attribute])
+        if attribute in data.counterfactuals:
+            true = data.counterfactuals[attribute][: len(x)]
+            lines[f"{attribute}: truth"] = torch.from_numpy(true)
     figure = Figure(figsize=(8.6, 0.74 * len(lines) + 0.2), layout="constrained")
     for axes, (name, images) in zip(figure.subplots(len(lines), 1), lines.items(), strict=True):
         axes.imshow(lay(images, len(images)))
@@ -440,10 +386,10 @@ def plot_perturbations(model: VAE, x: Tensor) -> Figure:
     return figure
 
 
-def plot_samples(data: Data, drawn: dict[str, Tensor]) -> Figure:
+def plot_samples(data: Faces, drawn: dict[str, Tensor]) -> Figure:
     """Plot test faces, and samples of N(0, I) and of the fitted prior."""
     figure = Figure(figsize=(11, 4), layout="constrained")
-    panels = {"test faces": torch.from_numpy(data.x_test), **drawn}
+    panels = {"test faces": torch.from_numpy(data.test.x), **drawn}
     for axes, (name, images) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         _show(axes, images[: min(64, len(images) // 8 * 8)], 8, name)
     return figure

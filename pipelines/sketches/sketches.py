@@ -138,7 +138,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3_000, help="gradient steps")
     parser.add_argument("--test", type=int, default=500, help="held-out sketches of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the split, training and draws")
-    parser.add_argument("--quickdraw", type=Path, help="a category of QuickDraw instead, as .npz")
+    parser.add_argument("--quickdraw", metavar="FILE", help="a category of QuickDraw, as .npz")
     parser.add_argument("--out", type=Path, default=Path("runs/sketches"))
     parser.add_argument("--quick", action="store_true", help="few characters and steps")
     args = parser.parse_args()
@@ -157,7 +157,7 @@ def load_data(args: argparse.Namespace) -> Data:
         rng = np.random.default_rng(args.seed)
         held_out = [found[i] for i in rng.permutation(len(found))]
     else:
-        read = read_quickdraw(args.quickdraw)
+        read = read_quickdraw(Path(args.quickdraw))
         train, validation, held_out = (
             [s for s in read[name] if s.strokes <= args.strokes]
             for name in ("train", "valid", "test")
