@@ -42,7 +42,8 @@ with _restore_log():
     from mol_ga.sample_population import uniform_quantile_sampling
 
 POPULATION = 10_000  # of the search: the best that were evaluated
-GENERATIONS = 10
+GENERATIONS = 10  # of breeding at random
+MOST = 100  # generations that a round of the search may take to be full
 FOUNDERS = 1_000  # at least: few of them make the result depend on which they are
 
 
@@ -154,6 +155,6 @@ class GeneticProposer:
     def _breed(self, known: list[tuple[float, str]], rng: random.Random) -> Iterator[str]:
         """Generations of children of the best, as many as may be needed for a new one."""
         best = heapq.nlargest(POPULATION, known)
-        for _ in range(GENERATIONS):
+        for _ in range(MOST):
             parents = uniform_quantile_sampling(best, 2 * self.run.batch, rng)
             yield from _make_offspring(parents, self.run.batch, rng)

@@ -34,7 +34,8 @@ def colour_digits(digits: Digits, copies: int, seed: int) -> Digits:
 
     Args:
         digits: 28 x 28 pixels at most, with their splits, which are kept.
-        copies: images made of each test digit, each in another colour over another patch.
+        copies: images made of each digit of training and test, each in another colour over
+            another patch.
         seed: of colours and patches.
 
     Raises:
@@ -48,7 +49,8 @@ def colour_digits(digits: Digits, copies: int, seed: int) -> Digits:
         seen.append(photograph[:, :cut])
         unseen.append(photograph[:, cut:])
     return digits._replace(
-        x_train=_paste(digits.x_train, seen, rng),
+        x_train=_paste(digits.x_train.repeat(copies, 0), seen, rng),
+        y_train=digits.y_train.repeat(copies),
         x_validation=_paste(digits.x_validation, seen, rng),
         x_test=_paste(digits.x_test.repeat(copies, 0), unseen, rng),
         y_test=digits.y_test.repeat(copies),

@@ -50,7 +50,7 @@ SHAPE = VAEConfig(
     shape=(3, SIDE, SIDE),
     latent=32,
     encoder="image",
-    decoder="deep-image",
+    decoder="layered-image",
     likelihood="gaussian",
     noise=0.2,
     encoder_hidden=128,
@@ -59,7 +59,7 @@ SHAPE = VAEConfig(
 ALPHA = 50.0  # weight of log q(y|x), in nats of the bound
 DROPOUT = 0.5  # of the supervised classifiers
 FIT = FitConfig(
-    batch=64,
+    batch=80,
     learning_rate=2e-3,
     kl_weight=1.0,
     kl_warmup=0.2,
@@ -71,7 +71,8 @@ FIT = FitConfig(
     precision="32-true",
 )
 FRAME, INK = slice(3), slice(3, 6)  # columns of a measured style
-COPIES = 2  # colourings of each test digit
+COPIES = 5  # images of each digit, each coloured anew
+LABELLED = 0.25  # images with a label in a batch, for each one without
 STYLES = 200  # test images whose style is moved to each digit
 MAY_CHANGE = ("out", "labels", "draws", "steps")  # when a run is continued
 
@@ -172,8 +173,7 @@ def train_classifier(
 def train_m2(digits: Digits, rows: Rows, steps: int, seed: int, folder: Path, bar: tqdm) -> M2:
     """Train M2 on all images, few of them labelled; goes on where an earlier call stopped.
 
-    The labelled images are repeated until they are as many as the others, so that half of a batch
-    is labelled: it has a tenth of the cost, and the classifier needs it most.
+    The labelled images are repeated until they are a fifth of all: the classifier needs them most.
 
     Args:
         digits: images and labels.
@@ -186,8 +186,9 @@ def train_m2(digits: Digits, rows: Rows, steps: int, seed: int, folder: Path, ba
     torch.manual_seed(seed)
     model = M2(SHAPE, CLASSES, ALPHA)
     others = np.setdiff1d(np.arange(len(digits.y_train)), rows)
-    order = np.concatenate([np.resize(rows, len(others)), others])
-    y = np.concatenate([digits.y_train[order[: len(others)]], np.full(len(others), UNKNOWN)])
+    repeated = np.resize(rows, max(len(rows), int(LABELLED * len(others))))
+    order = np.concatenate([repeated, others])
+    y = np.concatenate([digits.y_train[repeated], np.full(len(others), UNKNOWN)])
     held_out = (digits.x_validation, np.full(len(digits.x_validation), UNKNOWN))
     config = replace(FIT, epochs=steps / (len(order) // FIT.batch), seed=seed)
     fit(model, (digits.x_train[order], y), held_out, config, folder, follow(bar))

@@ -22,7 +22,7 @@ from molvae.chem.datasets import DataSet, load
 from molvae.cli import main
 from molvae.loop.ask_tell import Search
 from molvae.loop.config import OptimizeConfig, strategy_names
-from molvae.loop.optimization import optimize
+from molvae.loop.optimization import SPENT, optimize
 from molvae.loop.result import Result
 from molvae.oracles.given import as_objective
 from molvae.oracles.history import History
@@ -400,6 +400,13 @@ def test_a_genetic_algorithm_spends_the_same_budget_and_goes_on_where_it_stopped
     scores = [y for _, y in whole]
     assert np.mean(scores[60:]) > np.mean(scores[:30])  # it has learned something
     assert all(8 <= Chem.MolFromSmiles(s).GetNumHeavyAtoms() <= 30 for s, _ in whole)
+
+
+def test_a_genetic_algorithm_breeds_until_a_round_is_full(zinc) -> None:
+    # most children miss these conditions, and fifty of them hold no new one that meets them
+    oracle = Oracle("QED", 30, heavy_atoms=(21, 21), constraints=["SAS<=2.4"])
+    config = OptimizeConfig("ga", initial=10, seed=2)
+    assert optimize(Chains(), oracle, start=zinc[:2000], config=config).stopped == SPENT
 
 
 def test_a_laboratory_is_asked_and_tells_over_several_days(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def test_digits_are_pasted_in_one_colour_that_can_be_read(monkeypatch: pytest.Mo
     photographs = {name: RNG.random((60, 300, 3), np.float32) for name in PHOTOGRAPHS}
     monkeypatch.setattr(colour_data, "_read_photograph", photographs.__getitem__)
     digits, again = (colour_digits(make_digits(30), 3, 0) for _ in range(2))
-    assert digits.x_train.shape == (30, 3, 32, 32)
+    assert digits.x_train.shape == (90, 3, 32, 32)
+    np.testing.assert_array_equal(digits.y_train, np.repeat(np.arange(30) % 10, 3))
     assert digits.x_test.shape == (15, 3, 32, 32)
     np.testing.assert_array_equal(digits.x_test, again.x_test)
     np.testing.assert_array_equal(digits.y_test, np.repeat(np.arange(5), 3))
