@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rdkit.Chem import QED, Descriptors, GetFormalCharge, Mol
-from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
+from rdkit.Chem.rdMolDescriptors import (
+    CalcCrippenDescriptors,
+    CalcNumRotatableBonds,
+)
 from rdkit.Contrib.SA_Score import sascorer
 
 from molvae.base.errors import MolvaeError
@@ -110,6 +113,24 @@ def sas(mol: Mol) -> float:
 def count_heavy_atoms(mol: Mol) -> float:
     """Number of atoms other than hydrogen."""
     return float(mol.GetNumHeavyAtoms())
+
+
+@molecule_property("logS", unit="log10(mol/L)")
+def log_solubility(mol: Mol) -> float:
+    """Solubility in water at 25 °C, an estimate, log10 of mol/L (ESOL, Delaney 2004).
+
+    Linear in logP, mass, rotatable bonds and the share of aromatic atoms, with the coefficients
+    that P. Walters fitted again to Delaney's 1,144 molecules with RDKit's descriptors (github.com/
+    PatWalters/solubility). Of the neutral form: charges and crystals are not known to it.
+    """
+    aromatic = sum(atom.GetIsAromatic() for atom in mol.GetAtoms())
+    return float(
+        0.26121
+        - 0.74167 * logp(mol)
+        - 0.0066139 * DESCRIPTORS["MolWt"](mol)
+        + 0.0034515 * CalcNumRotatableBonds(mol)
+        - 0.42625 * aromatic / max(1, mol.GetNumAtoms())
+    )
 
 
 @molecule_property("charge")

@@ -15,7 +15,7 @@ from molvae.loop.config import OptimizeConfig
 from molvae.loop.result import Result
 from molvae.loop.space import LatentSpace
 from molvae.oracles.evaluation import Outcome, start_workers
-from molvae.oracles.history import Iteration
+from molvae.oracles.history import STOPPED, Iteration
 from molvae.oracles.oracle import GLANCE, Oracle
 
 SPENT = "the budget is spent"
@@ -81,8 +81,10 @@ def run_search(
     on_iteration: OnIteration = lambda iteration: None,
 ) -> Result:
     """Ask, evaluate and tell until the budget is spent; arguments and errors as in `optimize`."""
-    (_evaluate_continuously if asynchronous else _evaluate_in_rounds)(search, on_iteration)
     oracle = search.oracle
+    if oracle.history.settings.get(STOPPED):
+        oracle.history.save_settings({STOPPED: ""})
+    (_evaluate_continuously if asynchronous else _evaluate_in_rounds)(search, on_iteration)
     if oracle.remaining and not len(oracle.history):
         counts = ", ".join(f"{n:,} for {text}" for text, n in oracle.refused.most_common())
         raise MolvaeError(
@@ -91,6 +93,7 @@ def run_search(
         )
     stopped = "several pools in a row held no new valid molecule" if oracle.remaining else SPENT
     history = oracle.history
+    history.save_settings({STOPPED: stopped})
     return Result(history.records(), history.iterations(), stopped, oracle.objectives)
 
 

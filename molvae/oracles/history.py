@@ -54,6 +54,7 @@ _PATIENCE = 60.0  # seconds to wait for another process to finish writing
 _FOREIGN = 3_600.0  # seconds after which a claim of another machine, which may have died, is void
 _ROUNDS = 2**31  # more than any search has
 
+STOPPED = "stopped"  # the setting that says why a finished run has ended
 RUN = "run"  # the name of a run that has its file to itself
 COLUMNS = ("number", "iteration", "smiles", "y", "error", "seconds", "known")
 """The columns of a table of evaluations, beside those of several objectives."""
@@ -100,6 +101,16 @@ class Iteration:
     seconds: float
 
 
+SAID = {
+    "pin": "evaluate next",
+    "ban": "never evaluate",
+    "like": "more like this",
+    "unlike": "no more like this",
+    "add": "constraint",
+}
+"""What a user may say while a search runs (`molvae.loop.steering`), in words."""
+
+
 @dataclass(frozen=True)
 class Steer:
     """What a user said while the search ran, and the round that heeded it first, if one has."""
@@ -108,6 +119,9 @@ class Steer:
     kind: str
     text: str
     iteration: int | None
+
+    def __str__(self) -> str:
+        return f"{SAID.get(self.kind, self.kind)} {self.text}"
 
 
 class History:
@@ -371,6 +385,12 @@ class History:
                 "INSERT INTO steering SELECT ?, count(*), ?, ?, NULL FROM steering WHERE run = ?",
                 (self._run, kind, text, self._run),
             )
+
+    @property
+    def wishes(self) -> list[Steer]:
+        """All that the user has said so far, in order."""
+        with self._explained():
+            return list(map(read_steer, self._rows("steering", STEERED)))
 
     def steering(self, k: int) -> list[Steer]:
         """Return what round k heeds, in order: what rounds before it did, and what is new."""

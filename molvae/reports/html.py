@@ -40,7 +40,7 @@ figure { margin: 0; padding: 6px; min-width: 0; break-inside: avoid; } figcaptio
 svg { width: 100%; height: auto; display: block; } .note { color: #5a6675; font-size: 13px; }
 @media print { body { margin: 0; max-width: none; font-size: 11px; }
   .grid { grid-template-columns: repeat(4, 1fr); } .wide { overflow: visible; }
-  .wide td:not(.smiles) { overflow-wrap: anywhere; } h2 {
+  .wide td:not(.smiles):not(.words) { overflow-wrap: anywhere; } h2 {
   break-after: avoid; } tr { break-inside: avoid; } }
 """
 
@@ -89,10 +89,11 @@ def write_table(table: pd.DataFrame) -> str:
         cells = []
         for name, value in zip(table, row, strict=True):
             kind = "smiles" if name in ("smiles", "nearest") else ""
+            kind = "words" if name == "alerts" else kind
             kind = "number" if isinstance(value, int | float) else kind
             cells.append(f'<td class="{kind}">{escape(show_value(value))}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>{"".join(rows)}</table></div>'
 
 
 def write_figure(figure: Figure, caption: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from molvae.loop.result import Result
+from molvae.oracles.history import Steer
 from molvae.oracles.objectives import Objective
 from molvae.reports.html import (
     list_versions,
@@ -31,7 +32,7 @@ from molvae.reports.run_report import (
     plot_front,
     plot_trace,
 )
-from molvae.reports.values import show_value
+from molvae.reports.values import MISSING, show_value
 
 LISTED = 50  # rows of the table
 INSIDE = ("run", "history")  # settings that are no options of another run
@@ -44,6 +45,7 @@ def write_run_page(
     settings: Mapping[str, Any],
     known: Known = UNKNOWN,
     refused: Mapping[str, int] | None = None,
+    wishes: Sequence[Steer] = (),
 ) -> str:
     """Result of a search -> report.html.
 
@@ -53,6 +55,7 @@ def write_run_page(
         settings: the options of the run by name, as config.json has them.
         known: what a molecule is compared with.
         refused: constraint -> how many strings it refused.
+        wishes: what the user said while it ran.
     """
     aims = result.objectives
     title = " and ".join(
@@ -106,6 +109,21 @@ def write_run_page(
     ]
     if refused:
         parts += [write_heading("Refused without being evaluated"), write_facts(refused)]
+    if wishes:
+        said = pd.DataFrame(
+            {
+                "since round": [MISSING if w.iteration is None else w.iteration for w in wishes],
+                "said": [str(wish) for wish in wishes],
+            }
+        )
+        parts += [
+            write_heading("What was said while it ran"),
+            write_table(said),
+            write_text(
+                "The command below repeats the run without this; the run folder holds it, and "
+                "--resume goes on with it."
+            ),
+        ]
     if failed:
         counts = pd.Series([str(record.error)[:200] for record in failed]).value_counts()
         parts += [write_heading("Failures"), write_facts(counts.head(10).to_dict())]  # type: ignore[arg-type]

@@ -36,6 +36,17 @@ def draw_scale(name: str, low: float, high: float) -> str:
     )
 
 
+def draw_key(names: Sequence[str]) -> str:
+    """Names of runs -> the key to the colours that the map gives them, as HTML."""
+    spots = [
+        f'<span style="color:{COLOURS[min(i, 3)]}">●</span> {escape(name)}'  # as in map.js
+        for i, name in enumerate(names)
+    ]
+    return '<span style="display:inline-flex;flex-wrap:wrap;gap:2px 10px">' + (
+        "".join(f"<span>{spot}</span>" for spot in spots) + "</span>"
+    )
+
+
 def show(
     place: Element,
     options: dict[str, Any],
@@ -46,15 +57,18 @@ def show(
     Args:
         place: where; it holds nothing else.
         options: of the chart.
-        act: what a click at a point does, from the first chart of this place on.
+        act: what a click at a point does.
     """
     charts = list(place)
-    if not charts:
+    chart = charts[0] if charts else None
+    # a scale of colours that is no longer wanted would stay
+    if not isinstance(chart, ui.echart) or ("visualMap" in chart.options) != (
+        "visualMap" in options
+    ):
+        place.clear()
         with place:
             ui.echart(options, on_point_click=act).classes("w-full").style("height:340px")
         return
-    chart = charts[0]
-    assert isinstance(chart, ui.echart)
     chart.options.clear()
     chart.options.update(options)
     chart.update()
@@ -137,9 +151,13 @@ def _mark_wishes(run: WatchedRun) -> dict[str, Any]:
     said: dict[int, list[str]] = {}
     for wish in run.reader.wishes:
         if wish.iteration in first:
-            said.setdefault(first[wish.iteration], []).append(f"{wish.kind} {wish.text}"[:40])
+            said.setdefault(first[wish.iteration], []).append(str(wish)[:36])
+    # along the line, so that those of neighbouring rounds do not cover each other
     lines = [
-        {"xAxis": x, "label": {"formatter": "\n".join(texts), "fontSize": 10, "rotate": 0}}
+        {
+            "xAxis": x,
+            "label": {"formatter": "; ".join(texts), "fontSize": 10, "position": "insideEndTop"},
+        }
         for x, texts in said.items()
     ]
     return {"symbol": "none", "silent": True, "lineStyle": {"color": "#d55e00"}, "data": lines}
@@ -161,6 +179,7 @@ def _draw_spread(runs: Sequence[WatchedRun]) -> list[dict[str, Any]]:
             series.append(
                 {
                     "type": "line",
+                    "step": "end",
                     "name": name,
                     "stack": f"spread{i}",
                     "showSymbol": False,
@@ -250,7 +269,10 @@ def draw_front(runs: Sequence[WatchedRun]) -> dict[str, Any]:
                     "name": "Pareto front",
                     "symbolSize": 10,
                     "data": rows(front),
-                    "itemStyle": {"color": COLOURS[1], "borderColor": "#fff"},
+                    "itemStyle": {
+                        "color": VIRIDIS[2] if third else COLOURS[1],
+                        "borderColor": "#fff",
+                    },
                 },
             ],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
@@ -24,6 +25,20 @@ class Described:
     smiles: str
     rows: list[tuple[str, str]]
     z: NDArray[np.float32] | None = None
+
+
+def read_list(text: str) -> list[tuple[str, str]]:
+    """Pasted text -> SMILES and names, one molecule a line.
+
+    The SMILES ends at the first space, comma or semicolon; what follows is the name. A first line
+    that begins with the word "smiles" is a header.
+    """
+    found: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        smiles, *rest = re.split(r"[\s,;]+", line.strip(), maxsplit=1)
+        if smiles and not (not found and smiles.lower() == "smiles"):
+            found.append((smiles, rest[0].strip() if rest else ""))
+    return found
 
 
 @lru_cache(20_000)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 from molvae.base.errors import MolvaeError
+from molvae.base.registry import unknown_name
+from molvae.chem.properties import properties
 from molvae.oracles.constraints import COMPARISON, KINDS, Constraint, parse_constraint
 from molvae.oracles.given import PREDICTED, split_sign
-from molvae.oracles.objectives import find_registered
+from molvae.oracles.objectives import find_registered, objectives
 from molvae.oracles.predictions import OF_DOMAIN
 
 LONGEST = 500  # characters
 FLAG = "--allow-programs"
+
+
+def list_names() -> list[str]:
+    """Names of objectives and properties; RDKit's descriptors may be named, too."""
+    return list(dict.fromkeys([*properties, *objectives]))
 
 
 def check_quantity(text: str, allowed: bool = False) -> str:
@@ -33,6 +42,8 @@ def check_quantity(text: str, allowed: bool = False) -> str:
     known = find_registered(name) is not None or name in OF_DOMAIN
     if allowed or known or name.startswith((PREDICTED, "similarity(")):
         return text
+    if not re.search(r"[:/\\.]", name):
+        raise unknown_name("quantity", f"{name:.80}", list_names())
     raise MolvaeError(
         f"{text!r:.80} is not a registered name; programs, functions and files may be named here "
         f"if the studio was started with {FLAG}"

@@ -38,7 +38,10 @@ def make_table(view: View, rows: list[int]) -> pd.DataFrame:
                 "error": record.error or "",
             }
         )
-    return pd.DataFrame(found)
+    table = pd.DataFrame(found)
+    if "heavy_atoms" in table:
+        table["heavy_atoms"] = table["heavy_atoms"].astype("Int64")
+    return table
 
 
 def write_csv(view: View, rows: list[int]) -> str:

@@ -57,10 +57,17 @@ export default {
     async load(url, view, range) {
       const answer = await fetch(url, { credentials: 'same-origin' });
       const all = new Float32Array(await answer.arrayBuffer());
-      this.n = 0; this.viewId = view; this.put(all); this.range = range;
+      if (view !== this.viewId) this.touched = false;
+      this.n = 0; this.viewId = view; this.put(all); this.range = range; this.selecting = false;
       this.tint(); if (!this.touched) this.fit();
     },
-    append(flat, range) { this.put(Float32Array.from(flat, (v) => v ?? NaN)); this.range = range; this.tint(); },
+    append(flat, range) {
+      this.put(Float32Array.from(flat, (v) => v ?? NaN)); this.range = range;
+      if (!this.touched) this.fit();
+      this.tint();
+    },
+    wipe() { Object.assign(this, { n: 0, density: null, contours: null, box: null, touched: false, selecting: false }); this.hideTip(); this.draw(); },
+    fitAll() { this.touched = false; this.fit(); },
     ground(density, side, box, contours) {
       const cells = Uint8Array.from(atob(density), (c) => c.charCodeAt(0)), fine = 512, grey = new Uint32Array(fine * fine);
       for (let i = 0; i < fine; i++) for (let j = 0; j < fine; j++) { // smooth, so that a frame need only look up
@@ -129,7 +136,7 @@ export default {
       const { dpr, context: c } = this;
       this.stampGround(); this.stampPoints();
       c.putImageData(this.image, -PAD, -PAD); c.setTransform(dpr, 0, 0, dpr, 0, 0);
-      const { hollow, path, here, best } = this.marks;
+      const { hollow, own, path, here, best } = this.marks;
       c.lineWidth = 1.6; c.strokeStyle = '#444';
       for (const [x, y] of hollow || []) { c.beginPath(); c.arc(...this.toScreen(x, y), 5.5, 0, 7); c.stroke(); }
       if (path?.length) {
@@ -138,6 +145,10 @@ export default {
       }
       const size = best?.length > 8 ? 0.55 : 1;
       for (const p of best || []) this.star(c, ...this.toScreen(...p), size);
+      for (const [x, y] of own || []) {
+        const [px, py] = this.toScreen(x, y); c.fillStyle = '#fff'; c.strokeStyle = '#c0392b'; c.lineWidth = 2;
+        c.beginPath(); c.rect(px - 4.5, py - 4.5, 9, 9); c.fill(); c.stroke();
+      }
       for (const p of here || []) {
         const [x, y] = this.toScreen(...p); c.strokeStyle = '#c0392b'; c.lineWidth = 2.5; c.beginPath();
         c.moveTo(x - 11, y); c.lineTo(x - 4, y); c.moveTo(x + 4, y); c.lineTo(x + 11, y);
@@ -210,6 +221,16 @@ export default {
       }
       return best;
     },
+    marked(px, py, i) { // the mark that has a molecule, your own or one being evaluated, if it is nearer than point i
+      const gap = (x, y) => { const [ax, ay] = this.toScreen(x, y); return Math.hypot(ax - px, ay - py); };
+      let least = i < 0 ? 9 : gap(this.rows[4 * i], this.rows[4 * i + 1]), best = null;
+      for (const kind of ['own', 'hollow']) {
+        for (const [x, y, smiles] of this.marks[kind] || []) {
+          const d = gap(x, y); if (d <= least) { least = d; best = { kind, smiles }; }
+        }
+      }
+      return best;
+    },
     where(event) { const box = this.$el.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; },
     zoom(px, py, factor) {
       const [x, y] = this.toMap(px, py); this.view.unit *= factor; this.touched = true;
@@ -221,7 +242,7 @@ export default {
       const step = 60 / this.view.unit, keys = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
       if (keys[event.key]) { this.view.x += keys[event.key][0]; this.view.y += keys[event.key][1]; }
       else if (event.key === '+' || event.key === '-') this.zoom(this.w / 2, this.h / 2, event.key === '+' ? 1.25 : 0.8);
-      else if (event.key === '0') this.fit(); else return;
+      else if (event.key === '0') this.fitAll(); else return;
       event.preventDefault(); this.draw();
     },
     down(event) {
@@ -246,8 +267,9 @@ export default {
       const lasso = this.lasso; this.lasso = null;
       if (lasso?.length > 2 && this.moved > 8) { this.$emit('lasso', this.inside(lasso)); this.draw(); return; }
       if (!alone || this.moved > 4) { this.draw(); return; }
-      const i = this.nearest(px, py), [x, y] = this.toMap(px, py);
-      if (i >= 0) this.$emit('pick', { index: i, second: event.shiftKey });
+      const i = this.nearest(px, py), [x, y] = this.toMap(px, py), marked = this.marked(px, py, i);
+      if (marked) this.$emit('marked', { ...marked, second: event.shiftKey });
+      else if (i >= 0) this.$emit('pick', { index: i, second: event.shiftKey });
       else this.$emit('place', { x, y, second: event.shiftKey });
     },
     cancel(event) { this.pointers.delete(event.pointerId); this.lasso = null; },
@@ -264,10 +286,15 @@ export default {
       return found;
     },
     hover(px, py) {
-      const i = this.nearest(px, py);
-      if (i === this.hovered) { if (i >= 0) this.putTip(px, py); return; }
-      this.hovered = i; clearTimeout(this.timer); this.$refs.tip.style.display = 'none';
-      this.$refs.canvas.style.cursor = i >= 0 ? 'pointer' : 'crosshair';
+      const point = this.nearest(px, py), marked = this.marked(px, py, point), i = marked ? -2 : point;
+      if (i === this.hovered && marked?.smiles === this.shown) { if (i !== -1) this.putTip(px, py); return; }
+      this.hovered = i; this.shown = marked?.smiles; clearTimeout(this.timer); this.$refs.tip.style.display = 'none';
+      this.$refs.canvas.style.cursor = i !== -1 ? 'pointer' : 'crosshair';
+      if (marked) {
+        this.$refs.tipPicture.src = `/molecule.svg?smiles=${encodeURIComponent(marked.smiles)}`;
+        this.$refs.tipText.textContent = `${marked.kind === 'own' ? 'your molecule' : 'being evaluated'}\n${marked.smiles}`;
+        this.$refs.tip.style.display = 'block'; this.putTip(px, py);
+      }
       if (i >= 0) this.timer = setTimeout(() => this.showTip(i, px, py), 60);
     },
     async showTip(i, px, py) {
@@ -283,6 +310,6 @@ export default {
       tip.style.left = `${px + 220 > this.w ? Math.max(0, px - 216) : px + 14}px`;
       tip.style.top = `${Math.max(0, Math.min(py + 12, this.h - tip.offsetHeight - 4))}px`;
     },
-    hideTip() { clearTimeout(this.timer); this.hovered = -1; if (this.$refs.tip) this.$refs.tip.style.display = 'none'; },
+    hideTip() { clearTimeout(this.timer); this.hovered = -1; this.shown = undefined; if (this.$refs.tip) this.$refs.tip.style.display = 'none'; },
   },
 };

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 class MoleculeMap(Element, component="map.js"):
     """A scatter plot of molecules with the density of the data below it.
 
-    It emits `pick` (index, second), `place` (x, y, second) and `lasso` (indices).
+    It emits `pick` (index, second), `marked` (smiles, second), `place` (x, y, second) and `lasso`
+    (indices).
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.marks: dict[str, Sequence[Sequence[float]]] = {}
+        self.marks: dict[str, Sequence[Sequence[float | str]]] = {}
         self.set_mode("explore")
 
     def set_mode(self, mode: str) -> None:
@@ -47,8 +48,21 @@ class MoleculeMap(Element, component="map.js"):
         flat = [None if v != v else round(v, 5) for v in points.astype(float).ravel().tolist()]
         self.run_method("append", flat, span)
 
-    def set_marks(self, **marks: Sequence[Sequence[float]]) -> None:
-        """Set the places of `best`, `hollow`, `here` or `path`, lists of (x, y)."""
+    def show_nothing(self) -> None:
+        """Show nothing, as other runs were chosen; the next points are shown as a whole."""
+        self.marks = {}
+        self.run_method("mark", {"best": [], "hollow": [], "own": [], "here": [], "path": []})
+        self.run_method("wipe")
+
+    def fit(self) -> None:
+        """Show all points, and go on to do so as new ones come."""
+        self.run_method("fitAll")
+
+    def set_marks(self, **marks: Sequence[Sequence[float | str]]) -> None:
+        """Set the places of `best`, `here` or `path`, lists of (x, y), or of `hollow` or `own`.
+
+        The last two are molecules: lists of (x, y, SMILES).
+        """
         if any(self.marks.get(name) != places for name, places in marks.items()):
             self.marks |= marks
             self.run_method("mark", marks)

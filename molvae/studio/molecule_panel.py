@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nicegui import ui
+from nicegui.element import Element
 
 from molvae.base.errors import MolvaeError
 from molvae.reports.values import show_value
-from molvae.studio.facts import Described, picture_address
+from molvae.studio.facts import Described, describe, picture_address, read_list
 from molvae.studio.map import MoleculeMap
 from molvae.studio.parts import show_card, show_structure
 from molvae.studio.sketcher import Sketcher
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 MOST = 200  # molecules of a pasted list
 COMPARED = 2_000  # evaluated molecules, the best ones, that these are compared with
 FARTHEST = 1e3  # from the middle of the map
+LABELS = {  # of columns of a way
+    "similarity_start": "similarity to the start",
+    "similarity_end": "similarity to the end",
+}
 BESIDE = ("smiles", "valid", "x", "y", "t", "distance")  # columns of a way that are no facts
 
 
@@ -51,8 +56,23 @@ class MoleculePanel:
         self.waits = False  # whether the next pick is the end of a way
         self.early = False  # whether molecules are to be put on a map that is not there yet
         self.strip: list[dict[str, Any]] = []
+        self.cards: list[Element] = []  # of the steps of a way
         self._build_molecule()
         self._build_own()
+        # on a small screen, or with the table in sight, the panel is not
+        self.peek = ui.element("div").classes("peek cell").on("click", self._scroll_here)
+
+    def watch(self) -> None:
+        """Show the molecule in a corner as long as the panel is out of sight."""
+        ui.run_javascript(
+            f"const corner = getHtmlElement({self.peek.id});"
+            "new IntersectionObserver(([one]) => "
+            "corner.classList.toggle('away', !one.isIntersecting), "
+            f"{{ rootMargin: '-100px 0px' }}).observe(getHtmlElement({self.panel.id}))"
+        )
+
+    def _scroll_here(self) -> None:
+        self.panel.run_method("scrollIntoView", {"block": "nearest", "behavior": "smooth"})
 
     async def begin(self, names: list[str]) -> None:
         """Offer ways up and down these properties, now that the map is there."""
@@ -69,9 +89,10 @@ class MoleculePanel:
         self.picture.set_visibility(False)
         self.facts.clear()
         self.way.clear()
+        self.peek.classes(remove="full")
 
     def _build_molecule(self) -> None:
-        with ui.column().classes("panel w-full gap-1"):
+        with ui.column().classes("panel w-full gap-1") as self.panel:
             with ui.row().classes("w-full no-wrap gap-3"):
                 self.picture = ui.element("img").classes("structure")
                 self.picture.props["src"] = picture_address("")
@@ -130,9 +151,13 @@ class MoleculePanel:
     async def pick(self, row: int, second: bool = False) -> None:
         """Look at the molecule of a row; as the `second` one, at the way to it."""
         space, view = self.find_space(), self.find_view()
-        if space is None or not 0 <= row < len(view.owners):
+        if not 0 <= row < len(view.owners):
             return
-        found = await asyncio.to_thread(space.describe, view.smiles(row))
+        smiles = view.smiles(row)
+        if space is None:  # a run may not name its model, or its file may be gone
+            found = Described(smiles, await asyncio.to_thread(describe, smiles, None))
+        else:
+            found = await asyncio.to_thread(space.describe, smiles)
         run, number = view.owners[row]
         aims = view.runs[run].objectives
         values = [
@@ -171,6 +196,10 @@ class MoleculePanel:
 
     def _show_molecule(self, found: Described, origin: str) -> None:
         self.origin.text, self.smiles.text = origin, found.smiles
+        self.peek.clear()
+        with self.peek:
+            show_structure(found.smiles, 150, 110)
+        self.peek.classes("full")
         self.picture.props["src"] = picture_address(found.smiles)
         self.picture.update()
         self.picture.set_visibility(True)
@@ -203,6 +232,7 @@ class MoleculePanel:
             ui.notify(str(error), type="negative", multi_line=True)
             return
         self.strip = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        domain = space.model.domain
         known = table.dropna(subset=["x", "y"])
         self.map.set_marks(path=known[["x", "y"]].to_numpy().tolist(), here=[])
         shown = [str(name) for name in table if name not in BESIDE]
@@ -213,19 +243,28 @@ class MoleculePanel:
                 "text-sm font-bold"
             )
             with ui.element("div").classes("strip"):
+                self.cards.clear()
                 for i, row in enumerate(self.strip):
                     name = along.lstrip("-") if along else "SAS"
                     text = f"{name} {show_value(row.get(name, math.nan))}"
-                    show_card(row["smiles"], text, partial(self._go_to, i))
+                    self.cards.append(show_card(row["smiles"], text, partial(self._go_to, i)))
             self.slider: ui.slider = ui.slider(
                 min=0, max=len(self.strip) - 1, step=1, value=0
             ).props("markers snap dense")
 
             async def slide() -> None:
-                row = self.strip[int(self.slider.value)]
-                rows = [(n.replace("_at_", " at the "), show_value(row[n])) for n in shown]
+                step = int(self.slider.value)
+                row = self.strip[step]
+                rows = describe(row["smiles"], domain)
+                known = {name for name, _ in rows}
+                rows += [(LABELS.get(n, n), show_value(row[n])) for n in shown if n not in known]
                 self.here = Described(row["smiles"], rows)
-                self._show_molecule(self.here, f"Step {int(self.slider.value)} of the way")
+                for i, card in enumerate(self.cards):
+                    card.classes(add="on" if i == step else "", remove="" if i == step else "on")
+                self.cards[step].run_method(
+                    "scrollIntoView", {"block": "nearest", "inline": "nearest"}
+                )
+                self._show_molecule(self.here, f"Step {step} of the way")
                 if row["x"] == row["x"]:
                     self.map.set_marks(here=[[row["x"], row["y"]]])
 
@@ -236,39 +275,61 @@ class MoleculePanel:
         self.slider.value = step
 
     async def _bring(self) -> None:
+        """Put the pasted molecules on the map, and look at the first of them."""
         space = self.find_space()
+        runs = self.find_view().runs
         self.early = space is None
         if space is None:
-            ui.notify("the model is still loading: they appear as soon as it is there")
+            ui.notify(
+                "the model is still loading: they appear as soon as it is there"
+                if not runs or any(run.model for run in runs)
+                else "this run does not name its model, so there is no map"
+            )
             return
-        names = [line.split()[0] for line in (self.own.value or "").splitlines() if line.strip()][
-            :MOST
-        ]
-        view = self.find_view()
-        evaluated = [view.smiles(int(row)) for row in view.order()[:COMPARED]]
-        places = []
+        pasted = read_list(self.own.value or "")
         self.brought.clear()
-        for i, name in enumerate(names):
-            try:
-                if i == 0:
-                    trip = await asyncio.to_thread(space.bring, name, evaluated)
-                    found = trip.given
-                else:
-                    trip, found = None, await asyncio.to_thread(space.describe, name)
-            except MolvaeError as error:
-                with self.brought:
-                    ui.label(str(error)).classes("text-sm text-red-9")
-                continue
+        usable: dict[str, str] = {}  # canonical SMILES -> name
+        places: list[list[float | str]] = []
+        for smiles, name in pasted[:MOST]:
+            found = await asyncio.to_thread(space.describe, smiles)
             if found.z is None:
                 with self.brought:
-                    ui.label(f"{name[:80]}: {found.rows[-1][1]}").classes("text-sm text-red-9")
+                    text = f"{smiles[:80]}: {found.rows[-1][1]}"
+                    ui.label(text).classes("text-sm text-red-9")
                 continue
-            places.append(space.atlas.place(found.z[None])[0].tolist())
-            if trip is not None:
-                with self.brought:
-                    self._build_trip(trip)
-                await self._look_at(found, "Your molecule")
-        self.map.set_marks(here=places)
+            if found.smiles not in usable:
+                places.append([*space.atlas.place(found.z[None])[0].tolist(), found.smiles])
+            usable[found.smiles] = name or found.smiles
+        self.map.set_marks(own=places)
+        with self.brought:
+            if len(pasted) > MOST:
+                ui.label(f"only the first {MOST} of {len(pasted):,} lines were read").classes(
+                    "text-sm text-red-9"
+                )
+            if len(usable) > 1:
+                with ui.element("div").classes("strip"):
+                    for smiles, name in usable.items():
+                        show_card(smiles, name[:60], partial(self._look_at_own, smiles))
+            self.trip = ui.column().classes("w-full gap-1")
+        if usable:
+            await self._look_at_own(next(iter(usable)))
+
+    async def _look_at_own(self, smiles: str) -> None:
+        """Look at a molecule of one's own, with its round trip and its neighbours."""
+        space = self.find_space()
+        if space is None:
+            return
+        view = self.find_view()
+        evaluated = [view.smiles(int(row)) for row in view.order()[:COMPARED]]
+        try:
+            trip = await asyncio.to_thread(space.bring, smiles, evaluated)
+        except MolvaeError as error:
+            ui.notify(str(error), type="negative", multi_line=True)
+            return
+        self.trip.clear()
+        with self.trip:
+            self._build_trip(trip)
+        await self._look_at(trip.given, "Your molecule")
 
     def _build_trip(self, trip: RoundTrip) -> None:
         same = trip.back == trip.given.smiles
@@ -280,15 +341,19 @@ class MoleculePanel:
             show_structure(trip.given.smiles, 150, 130, trip.lost).classes("cell")
             show_structure(trip.back, 150, 130).classes("cell")
         ui.label("Neighbours").classes("text-sm font-bold")
-        with ui.element("div").classes("strip"):
+        with ui.element("div").classes("strip all"):
             for how, smiles in trip.near:
-                show_card(smiles, how, partial(self._look_up, smiles))
+                show_card(smiles, how, partial(self.look_up, smiles))
 
-    async def _look_up(self, smiles: str) -> None:
-        space = self.find_space()
-        if space is not None:
+    async def look_up(self, smiles: str, second: bool = False) -> None:
+        """Look at a molecule that is known by its SMILES."""
+        space, view = self.find_space(), self.find_view()
+        row = view.find_row(smiles)
+        if row is not None:
+            await self.pick(row, second)
+        elif space is not None:
             found = await asyncio.to_thread(space.describe, smiles)
-            await self._look_at(found, "Neighbour")
+            await self._look_at(found, "Not evaluated", second)
 
     def _select_alike(self) -> None:
         if self.here is not None:

@@ -35,7 +35,13 @@ SHARE = 0.05  # of the time that is spent on drawing them
 NEVER: tuple[int | str, ...] = ()
 MOST = 200  # incumbents that are marked
 METHODS = ("PCA", "UMAP")  # of `molvae.model.atlas`, which would load torch
-COLOURS = {"running": "green-8", "finished": "blue-8", "stopped": "orange-9", "empty": "grey-7"}
+COLOURS = {
+    "running": "green-8",
+    "waiting": "purple-8",
+    "finished": "blue-8",
+    "stopped": "orange-9",
+    "empty": "grey-7",
+}
 
 
 class Page:
@@ -83,6 +89,7 @@ class Page:
         ready = self.studio.begin_loading()
         await ui.context.client.connected()
         await ready
+        self.molecule.watch()
         ui.on("hidden", self._hide)
         ui.run_javascript(
             "document.addEventListener('visibilitychange', "
@@ -113,29 +120,40 @@ class Page:
     def _show_status(self) -> None:
         found = [self._find_status(run) for run in self.view.runs]
         states = [(run.name, one.state) for run, one in zip(self.view.runs, found, strict=True)]
+        texts = [
+            one.text if len(found) == 1 else f"{run.name}: {one.text}"
+            for run, one in zip(self.view.runs, found, strict=True)
+        ]
         if states and states == self.states:
-            for label, one in zip(self.texts, found, strict=True):
-                label.text = one.text
+            for label, text in zip(self.texts, texts, strict=True):
+                label.text = text
             return
         self.states = states
         self.texts.clear()
         self.status.clear()
         with self.status:
-            for one in found:
+            for text, one in zip(texts, found, strict=True):
                 colour = COLOURS.get(one.state, "red-8")
                 ui.chip(one.state, color=colour, text_color="white").props("dense square")
-                label = ui.label(one.text).classes("text-sm")
+                label = ui.label(text).classes("text-sm")
                 self.texts.append(label.style("overflow-wrap:anywhere"))
             if not self.view.runs:
-                ui.label("no run: start one below, or name run folders after molvae studio")
+                ui.label(
+                    "no run is chosen"
+                    if self.studio.runs
+                    else "no run: start one below, or name run folders after molvae studio"
+                )
 
     def _find_status(self, run: WatchedRun) -> Status:
         fault = self.studio.searches.find_fault(run)
         if fault:
             return Status("failed", fault)
-        if run.status.state == "empty" and self.studio.searches.is_running(run):
-            return Status("running", "it begins: no evaluation yet")
-        return run.status
+        status = run.status
+        if status.state in ("empty", "stopped", "finished") and self.studio.searches.is_running(
+            run
+        ):
+            return Status("running", "it begins" if run.records else "it begins: no evaluation yet")
+        return status
 
     def _build_map(self) -> None:
         with ui.row().classes("w-full items-center gap-3"):
@@ -156,6 +174,9 @@ class Page:
                 value="explore",
                 on_change=lambda event: self.map.set_mode(event.value),
             ).props("dense no-caps")
+            ui.button("fit", icon="fit_screen", on_click=lambda: self.map.fit()).props(
+                "dense flat no-caps"
+            ).tooltip("show all points")
             self.by_run = ui.switch("by run", on_change=self._restyle).props("dense")
             self.clear = ui.button("clear selection", on_click=lambda: self.rows.select([])).props(
                 "dense flat no-caps"
@@ -165,13 +186,14 @@ class Page:
         with ui.element("div").classes("w-full").style("height:54vh;min-height:300px"):
             self.map: MoleculeMap = MoleculeMap()
         self.map.on("pick", self._picked)
+        self.map.on("marked", self._picked_mark)
         self.map.on("place", self._placed)
         self.map.on("lasso", self._lassoed)
         self.legend = ui.label("the map is being made: the model is loading").classes("note")
         ui.label(
             "Grey: training molecules. Dashed: 39 % and 86 % of the prior. Star: best so far. "
-            "Hollow: being evaluated. Click a molecule, or an empty place to see what would be "
-            "there; shift-click a second one for the way between."
+            "Hollow: being evaluated. Square: yours. Click a molecule, or an empty place to see "
+            "what would be there; shift-click a second one for the way between."
         ).classes("note")
 
     def _build_tabs(self) -> None:
@@ -190,6 +212,7 @@ class Page:
                     self.find_loaded_space,
                     self.molecule.pick,
                     lambda rows: self.map.select(rows),
+                    lambda: self.molecule.here,
                     self.studio.allow_programs,
                 )
             with ui.tab_panel("curve"):
@@ -220,7 +243,10 @@ class Page:
         self.view.method = self.method.value
         self.view.take()
         self.ready, self.drawn, self.mapped = False, NEVER, NEVER
-        self.map.set_marks(best=[], hollow=[], here=[], path=[])
+        self.map.show_nothing()
+        self.scale.content = ""
+        self.legend.text = "the map is being made"
+        self.molecule.leave()
         self.colour.set_options(self._list_colours(), value=None)
         self._show_status()
         self.rows.reset()
@@ -288,8 +314,15 @@ class Page:
         for run in self.view.runs:
             for name in list(run.asked)[:100]:
                 if (z := space.describe_place(name)) is not None:
-                    hollow.append(space.atlas.place(z[None])[0].tolist())
+                    hollow.append([*space.atlas.place(z[None])[0].tolist(), name])
         self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
+        self._show_scale()
+
+    def _show_scale(self) -> None:
+        """Show what the colours of the map mean."""
+        if self.by_run.value:
+            self.scale.content = charts.draw_key([run.name for run in self.view.runs])
+            return
         low, high = self.span
         label = self.colour.value or next(iter(self.view.aims), "")
         self.scale.content = charts.draw_scale(label, low, high) if len(self.view.y) else ""
@@ -301,12 +334,13 @@ class Page:
     async def _flatten(self) -> None:
         self.view.method, self.ready = self.method.value, False
         self.legend.text = "the map is being made; a model's first UMAP takes half a minute"
-        self.map.set_marks(best=[], hollow=[], here=[], path=[])
+        self.map.show_nothing()
         self.molecule.leave()
         await self._load_map()
 
     def _restyle(self) -> None:
         self.map.show_by(-1, self.by_run.value)
+        self._show_scale()
 
     def _hide(self, event: GenericEventArguments) -> None:
         self.hidden = bool(event.args.get("hidden"))
@@ -355,6 +389,8 @@ class Page:
             charts.show(self.curve, charts.draw_curves(self.view.runs))
         elif shown == "front":
             charts.show(self.front, charts.draw_front(self.view.runs), self._pick_on_front)
+        elif shown == "search":
+            self.search.offer_names()
         elif shown == "compare":
             self.compared.clear()
             with self.compared:
@@ -375,6 +411,11 @@ class Page:
         index = event.args.get("index")
         if isinstance(index, int) and 0 <= index < len(self.view.owners):
             await self.molecule.pick(index, bool(event.args.get("second")))
+
+    async def _picked_mark(self, event: GenericEventArguments) -> None:
+        smiles = event.args.get("smiles")
+        if isinstance(smiles, str):
+            await self.molecule.look_up(smiles, bool(event.args.get("second")))
 
     async def _pick_on_front(self, event: EChartPointClickEventArguments) -> None:
         row = self.view.find_row(event.name)

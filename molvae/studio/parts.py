@@ -17,6 +17,8 @@ body { background: #f4f5f7; color: #1d2733; }
 .facts { display: grid; grid-template-columns: auto minmax(48px, 1fr); gap: 1px 12px; }
 .facts { font-size: 13px; }
 .structure { width: 190px; height: 190px; flex: none; }
+.strip.all { flex-wrap: wrap; } .cards .cell { position: relative; }
+.cards input { position: absolute; top: 6px; left: 6px; z-index: 1; }
 .strip { display: flex; gap: 6px; overflow-x: auto; padding-bottom: 4px; max-width: 100%; }
 .cell { border: 1px solid #dfe3e8; border-radius: 6px; background: #fff; cursor: pointer; }
 .cell:hover, .cell.on { border-color: #d35400; }
@@ -28,7 +30,10 @@ body { background: #f4f5f7; color: #1d2733; }
 .rows tbody tr.on { background: #fdf1e7; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(200px, 45%), 1fr)); }
 .cards { gap: 8px; } .cards .cell { padding: 4px; white-space: pre-wrap; }
+.rows img, .cards img { mix-blend-mode: multiply; } /* no white square on a marked row */
 .rows img:not([src]), .cards img:not([src]) { visibility: hidden; }
+.peek { display: none; position: fixed; right: 10px; bottom: 10px; z-index: 20; padding: 4px; }
+.peek.full.away { display: block; width: 160px; box-shadow: 0 2px 12px #0004; }
 .note { font-size: 12px; color: #5a6675; }
 .w-full { width: 100%; } .max-w-full { max-width: 100%; } .grow { flex-grow: 1; }
 .widest { max-width: 1700px; margin-left: auto; margin-right: auto; }
@@ -64,9 +69,10 @@ def show_structure(smiles: str, width: int, height: int, lost: list[int] | None 
     return picture
 
 
-def show_card(smiles: str, caption: str, act: Callable[[], Any]) -> None:
+def show_card(smiles: str, caption: str, act: Callable[[], Any]) -> Element:
     """SMILES and a line of text -> a small card that does something when it is clicked."""
     with ui.column().classes("cell gap-0 p-1").style("flex:none;width:128px") as cell:
         show_structure(smiles, 118, 100)
         ui.label(caption).classes("text-xs")
     cell.on("click", lambda: act())
+    return cell

@@ -58,7 +58,7 @@ export default {
       return [picture, (row) => { wanted = row; picture.load(); }];
     },
     makeRow(number) {
-      const node = make('tr'), box = this.makeBox(() => [number], 'select'), [picture, draw] = this.makePicture('150px', 130);
+      const node = make('tr'), box = this.makeBox(() => [number], 'select'), [picture, draw] = this.makePicture('230px', 150);
       node.onclick = () => this.$emit('pick', number);
       node.insertCell().append(box); node.insertCell().append(picture);
       const cells = this.columns.map(([, name]) => Object.assign(node.insertCell(), { className: name }));
@@ -69,11 +69,11 @@ export default {
       return node;
     },
     makeCard(number) {
-      const node = make('div', 'cell'), [picture, draw] = this.makePicture('100%', 150);
+      const node = make('div', 'cell'), box = this.makeBox(() => [number], 'select'), [picture, draw] = this.makePicture('100%', 190);
       const lines = [make('div', 'text-xs font-bold'), make('div', 'text-xs')];
-      node.append(picture, ...lines); node.onclick = () => this.$emit('pick', number);
+      node.append(box, picture, ...lines); node.onclick = () => this.$emit('pick', number);
       node.fill = (row, chosen) => {
-        draw(row); node.classList.toggle('on', chosen); lines.forEach((line, i) => put(line, row.lines[i]));
+        draw(row); box.checked = chosen; node.classList.toggle('on', chosen); lines.forEach((line, i) => put(line, row.lines[i]));
       };
       return node;
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,23 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from molvae.base.errors import MolvaeError
+from molvae.chem.alerts import find_alerts
+from molvae.chem.fingerprints import tanimoto_similarities
+from molvae.chem.molecules import parse
+from molvae.chem.neighbors import find_clusters
 from molvae.chem.properties import REPORTED
 from molvae.reports.values import show_value
-from molvae.studio.facts import measure, picture_address
+from molvae.studio.facts import Described, measure, picture_address
 from molvae.studio.rows import MoleculeRows
-from molvae.studio.view import View, read_filter
+from molvae.studio.view import LOOKED_AT, View, read_filter
 
 if TYPE_CHECKING:
     from molvae.oracles.constraints import Constraint
     from molvae.studio.space import Space
 
+SIMILAR = "similarity to the picked molecule"
+PLAUSIBILITY = "plausibility"
+CLUSTERED = 2_000  # molecules, the best ones, that are put into clusters
 ROWS = 12  # of a page of the table, or pictures of a page of the grid
 
 
@@ -34,6 +42,7 @@ class RowsPanel:
         space: Callable[[], Space | None],
         pick: Callable[[int], Awaitable[None]],
         mark: Callable[[list[int]], None],
+        here: Callable[[], Described | None],
         allow_programs: bool,
     ) -> None:
         """Lay out the panel.
@@ -43,19 +52,28 @@ class RowsPanel:
             space: gives its model, None as long as it is not loaded.
             pick: looks at the molecule of a row.
             mark: makes rows stand out on the map.
+            here: gives the molecule that is looked at.
             allow_programs: whether a filter may name programs.
         """
         self.find_view, self.find_space, self._pick, self._mark = view, space, pick, mark
+        self.find_here = here
         self.allow_programs = allow_programs
         self.selected: list[int] = []
         self.keep: list[Constraint] = []
         self.rows: list[int] = []
+        self.sizes: dict[int, int] = {}  # of the clusters, by the row of the best of each
+        self.quiet = False  # while several controls change at once
         self._build_rows()
 
     def reset(self) -> None:
         """Forget what was selected and filtered, as other runs are shown."""
         self.selected, self.keep = [], []
+        self.quiet = True
         self.sort.set_options(self._list_sorts(), value=None)
+        self.down.value = self.selected_only.value = self.clustered.value = False
+        self.filter.value, self.filter.error = "", None
+        self.quiet = False
+        self._mark([])
         self.show()
 
     def offer_columns(self) -> None:
@@ -85,6 +103,13 @@ class RowsPanel:
                 .on("keydown.enter", self._filter)
                 .on("clear", self._filter)
             )
+            self.clustered = (
+                ui.switch("best of each cluster", on_change=lambda: self.show())
+                .props("dense")
+                .tooltip(
+                    "molecules of Tanimoto similarity 0.4 and more to a better one are left out"
+                )
+            )
             self.selected_only = ui.switch("selected only", on_change=lambda: self.show()).props(
                 "dense"
             )
@@ -105,20 +130,38 @@ class RowsPanel:
 
     def _list_sorts(self) -> dict[str, str]:
         aims = self.find_view().aims
-        names = [*aims, *(name for name in REPORTED if name not in aims), "number"]
+        names = [*aims, *(name for name in REPORTED if name not in aims)]
+        names += [PLAUSIBILITY, SIMILAR, "number"]
         return {name: name for name in names}
 
     def show(self, turned: bool = False) -> None:
         """Show the rows in their order; from the first page on, unless it was `turned`."""
+        if self.quiet:
+            return
         view = self.find_view()
         view.chosen = np.array(self.selected, np.intp) if self.selected_only.value else None
         column, down = self.sort.value or "", self.down.value
         aims = view.runs[0].objectives if view.runs else ()
         best_down = next((a.maximise for a in aims if a.name == (column or aims[0].name)), False)
+        of_view = column not in (PLAUSIBILITY, SIMILAR)
         self.rows = view.order(
-            column, best_down != down if (column or down) else None, self.keep
+            column if of_view else "",
+            best_down != down if of_view and (column or down) else None,
+            self.keep,
         ).tolist()
-        if down and not column:
+        self.sizes = {}
+        if self.clustered.value:
+            few = self.rows[:CLUSTERED]
+            numbers = find_clusters([view.smiles(row) for row in few])
+            size = Counter(numbers)
+            for row, number in zip(few, numbers, strict=True):
+                if number in size:
+                    self.sizes[row] = size.pop(number)
+            self.rows = list(self.sizes)
+        if not of_view:
+            value = self._measure_rows(column)
+            self.rows.sort(key=lambda row: -value.get(row, -math.inf))
+        if down and not (column and of_view):
             self.rows.reverse()
         n = len(self.rows)
         pages = max(1, math.ceil(n / ROWS))
@@ -135,12 +178,34 @@ class RowsPanel:
         selected = set(self.selected)
         self.list.show(self.form.value, titles, rows, [row for row in page if row in selected])
 
+    def _measure_rows(self, column: str) -> dict[int, float]:
+        """Return the plausibility of the rows, or their similarity to the picked molecule."""
+        view, space, here = self.find_view(), self.find_space(), self.find_here()
+        few = self.rows[:LOOKED_AT]
+        if column == SIMILAR:
+            if here is None:
+                ui.notify("pick a molecule first")
+                return {}
+            close = tanimoto_similarities([view.smiles(row) for row in few], here.smiles)
+            return dict(zip(few, map(float, close), strict=True))
+        domain = space.model.domain if space is not None else None
+        if domain is None:
+            ui.notify("this needs the model of the run, with what is known of its data")
+            return {}
+        mols = ((row, parse(view.smiles(row))) for row in few)
+        return {row: domain.find_plausibility(mol) for row, mol in mols if mol is not None}
+
     def _list_columns(self, page: list[int]) -> list[tuple[str, str]]:
         """Rows -> names and titles of their columns."""
         view = self.find_view()
         aims = view.runs[0].objectives if view.runs else ()
         columns = [(f"y{i}", one.title) for i, one in enumerate(aims)]
         columns += [(name, name) for name in REPORTED if name not in view.aims]
+        space = self.find_space()
+        if space is not None and space.model.domain is not None:
+            columns.append((PLAUSIBILITY, PLAUSIBILITY))
+        columns.append(("alerts", "alerts"))
+        columns += [("cluster", "like it")] if self.clustered.value else []
         columns += [("smiles", "SMILES"), ("number", "evaluation"), ("round", "round")]
         columns += [("run", "run")] if len(view.runs) > 1 else []
         failed = any(
@@ -159,6 +224,14 @@ class RowsPanel:
         best = [f"{one} {found[f'y{i}']}" for i, one in enumerate(aims)]
         found |= {name: show_value(float(v)) for name, v in measure(record.smiles).items()}
         others = [f"{n} {found[n]}" for n in ("SAS", "QED") if n in found and n not in aims]
+        space, mol = self.find_space(), parse(record.smiles)
+        if mol is not None and space is not None and space.model.domain is not None:
+            found[PLAUSIBILITY] = f"{space.model.domain.find_plausibility(mol):.2f}"
+        if mol is not None:
+            found["alerts"] = "; ".join(find_alerts(mol))
+        if row in self.sizes:
+            found["cluster"] = str(self.sizes[row] - 1)
+            others.append(f"{self.sizes[row] - 1:,} like it")
         found |= {
             "smiles": record.smiles,
             "number": str(number),
@@ -194,8 +267,11 @@ class RowsPanel:
             )
             await asyncio.to_thread(self.find_view().order, "", None, self.keep)  # fills the caches
         except MolvaeError as error:
-            ui.notify(str(error), type="negative", multi_line=True)
+            self.keep = []  # rather all than the rows of an earlier filter
+            self.filter.error = str(error)
+            self.show()
             return
+        self.filter.error = None
         self.show()
 
     def select(self, rows: list[int], redraw: bool = True) -> None:
@@ -210,7 +286,9 @@ class RowsPanel:
             self.show()
 
     def _wanted(self) -> list[int]:
-        return self.selected or self.rows
+        """The selected rows in the order that is shown, or all that are shown."""
+        place = {row: i for i, row in enumerate(self.rows)}
+        return sorted(self.selected, key=lambda row: place.get(row, len(place))) or self.rows
 
     async def _keep(self, write: Callable[..., str], name: str, kind: str) -> None:
         rows, view = self._wanted(), self.find_view()

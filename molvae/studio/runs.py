@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import read_json_object
-from molvae.oracles.history import RUN, History, Record
+from molvae.oracles.history import RUN, STOPPED, History, Record
 from molvae.oracles.watching import HistoryReader, find_writers, list_runs
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from molvae.oracles.objectives import Objective
     from molvae.studio.space import Space
 
-State = Literal["running", "finished", "stopped", "empty", "damaged", "failed"]
+State = Literal["running", "waiting", "finished", "stopped", "empty", "damaged", "failed"]
 GLANCE = 3.0  # seconds between two looks for the process that writes
 QUIET = 60.0  # seconds without a new evaluation after which a run is taken for stopped
 
@@ -45,6 +45,7 @@ class WatchedRun:
         self.config: dict[str, Any] = {}
         self.fault = ""
         self.reader = HistoryReader(history or path / "history.sqlite", run)
+        self._read = 0.0  # when the settings that were read were written
         if history is None:
             self._read_config()
         self.changes = 0  # grows with each change
@@ -57,8 +58,13 @@ class WatchedRun:
     def _read_config(self) -> None:
         """Read the settings of the run, which may not be there yet."""
         path = self.path / "config.json"
-        if not path.exists():
+        try:
+            written = path.stat().st_mtime
+        except OSError:
             return
+        if written == self._read:
+            return
+        self._read = written
         try:
             self.config = read_json_object(path)
         except MolvaeError as error:
@@ -76,8 +82,8 @@ class WatchedRun:
 
     def refresh(self) -> bool:
         """Read what is new; return whether anything has changed."""
-        if not self.config and self.path.is_dir():
-            self._read_config()
+        if self.path.is_dir():
+            self._read_config()  # a run that goes on may have another budget
         before = self.status
         changed = False
         try:
@@ -121,8 +127,11 @@ class WatchedRun:
         if not self.records:
             there = self.reader.path.exists()
             return Status("empty", "no evaluation yet" if there else "no history.sqlite yet")
+        if self.asked:
+            return Status("waiting", f"{of}; {len(self.asked):,} molecules wait for a value")
         if budget and n < budget:
-            return Status("stopped", f"{of}; no process is writing: resume it")
+            why = self.reader.settings.get(STOPPED) or "no process is writing: resume it"
+            return Status("stopped", f"{of}; {why}")
         return Status("finished", of)
 
     def _is_written(self) -> bool:
@@ -244,6 +253,8 @@ class WatchedRun:
             raise MolvaeError("this run has not begun yet")
         if kind == "add":
             check_constraint(text, allow_programs)
+        if kind == "pin" and any(record.smiles == text for record in self.records):
+            raise MolvaeError("this molecule was evaluated already")
         with History(self.reader.path, self.reader.run) as history:
             history.steer(kind, check_wish(kind, text))
 

@@ -11,17 +11,10 @@ from nicegui import ui
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.neighbors import ALIKE
+from molvae.oracles.history import SAID
 from molvae.studio.facts import Described
 from molvae.studio.runs import WatchedRun
 from molvae.studio.studio import DEFAULT, Studio
-
-SAID = {
-    "pin": "evaluate next",
-    "ban": "never evaluate",
-    "like": "more like this",
-    "unlike": "no more like this",
-    "add": "constraint",
-}
 
 
 class SearchPanel:
@@ -106,6 +99,12 @@ class SearchPanel:
         self.lines: list[tuple[str, str]] = []
         self.refresh()
 
+    def offer_names(self) -> None:
+        """Complete the names of objectives; loads what knows them, so not with the page."""
+        from molvae.studio.foreign import list_names
+
+        self.objectives.set_autocomplete(list_names())
+
     def _suggest_name(self) -> str:
         return time.strftime("search-%Y%m%d-%H%M%S")
 
@@ -117,7 +116,7 @@ class SearchPanel:
                 lines.append((f"{run.name}: {fault}", "text-sm text-red-9"))
             for wish in run.reader.wishes:
                 when = "waits" if wish.iteration is None else f"since round {wish.iteration}"
-                lines.append((f"{SAID.get(wish.kind, wish.kind)} {wish.text} ({when})", "text-xs"))
+                lines.append((f"{wish} ({when})", "text-xs"))
         if lines != self.lines:
             self.lines = lines
             self.said.clear()
@@ -192,13 +191,20 @@ class SearchPanel:
         await self._steer(kind, found.smiles)
 
     async def _add(self) -> None:
-        if self.added.value:
-            await self._steer("add", self.added.value)
+        if self.added.value and await self._steer("add", self.added.value):
             self.added.value = ""
 
-    async def _steer(self, kind: str, text: str) -> None:
+    async def _steer(self, kind: str, text: str) -> bool:
+        """Say something to the run that is shown; whether it was stored."""
         run = self._find_run()
-        if run is not None:
-            await self._try(lambda: run.steer(kind, text, self.studio.allow_programs))
-            run.refresh()
-            self.refresh()
+        if run is None:
+            return False
+
+        def act() -> bool:
+            run.steer(kind, text, self.studio.allow_programs)
+            return True
+
+        stored = await self._try(act)
+        run.refresh()
+        self.refresh()
+        return bool(stored)

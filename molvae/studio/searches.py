@@ -17,6 +17,8 @@ from pathlib import Path
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import write_file
+from molvae.chem.molecules import canonicalize
+from molvae.studio.facts import read_list
 from molvae.studio.runs import WatchedRun
 
 LOG = "search.log"
@@ -83,7 +85,8 @@ class Searches:
         """Go on with a run that has stopped.
 
         Raises:
-            MolvaeError: it is running, or is no run folder; it would run somebody's program.
+            MolvaeError: it is running, has spent its budget, or is no run folder; it would run
+            somebody's program.
         """
         from molvae.studio.foreign import check_constraint, check_quantity
 
@@ -95,6 +98,8 @@ class Searches:
             check_quantity(str(text), self.allow_programs)
         for text in run.config.get("constraint", []):
             check_constraint(str(text), self.allow_programs)
+        if run.budget and max(run.budget, budget or 0) <= run.spent:
+            raise MolvaeError("its budget is spent: give a larger one to go on to")
         words = ["--resume"] + (["--budget", str(int(budget))] if budget else [])
         self._run(run.path, words + ["--trust-folder"] * self.allow_programs)
 
@@ -115,7 +120,7 @@ class Searches:
         return process is not None and process.poll() is None
 
     def find_fault(self, run: WatchedRun) -> str:
-        """Why the process of a run ended early: its last line; empty where it did not."""
+        """Why the process of a run ended early: what it said last; empty where it did not."""
         process = self._running.get(run.path)
         if process is None or process.poll() in (None, 0, 128 + signal.SIGTERM):
             return ""
@@ -123,6 +128,8 @@ class Searches:
             lines = (run.path / LOG).read_text(errors="replace").strip().splitlines()
         except OSError:
             lines = []
+        if process.returncode < 0:
+            return f"its process was killed by signal {-process.returncode}: resume it"
         return lines[-1][:300] if lines else f"it ended with code {process.returncode}"
 
     def _run(self, path: Path, words: list[str]) -> None:
@@ -142,9 +149,12 @@ def _list_leads(text: str) -> str:
     """Pasted text -> a file of SMILES, one a line, without what stands behind each.
 
     Raises:
-        MolvaeError: it is too long.
+        MolvaeError: it is too long, or a SMILES is not valid.
     """
     if len(text) > 1_000_000:
         raise MolvaeError("a pasted list may have a million characters")
-    names = [line.split()[0] for line in text.splitlines() if line.strip()]
+    names = [smiles for smiles, _ in read_list(text)]
+    if wrong := [name for name in names if canonicalize(name) is None]:
+        more = f", and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+        raise MolvaeError(f"{wrong[0]!r:.80} is not a valid SMILES{more}")
     return "".join(f"{name}\n" for name in names)

@@ -134,10 +134,7 @@ class Space:
         back = canonicalize(back) or back
         lost = [] if back == form else find_lost(form, back)
         gaps = ((self.atlas.z - z) ** 2).sum(1)
-        near = [
-            (f"latent distance {math.sqrt(gaps[i]):.2f}", self.atlas.smiles[i])
-            for i in gaps.argsort()[:NEAR]
-        ]
+        near = []
         pools = [("evaluated", Neighbors.compute(evaluated) if evaluated else None)]
         pools.append(("in the data", self.data))
         for name, pool in pools:
@@ -145,6 +142,10 @@ class Space:
                 found = pool.find_nearest([form]).iloc[0]
                 text = f"most similar {name}, Tanimoto {found['similarity']:.2f}"
                 near.append((text, str(found["nearest"])))
+        near += [
+            (f"{math.sqrt(gaps[i]):.2f} away in latent space", self.atlas.smiles[i])
+            for i in gaps.argsort()[:NEAR]
+        ]
         return RoundTrip(Described(form, describe(form, self.model.domain), z), back, lost, near)
 
     def walk(self, smiles: str, to: str | None, along: str | None) -> pd.DataFrame:

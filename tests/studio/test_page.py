@@ -24,6 +24,10 @@ from molvae.oracles.oracle import Oracle
 from studio_runs import EVIL, write_run
 
 MAP = "document.querySelector('.molvae-map').map"
+SEEN = f"""(() => {{ const m = {MAP}; for (let i = 0; i < m.n; i++) {{
+    const [x, y] = m.toScreen(m.rows[4 * i], m.rows[4 * i + 1]);
+    if (!(x >= 0 && y >= 0 && x <= m.w && y <= m.h)) return false; }}
+    return m.n > 0; }})()"""  # whether all points are in sight
 FLAGS = ["--no-sandbox"]
 PATIENCE = 90_000  # ms: a machine of two cores that other jobs share
 expect.set_options(timeout=PATIENCE)
@@ -168,10 +172,22 @@ def test_every_control_is_used_as_a_person_would(
         page.get_by_role("button", name="walk").click()
         expect(page.get_by_text("The way up logP")).to_be_visible()
         # molecules of one's own
-        page.get_by_placeholder("SMILES, one per line").fill("CC(=O)Nc1ccccc1\nC(C\nCCO")
+        page.get_by_placeholder("SMILES, one per line").fill("CC(=O)Nc1ccccc1\nC(C\nCCO, alcohol")
         page.get_by_role("button", name="put on the map").click()
         expect(page.get_by_text("Encoded and decoded, it comes back")).to_be_visible()
         expect(page.get_by_text("C(C: not a valid molecule")).to_be_visible()
+        page.locator(".strip .cell").filter(has_text="alcohol").click()
+        expect(page.locator("div.smiles")).to_have_text("CCO")
+        at = page.evaluate(f"{MAP}.toScreen(...{MAP}.marks.own[0])")
+        box = page.locator(".molvae-map").bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + at[0], box["y"] + at[1])
+        expect(page.locator("div.smiles")).to_have_text("CC(=O)Nc1ccccc1")
+        # points that are out of sight
+        page.evaluate(f"{MAP}.zoom(0, 0, 30)")
+        assert not page.evaluate(SEEN)
+        page.get_by_role("button", name="fit", exact=True).click()
+        page.wait_for_function(SEEN)
         # rows: filter, order, grid
         page.get_by_label("filter").fill("SAS<3")
         page.get_by_label("filter").press("Enter")
@@ -179,13 +195,28 @@ def test_every_control_is_used_as_a_person_would(
         page.get_by_label("filter").fill("cmd:touch pwned {smiles}<3")
         page.get_by_label("filter").press("Enter")
         expect(page.get_by_text("is not a registered name")).to_be_visible()
+        page.get_by_label("filter").fill("solubility>-3")
+        page.get_by_label("filter").press("Enter")
+        expect(page.get_by_text("unknown quantity 'solubility'")).to_be_visible()
+        expect(page.get_by_text("60 of 60 molecules")).to_be_visible()  # not those of before
         page.get_by_label("filter").fill("")
         page.get_by_label("filter").press("Enter")
-        expect(page.get_by_text("60 of 60 molecules")).to_be_visible()
+        expect(page.get_by_text("unknown quantity")).not_to_be_visible()
+        page.get_by_role("switch", name="best of each cluster").click()
+        expect(page.locator("th").get_by_text("like it")).to_be_visible()
+        page.get_by_role("switch", name="best of each cluster").click()
+        page.locator("td.smiles").nth(4).click()
+        picked = page.locator("td.smiles").nth(4).inner_text()
+        expect(page.locator("div.smiles")).to_have_text(picked)
+        expect(page.locator(".peek")).to_be_visible()  # as the panel is above
+        page.get_by_label("order").click()
+        page.get_by_role("option", name="similarity to the picked molecule").click()
+        expect(page.locator("td.smiles").first).to_have_text(picked)
         page.get_by_role("button", name="grid", exact=True).click()
         expect(page.locator(".cell img").first).to_be_visible()
         # a lasso selects in all
         page.get_by_role("button", name="lasso", exact=True).click()
+        page.locator(".molvae-map").scroll_into_view_if_needed()
         box = page.locator(".molvae-map").bounding_box()
         assert box is not None
         corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.05)]
@@ -312,7 +343,7 @@ def test_what_a_user_wrote_is_shown_as_text_in_every_panel(
         see(page.locator(".panel"), f"{EVIL.split()[0]}: not a valid molecule")
         page.get_by_label("filter").fill(f"{EVIL}<3")
         page.get_by_label("filter").press("Enter")
-        see(page.locator(".q-notification"), "pwned=1")
+        see(page.locator(".q-field__messages"), "pwned=1")
         choose_run(page, re.escape(f"{NAME}2"))
         page.get_by_role("tab", name="curve").click()
         chart = page.locator(".q-tab-panel canvas").last
@@ -386,8 +417,10 @@ def test_a_search_is_followed_and_its_death_is_seen(
             expect(watched.page.get_by_text(f"{n} of 9 evaluations")).to_be_visible()
         watched.wait_for_points(4)
         expect(watched.page.get_by_text("running", exact=True)).to_be_visible()
-        print(source[5], file=writer.stdin, flush=True)
+        name, *z = source[5].split()  # far from the others
+        print(name, *(str(9 * float(v)) for v in z), file=writer.stdin, flush=True)
         watched.wait_for_points(5)
+        watched.page.wait_for_function(SEEN)
         writer.kill()
         expect(watched.page.get_by_text("no process is writing")).to_be_visible()
 

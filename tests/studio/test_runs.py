@@ -12,7 +12,9 @@ from rdkit import Chem
 from molvae import MolvaeError
 from molvae.chem.properties import sas
 from molvae.model.molvae import MolVAE
+from molvae.oracles.history import STOPPED
 from molvae.studio.charts import draw_curves
+from molvae.studio.facts import read_list
 from molvae.studio.foreign import check_constraint, check_quantity
 from molvae.studio.keep import write_csv, write_page, write_sdf
 from molvae.studio.runs import WatchedRun, open_runs
@@ -48,6 +50,69 @@ def test_the_state_of_a_run_is_said(runs: Path, name: str, state: str, text: str
     status = watch(runs / name).status
     assert status.state == state
     assert text in status.text
+
+
+def test_a_state_says_why_a_run_ended_and_what_it_waits_for(
+    model_file: str, tmp_path: Path
+) -> None:
+    with write_run(tmp_path / "own", model_file, ["QED"], 9) as history:
+        history.add("CCO", 0.4, seconds=0.1)
+        run = watch(tmp_path / "own")
+        assert "no process is writing" in run.status.text
+        history.save_settings({STOPPED: "several pools in a row held no new valid molecule"})
+        run.refresh()
+        assert (
+            run.status.text
+            == "1 of 9 evaluations; several pools in a row held no new valid molecule"
+        )
+        settings = json.loads((tmp_path / "own" / "config.json").read_text())
+        (tmp_path / "own" / "config.json").write_text(json.dumps(settings | {"budget": 450}))
+        run.refresh()
+        assert run.status.text.startswith("1 of 450")
+        history.save_settings({"asked for": {"CCN": 1, "CCC": 1}})
+        run.refresh()
+        assert run.status.state == "waiting"
+        assert run.status.text == "1 of 450 evaluations; 2 molecules wait for a value"
+        with pytest.raises(MolvaeError, match="evaluated already"):
+            run.steer("pin", "CCO")
+
+
+def test_a_pasted_list_has_names_and_perhaps_a_header() -> None:
+    text = "SMILES,name\nCCO, ethyl alcohol\n\nCCN\tamine\nCCC;x\nC=C\n"
+    assert read_list(text) == [
+        ("CCO", "ethyl alcohol"),
+        ("CCN", "amine"),
+        ("CCC", "x"),
+        ("C=C", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("solubility", "unknown quantity 'solubility'"),
+        ("logs", "did you mean 'logS'"),
+        ("os:getcwd", "--allow-programs"),
+        ("my.csv", "--allow-programs"),
+    ],
+)
+def test_a_misspelt_name_is_not_taken_for_a_program(text: str, said: str) -> None:
+    with pytest.raises(MolvaeError, match=said):
+        check_quantity(text)
+
+
+def test_leads_that_are_no_molecules_start_no_search(tmp_path: Path) -> None:
+    searches = Searches(tmp_path, ["zinc"], False)
+    with pytest.raises(MolvaeError, match="'notasmiles' is not a valid SMILES, and 1 more"):
+        searches.start(Wanted("new", ["QED"], [], "zinc", "CCO\nnotasmiles\nC(C", 10, 0))
+    assert not (tmp_path / "new" / "leads.smi").exists()
+
+
+def test_a_run_that_has_spent_its_budget_goes_on_only_to_a_larger_one(
+    runs: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MolvaeError, match="give a larger one"):
+        Searches(tmp_path, ["zinc"], False).resume(watch(runs / "one"))
 
 
 def test_values_have_the_users_sign_and_the_best_is_the_front(runs: Path) -> None:
@@ -215,5 +280,5 @@ def test_the_curve_shows_what_was_said_where_it_was_heeded(
     assert "lower is better" in chart["yAxis"]["name"]
     (mark,) = line["markLine"]["data"]
     assert mark["xAxis"] == 3
-    assert mark["label"]["formatter"] == "ban CCO"
+    assert mark["label"]["formatter"] == "never evaluate CCO"
     assert [y for _, y in dots["data"]] == [3.0, 2.0, None, 4.0, 1.0]

@@ -541,7 +541,7 @@ def _show(
     for text, count in count_reasons(failed).most_common(SHOWN_REASONS):
         print(f"{count:,} failed: {text}")
     best = write_run_report(result, folder, known)
-    page = write_run_page(result, best, chosen, known, oracle.refused)
+    page = write_run_page(result, best, chosen, known, oracle.refused, oracle.history.wishes)
     write_file(folder / "report.html", page)
     several = len(result.objectives) > 1
     leaders = best if several else pick_best_of_clusters(best)
