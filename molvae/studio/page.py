@@ -76,7 +76,7 @@ class Page:
             with ui.row().classes("w-full gap-2 items-stretch"):
                 with (
                     ui.column()
-                    .classes("panel gap-1")
+                    .classes("panel gap-1 staying")
                     .style("flex:3 1 520px;min-width:min(100%,320px)")
                 ):
                     self._build_map()

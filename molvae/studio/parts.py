@@ -46,6 +46,9 @@ body { background: #f4f5f7; color: #1d2733; }
 .text-lg { font-size: 18px; line-height: 28px; }
 .font-bold { font-weight: 700; } .font-medium { font-weight: 500; }
 .q-btn.q-btn--dense { padding: 2px 10px; }
+@media (min-width: 900px) { /* the map stays while a long column beside it is read */
+  .staying { position: sticky; top: 8px; align-self: flex-start; }
+}
 @media (max-width: 599px) {
   .structure { width: 120px; height: 120px; }
   .q-tab { min-width: 0; padding: 0 5px; } .q-tab .q-tab__label { font-size: 12px; }
