@@ -29,7 +29,8 @@ h1 { font-size: 1.7em; margin-bottom: 0; } h2 { font-size: 1.2em; margin-top: 1.
 table { border-collapse: collapse; font-size: 13px; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: 3px 10px 3px 0; border-bottom: 1px solid #dfe3e8;
   vertical-align: top; }
-td { overflow-wrap: anywhere; } td.number { text-align: right; white-space: nowrap; }
+td { overflow-wrap: anywhere; } .facts th { overflow-wrap: anywhere; min-width: 110px; }
+td.number { text-align: right; white-space: nowrap; }
 .wide td:not(.smiles) { overflow-wrap: break-word; }
 code, .smiles { font: 12px/1.4 "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(210px, 45%), 1fr)); }
@@ -78,7 +79,7 @@ def write_facts(facts: Mapping[str, object]) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(show_value(value))}</td></tr>"
         for name, value in facts.items()
     )
-    return f"<table>{rows}</table>"
+    return f'<table class="facts">{rows}</table>'
 
 
 def write_table(table: pd.DataFrame) -> str:

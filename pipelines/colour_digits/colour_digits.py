@@ -7,7 +7,7 @@ images and a few labels; a classifier of the same architecture from the same lab
 table has the test error of both, over draws of which images are labelled. Then M2 keeps the style
 z of a test image and writes every digit in it.
 
-    python pipelines/colour_digits/colour_digits.py  # an hour or two on one core
+    python pipelines/colour_digits/colour_digits.py  # half an hour on one core
     python pipelines/colour_digits/colour_digits.py --quick  # seconds, meaningless numbers
     python pipelines/colour_digits/colour_digits.py --svhn FOLDER
 
@@ -56,10 +56,10 @@ SHAPE = VAEConfig(
     encoder_hidden=128,
     decoder_hidden=128,
 )
-ALPHA = 50.0  # weight of log q(y|x), in nats of the bound
+ALPHA = 500.0  # weight of log q(y|x), in nats of the bound: as much as an image has of them
 DROPOUT = 0.5  # of the supervised classifiers
 FIT = FitConfig(
-    batch=80,
+    batch=64,
     learning_rate=2e-3,
     kl_weight=1.0,
     kl_warmup=0.2,
@@ -72,7 +72,6 @@ FIT = FitConfig(
 )
 FRAME, INK = slice(3), slice(3, 6)  # columns of a measured style
 COPIES = 5  # images of each digit, each coloured anew
-LABELLED = 0.25  # images with a label in a batch, for each one without
 STYLES = 200  # test images whose style is moved to each digit
 MAY_CHANGE = ("out", "labels", "draws", "steps")  # when a run is continued
 
@@ -123,7 +122,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--svhn", metavar="FOLDER", help="with the two .mat files of SVHN")
     parser.add_argument("--labels", type=int, nargs="+", default=[100, 1_000])
     parser.add_argument("--draws", type=int, default=5, help="draws for each number of labels")
-    parser.add_argument("--steps", type=int, default=3_000, help="gradient steps of each training")
+    parser.add_argument("--steps", type=int, default=1_200, help="gradient steps of each training")
     parser.add_argument("--seed", type=int, default=0, help="of the digits and the first draw")
     parser.add_argument("--out", type=Path, default=Path("runs/colour-digits"))
     parser.add_argument("--quick", action="store_true", help="few images, labels and steps")
@@ -173,7 +172,8 @@ def train_classifier(
 def train_m2(digits: Digits, rows: Rows, steps: int, seed: int, folder: Path, bar: tqdm) -> M2:
     """Train M2 on all images, few of them labelled; goes on where an earlier call stopped.
 
-    The labelled images are repeated until they are a fifth of all: the classifier needs them most.
+    The labelled images are repeated until they are as many as the others, so that half of a batch
+    is labelled: it has a tenth of the cost, and the classifier needs it most.
 
     Args:
         digits: images and labels.
@@ -186,9 +186,8 @@ def train_m2(digits: Digits, rows: Rows, steps: int, seed: int, folder: Path, ba
     torch.manual_seed(seed)
     model = M2(SHAPE, CLASSES, ALPHA)
     others = np.setdiff1d(np.arange(len(digits.y_train)), rows)
-    repeated = np.resize(rows, max(len(rows), int(LABELLED * len(others))))
-    order = np.concatenate([repeated, others])
-    y = np.concatenate([digits.y_train[repeated], np.full(len(others), UNKNOWN)])
+    order = np.concatenate([np.resize(rows, len(others)), others])
+    y = np.concatenate([digits.y_train[order[: len(others)]], np.full(len(others), UNKNOWN)])
     held_out = (digits.x_validation, np.full(len(digits.x_validation), UNKNOWN))
     config = replace(FIT, epochs=steps / (len(order) // FIT.batch), seed=seed)
     fit(model, (digits.x_train[order], y), held_out, config, folder, follow(bar))
