@@ -56,7 +56,7 @@ SHAPE = VAEConfig(
     encoder_hidden=128,
     decoder_hidden=128,
 )
-ALPHA = 500.0  # weight of log q(y|x), in nats of the bound: as much as an image has of them
+ALPHA = 500.0  # weight of log q(y|x), in nats; with 50, unlabelled images led it astray
 DROPOUT = 0.5  # of the supervised classifiers
 FIT = FitConfig(
     batch=64,
