@@ -83,8 +83,9 @@ class MoleculePanel:
             await self._bring()
 
     def leave(self) -> None:
-        """Forget what was looked at, as the map is another one."""
-        self.here, self.waits, self.early = None, False, False
+        """Forget what was looked at, as the map is another one; one's own come on it, too."""
+        self.here, self.waits = None, False
+        self.early = self.early or bool(list(self.brought))
         self.origin.text, self.smiles.text = "Nothing is picked", ""
         self.picture.set_visibility(False)
         self.facts.clear()
