@@ -134,7 +134,7 @@ def report(table: pd.DataFrame, folder: Path) -> None:
     groups = table.groupby(["q", "images"], sort=False)[
         ["log_likelihood", "elbo", "approximation", "amortisation"]
     ]
-    summary = groups.mean().join(groups.sem()[["approximation", "amortisation"]], rsuffix="_se")
+    summary = groups.mean().join(groups.sem()[["approximation", "amortisation"]].add_suffix("_se"))
     summary.to_csv(folder / "gaps.csv")
     print("nats per image; log p(x) - ELBO = approximation + amortisation (_se: standard error)\n")
     print(summary.to_string(float_format="{:.3f}".format))
