@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rdkit.Chem import QED, Descriptors, GetFormalCharge, Mol
-from rdkit.Chem.rdMolDescriptors import (
-    CalcCrippenDescriptors,
-    CalcNumRotatableBonds,
-)
+from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors, CalcNumRotatableBonds
 from rdkit.Contrib.SA_Score import sascorer
 
 from molvae.base.errors import MolvaeError

@@ -153,7 +153,7 @@ class GeneticProposer:
         yield from (self.run.start[row] for row in rows)
 
     def _breed(self, known: list[tuple[float, str]], rng: random.Random) -> Iterator[str]:
-        """Generations of children of the best, as many as may be needed for a new one."""
+        """Generations of children of the best, as many as the round takes to be full."""
         best = heapq.nlargest(POPULATION, known)
         for _ in range(MOST):
             parents = uniform_quantile_sampling(best, 2 * self.run.batch, rng)

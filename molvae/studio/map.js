@@ -55,8 +55,10 @@ export default {
   methods: {
     // what the server calls
     async load(url, view, range) {
+      const wiped = this.wiped;
       const answer = await fetch(url, { credentials: 'same-origin' });
       const all = new Float32Array(await answer.arrayBuffer());
+      if (wiped !== this.wiped) return; // other runs were chosen meanwhile
       if (view !== this.viewId) this.touched = false;
       this.n = 0; this.viewId = view; this.put(all); this.range = range; this.selecting = false;
       this.tint(); if (!this.touched) this.fit();
@@ -66,7 +68,7 @@ export default {
       if (!this.touched) this.fit();
       this.tint();
     },
-    wipe() { Object.assign(this, { n: 0, density: null, contours: null, box: null, touched: false, selecting: false }); this.hideTip(); this.draw(); },
+    wipe() { this.wiped = (this.wiped ?? 0) + 1; Object.assign(this, { n: 0, density: null, contours: null, box: null, touched: false, selecting: false }); this.hideTip(); this.draw(); },
     fitAll() { this.touched = false; this.fit(); },
     ground(density, side, box, contours) {
       const cells = Uint8Array.from(atob(density), (c) => c.charCodeAt(0)), fine = 512, grey = new Uint32Array(fine * fine);

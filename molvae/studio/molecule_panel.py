@@ -13,6 +13,7 @@ from nicegui import ui
 from nicegui.element import Element
 
 from molvae.base.errors import MolvaeError
+from molvae.chem.molecules import parse
 from molvae.reports.values import show_value
 from molvae.studio.facts import Described, describe, picture_address, read_list
 from molvae.studio.map import MoleculeMap
@@ -357,5 +358,5 @@ class MoleculePanel:
             await self._look_at(found, "Not evaluated", second)
 
     def _select_alike(self) -> None:
-        if self.here is not None:
+        if self.here is not None and parse(self.here.smiles) is not None:
             self.select(self.find_view().find_alike(self.here.smiles))

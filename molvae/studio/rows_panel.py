@@ -151,7 +151,7 @@ class RowsPanel:
         ).tolist()
         self.sizes = {}
         if self.clustered.value:
-            few = self.rows[:CLUSTERED]
+            few = [row for row in self.rows[:CLUSTERED] if parse(view.smiles(row)) is not None]
             numbers = find_clusters([view.smiles(row) for row in few])
             size = Counter(numbers)
             for row, number in zip(few, numbers, strict=True):
@@ -183,11 +183,11 @@ class RowsPanel:
         view, space, here = self.find_view(), self.find_space(), self.find_here()
         few = self.rows[:LOOKED_AT]
         if column == SIMILAR:
-            if here is None:
+            if here is None or parse(here.smiles) is None:
                 ui.notify("pick a molecule first")
                 return {}
             close = tanimoto_similarities([view.smiles(row) for row in few], here.smiles)
-            return dict(zip(few, map(float, close), strict=True))
+            return {row: value for row, value in zip(few, close, strict=True) if value == value}
         domain = space.model.domain if space is not None else None
         if domain is None:
             ui.notify("this needs the model of the run, with what is known of its data")

@@ -7,7 +7,7 @@ images and a few labels; a classifier of the same architecture from the same lab
 table has the test error of both, over draws of which images are labelled. Then M2 keeps the style
 z of a test image and writes every digit in it.
 
-    python pipelines/colour_digits/colour_digits.py  # half an hour on one core
+    python pipelines/colour_digits/colour_digits.py  # an hour or so on one core
     python pipelines/colour_digits/colour_digits.py --quick  # seconds, meaningless numbers
     python pipelines/colour_digits/colour_digits.py --svhn FOLDER
 

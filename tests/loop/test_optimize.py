@@ -407,6 +407,7 @@ def test_a_genetic_algorithm_breeds_until_a_round_is_full(zinc) -> None:
     oracle = Oracle("QED", 30, heavy_atoms=(21, 21), constraints=["SAS<=2.4"])
     config = OptimizeConfig("ga", initial=10, seed=2)
     assert optimize(Chains(), oracle, start=zinc[:2000], config=config).stopped == SPENT
+    assert oracle.history.settings["stopped"] == SPENT  # for who watches the run
 
 
 def test_a_laboratory_is_asked_and_tells_over_several_days(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from molvae import MolVAE, OptimizeConfig, Oracle, optimize
 from molvae.chem.datasets import DataSet
 from molvae.chem.pictures import HIGHLIGHT
+from molvae.oracles.history import Steer
 from molvae.reports.html import (
     write_command,
     write_document,
@@ -84,7 +85,8 @@ def page(small_model: MolVAE, zinc: list[str], tmp_path_factory: pytest.TempPath
     result = optimize(small_model, oracle, start=zinc, config=OptimizeConfig(initial=16, batch=8))
     best = write_run_report(result, folder)
     settings = {"objective": ["QED", "-SAS"], "budget": 24, "seed": 0, "start": EVIL}
-    return write_run_page(result, best, settings, refused={EVIL: 3})
+    wishes = [Steer(0, "ban", "CCO", 2), Steer(1, "add", EVIL, None)]
+    return write_run_page(result, best, settings, refused={EVIL: 3}, wishes=wishes)
 
 
 def test_a_run_report_stands_alone_and_says_how_to_repeat_it(page: str) -> None:
@@ -93,6 +95,8 @@ def test_a_run_report_stands_alone_and_says_how_to_repeat_it(page: str) -> None:
     for text in ("Maximise QED and minimise SAS", "Pareto front", "lower is better", "--budget 24"):
         assert text in page
     assert re.search(r"<th>torch</th><td>\d", page)
+    assert "never evaluate CCO" in page  # what was said while it ran, which the command lacks
+    assert "repeats the run without this" in page
 
 
 def test_the_figures_of_a_report_do_not_share_ids(page: str) -> None:
