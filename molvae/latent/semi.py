@@ -34,6 +34,7 @@ class M2(nn.Module):
         alpha: weight of log q(y|x) for an example with a label (eq. 9), without which such
             examples would not train the classifier. The paper's 0.1 N, for N examples of which N_l
             have labels, is 0.1 N / N_l here.
+        dropout: of what the classifier q(y|x) reads x as, for few labels; 0 for none.
 
     Raises:
         MolvaeError: a part is made for another kind of x; the prior needs a q(z|x).
@@ -41,7 +42,7 @@ class M2(nn.Module):
 
     log_p_y: Tensor
 
-    def __init__(self, config: VAEConfig, classes: int, alpha: float) -> None:
+    def __init__(self, config: VAEConfig, classes: int, alpha: float, dropout: float = 0.0) -> None:
         super().__init__()
         c = self.config = config
         self.classes, self.alpha = classes, alpha
@@ -49,7 +50,7 @@ class M2(nn.Module):
         self.example = c.example
         hidden = c.encoder_hidden
         own = cast(nn.Module, encoders.look_up(c.encoder)(c.example, hidden))
-        self.classifier = nn.Sequential(own, nn.Linear(hidden, classes))
+        self.classifier = nn.Sequential(own, nn.Dropout(dropout), nn.Linear(hidden, classes))
         self.encoder: Encoder = encoders.look_up(c.encoder)(c.example, hidden)
         self.join = nn.Sequential(nn.Linear(hidden + classes, hidden), nn.SiLU())
         self.head: PosteriorHead = posteriors.look_up(c.posterior)(hidden, c.latent)

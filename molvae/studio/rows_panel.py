@@ -235,7 +235,7 @@ class RowsPanel:
         found |= {
             "smiles": record.smiles,
             "number": str(number),
-            "round": str(record.iteration),
+            "round": str(record.iteration) if record.iteration >= 0 else "",  # given or told
             "run": view.runs[run].name,
             "error": (record.error or "")[:200],
         }

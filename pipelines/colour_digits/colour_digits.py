@@ -57,7 +57,7 @@ SHAPE = VAEConfig(
     decoder_hidden=128,
 )
 ALPHA = 500.0  # weight of log q(y|x), in nats; with 50, unlabelled images led it astray
-DROPOUT = 0.5  # of the supervised classifiers
+DROPOUT = 0.5  # of the classifiers, that of M2 included
 FIT = FitConfig(
     batch=64,
     learning_rate=2e-3,
@@ -184,7 +184,7 @@ def train_m2(digits: Digits, rows: Rows, steps: int, seed: int, folder: Path, ba
         bar: moves with every step.
     """
     torch.manual_seed(seed)
-    model = M2(SHAPE, CLASSES, ALPHA)
+    model = M2(SHAPE, CLASSES, ALPHA, DROPOUT)
     others = np.setdiff1d(np.arange(len(digits.y_train)), rows)
     order = np.concatenate([np.resize(rows, len(others)), others])
     y = np.concatenate([digits.y_train[order[: len(others)]], np.full(len(others), UNKNOWN)])

@@ -44,6 +44,19 @@ def m2(classes: int = 3, alpha: float = 1.0, **options: Any) -> M2:
     return M2(VAEConfig(**{**sizes, **IMAGES, **options}), classes, alpha)
 
 
+def test_dropout_is_of_the_classifier_and_of_training_alone() -> None:
+    torch.manual_seed(0)
+    config = VAEConfig(latent=4, encoder_hidden=64, decoder_hidden=64, **IMAGES)
+    model, x = M2(config, 3, 1.0, dropout=0.5), torch.from_numpy(digits(0, 1, 2)[0][:20])
+    one, other = (model.classify(x).logits for _ in range(2))
+    assert not torch.equal(one, other)
+    one, other = (model.given(torch.zeros(20, dtype=torch.long)).posterior(x).mean for _ in "ab")
+    assert torch.equal(one, other)
+    model.eval()
+    one, other = (model.classify(x).logits for _ in range(2))
+    assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("posterior", ["diagonal", "flow"])
 def test_unlabelled_bound_is_the_brute_force_sum_over_y(posterior: str) -> None:
     model, x = m2(posterior=posterior).double(), torch.from_numpy(digits(0, 1, 2)[0][:7]).double()
