@@ -6,6 +6,7 @@ import torch
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import DataSet
+from molvae.cli.verbs.report import list_figures
 from molvae.reports.model_report import (
     ReportConfig,
     compute_property_sets,
@@ -85,6 +86,10 @@ def test_a_model_that_writes_nonsense_is_reported_not_refused(small_model, data,
     assert figures["samples"]["novelty"] is None
     assert figures["statistics"]["VAE"]["molecules"] == 0
     assert figures["statistics"]["VAE"]["QED"] == {"mean": None, "sd": None}
+    printed = {name: value for name, value, _ in list_figures(report)}
+    assert printed["validity"] == "0.0%"
+    assert printed["uniqueness"] == printed["novelty"] == "\N{EN DASH}"
+    assert "nan" not in " ".join(printed.values())
 
 
 def test_rows_of_the_table_are_of_the_molecules_asked_for(data):

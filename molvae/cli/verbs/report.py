@@ -76,10 +76,10 @@ def run(args: argparse.Namespace) -> None:
         "data": source,
         **{key: getattr(args, key) for key in ("molecules", "samples", "seed", "out")},
     }
-    write_file(files[2], write_model_page(model, data, report, _list_figures(report), settings))
+    write_file(files[2], write_model_page(model, data, report, list_figures(report), settings))
     print(f"{name} on {data.name} (seed {args.seed}, {report.seconds:.0f} s), mean (sd)\n")
     print(report.table.to_string(index=False))
-    rows = _list_figures(report)
+    rows = list_figures(report)
     print("\n" + "\n".join(f"{name:<21}{value:>8}  {base}" for name, value, base in rows))
     if len(report.curve):
         curve = report.curve.to_string(index=False, float_format="%.3f")
@@ -98,12 +98,20 @@ def _name(model: str) -> str:
     return path.stem if path.name == model else f"{path.resolve().parent.name}-{path.stem}"
 
 
-def _list_figures(report: Report) -> list[tuple[str, str, str]]:
+def _percent(share: float) -> str:
+    """Share, NaN where nothing could be counted -> its text."""
+    from molvae.reports.values import MISSING
+
+    return MISSING if math.isnan(share) else f"{share:.1%}"
+
+
+def list_figures(report: Report) -> list[tuple[str, str, str]]:
+    """Report -> the name, the value and the meaning of each figure, as they are printed."""
     found, held_out = report.samples, report.held_out
     rows = [
         ("validity", f"{found.validity:.1%}", f"of {found.drawn} strings sampled from the prior"),
-        ("uniqueness", f"{found.uniqueness:.1%}", f"of {found.valid} valid strings"),
-        ("novelty", f"{found.novelty:.1%}", f"of {found.unique} unique, not in training data"),
+        ("uniqueness", _percent(found.uniqueness), f"of {found.valid} valid strings"),
+        ("novelty", _percent(found.novelty), f"of {found.unique} unique, not in training data"),
         ("validity, greedy", f"{report.validity_greedy:.1%}", GREEDY),
     ]
     if held_out:
@@ -149,10 +157,11 @@ def _list_figures(report: Report) -> list[tuple[str, str, str]]:
         ]
     if report.plausible:
         rest = f"of the samples; {report.plausible['held out']:.1%} of held-out molecules"
-        rows.append(("plausible", f"{report.plausible['samples']:.1%}", rest))
+        rows.append(("plausible", _percent(report.plausible["samples"]), rest))
     alike = report.likeness
     real = f"of samples; {alike['internal_diversity_data']:.3f} of held-out molecules"
-    rows.append(("diversity", f"{alike['internal_diversity']:.3f}", f"mean distance {real}"))
+    if not math.isnan(alike["internal_diversity"]):
+        rows.append(("diversity", f"{alike['internal_diversity']:.3f}", f"mean distance {real}"))
     if not math.isnan(alike["fcd"]):
         rest = f"to held-out molecules; training data has {alike['fcd_data']:.2f}"
         rows.append(("FCD", f"{alike['fcd']:.2f}", rest))
