@@ -58,6 +58,7 @@ class Page:
         self.since = 0.0  # when all was drawn
         self.span = (0.0, 1.0)  # of the colours
         self.measured = 0  # molecules that it was measured with
+        self.described, self.unplaced = "", 0  # the map in words; molecules that are not on it
 
     @property
     def space(self) -> Space | None:
@@ -280,7 +281,8 @@ class Page:
                 text = f"no map: {error}"
         if self._chosen != chosen:
             return
-        self.legend.text = text
+        self.described, self.unplaced = text, 0
+        self._show_legend()
         if space is None or atlas is None:
             return
         self.map.show_ground(atlas)
@@ -291,6 +293,7 @@ class Page:
     async def _reload(self) -> None:
         self.view.colour = self.colour.value or ""
         await asyncio.to_thread(self._measure_span)
+        self._show_legend()
         self.map.load(f"/points?view={self.view.id}", self.view.id, self.span)
         self._mark()
 
@@ -298,8 +301,9 @@ class Page:
         space = self.space
         if space is None:
             return
-        colours = self.view.points(space, self.view.owners)[:, 2]
-        known = colours[np.isfinite(colours)]
+        points = self.view.points(space, self.view.owners)
+        self.unplaced = int(np.isnan(points[:, 0]).sum())
+        known = points[np.isfinite(points[:, 2]), 2]
         low, high = np.percentile(known, [2, 98]) if len(known) else (0.0, 1.0)
         self.span = float(low), float(high)
         self.measured = len(self.view.owners)
@@ -317,6 +321,11 @@ class Page:
                     hollow.append([*space.atlas.place(z[None])[0].tolist(), name])
         self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
         self._show_scale()
+
+    def _show_legend(self) -> None:
+        """Say what the map is, and how many molecules are not on it."""
+        left = f"{self.unplaced:,} molecules are not on it: the model cannot encode them."
+        self.legend.text = f"{self.described}. {left}" if self.unplaced else self.described
 
     def _show_scale(self) -> None:
         """Show what the colours of the map mean."""
@@ -366,11 +375,17 @@ class Page:
 
     async def _append(self) -> None:
         """Put new evaluations on the map."""
-        new, space = self.view.take(), self.find_loaded_space()
+        view, space = self.view, self.find_loaded_space()
+        new = view.take()
         if len(new) and space is not None:
+            points = await asyncio.to_thread(view.points, space, new)
+            self.unplaced += int(np.isnan(points[:, 0]).sum())
             if len(self.view.owners) > 1.2 * self.measured:
                 await asyncio.to_thread(self._measure_span)
-            self.map.append(self.view.points(space, new), self.span)
+            if self.view is not view:  # another run was chosen meanwhile
+                return
+            self._show_legend()
+            self.map.append(points, self.span)
         self._mark()
 
     def _show_panels(self) -> None:

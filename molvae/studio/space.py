@@ -22,6 +22,7 @@ from molvae.model.molvae import MolVAE
 from molvae.studio.facts import LONGEST, Described, describe
 
 NEAR = 5  # neighbours that are named
+TOGETHER = 500  # molecules encoded before another call may come in between
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,18 @@ class Space:
                 usable = self.model.can_encode(smiles)
                 self._places[smiles] = self.model.encode_means([smiles])[0] if usable else None
         return self._places[smiles]
+
+    def find_places(self, names: list[str]) -> NDArray[np.float32]:
+        """Canonical SMILES (k) -> latent points (k, D), kept; NaN for what cannot be encoded."""
+        new = [name for name in dict.fromkeys(names) if name not in self._places]
+        for i in range(0, len(new), TOGETHER):
+            part = new[i : i + TOGETHER]
+            self._places.update(zip(part, self.locate(part), strict=True))
+        z = np.full((len(names), self.model.latent), np.nan, np.float32)
+        for row, name in zip(z, names, strict=True):
+            if (found := self._places[name]) is not None:
+                row[:] = found
+        return z
 
     def locate(self, names: list[str]) -> list[NDArray[np.float32] | None]:
         """Canonical SMILES -> their latent points together, None for what cannot be encoded."""

@@ -78,13 +78,8 @@ class View:
         found[:, 3] = owners[:, 0]
         for i, run in enumerate(self.runs):
             mine = owners[:, 0] == i
-            z = run.latents
-            if (
-                mine.any()
-                and z.shape[1] == space.atlas.z.shape[1]
-                and run.model == self.runs[0].model
-            ):
-                found[mine, :2] = space.atlas.place(z[owners[mine, 1]])
+            if mine.any() and run.model == self.runs[0].model:
+                found[mine, :2] = space.atlas.place(_locate(run, owners[mine, 1], space))
             if mine.any():
                 found[mine, 2] = self._colours(run, owners[mine, 1])
         return found
@@ -180,6 +175,18 @@ class View:
     def _meets(self, row: int, keep: Sequence[Constraint]) -> bool:
         mol = parse_cached(self.smiles(row))
         return mol is not None and all(one.met(mol) for one in keep)
+
+
+def _locate(run: WatchedRun, numbers: NDArray[np.int32], space: Space) -> NDArray[np.float32]:
+    """Evaluations (k) -> latent points (k, D): where the search found them, or else their means."""
+    d = space.atlas.z.shape[1]
+    z = np.full((len(numbers), d), np.nan, np.float32)
+    if run.latents.shape[1] == d:
+        z[:] = run.latents[numbers]
+    missing = np.isnan(z).any(axis=1)  # all those of a genetic algorithm
+    if missing.any():
+        z[missing] = space.find_places([run.records[n].smiles for n in numbers[missing].tolist()])
+    return z
 
 
 def read_filter(text: str, space: Space | None, allowed: bool) -> list[Constraint]:

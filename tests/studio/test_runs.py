@@ -30,6 +30,26 @@ def watch(path: Path) -> WatchedRun:
     return run
 
 
+def test_molecules_without_a_latent_point_lie_at_their_posterior_means(
+    model_file: str, small_model: MolVAE, zinc: list[str], tmp_path: Path
+) -> None:
+    few = [name for name in zinc if small_model.can_encode(name)][:3]
+    z = small_model.encode_means(few)
+    moved = z[0] + 1.0  # where the search found it, and not its mean
+    with write_run(tmp_path / "bred", model_file, ["QED"]) as history:  # a genetic algorithm
+        for name in (few[0], few[1], "[U]"):
+            history.add(name, 0.5, seconds=0.1)
+    with write_run(tmp_path / "mixed", model_file, ["QED"]) as history:
+        history.add(few[0], 0.5, seconds=0.1, z=moved)
+        history.add(few[2], 0.5, seconds=0.1)
+    space = Space(model_file)
+    view = View([watch(tmp_path / "bred"), watch(tmp_path / "mixed")])
+    found = view.points(space, view.take())
+    expected = space.atlas.place(np.stack([z[0], z[1], moved, z[2]]))
+    np.testing.assert_allclose(found[[0, 1, 3, 4], :2], expected, atol=1e-4)
+    assert np.isnan(found[2, :2]).all()  # the model cannot encode it
+
+
 def test_a_folder_of_runs_is_opened_as_its_runs(runs: Path) -> None:
     names = [run.name for run in open_runs([runs])]
     assert names == ["damaged", "empty", "hostile", "one", "single", "three"]
