@@ -419,7 +419,7 @@ class Page:
     def _select_alone(self, rows: list[int]) -> None:
         """Select these rows, and list them alone."""
         self.rows.select(rows, False)
-        self.rows.selected_only.value = bool(rows)
+        self.rows.show_selected_only(bool(rows))
         self.rows.show()
 
     async def _picked(self, event: GenericEventArguments) -> None:

@@ -63,6 +63,8 @@ class RowsPanel:
         self.rows: list[int] = []
         self.sizes: dict[int, int] = {}  # of the clusters, by the row of the best of each
         self.quiet = False  # while several controls change at once
+        self.subject: tuple[str, ...] = ()  # what the order is by
+        self.known: dict[str, float] = {}  # its values, by molecule
         self._build_rows()
 
     def reset(self) -> None:
@@ -181,19 +183,32 @@ class RowsPanel:
     def _measure_rows(self, column: str) -> dict[int, float]:
         """Return the plausibility of the rows, or their similarity to the picked molecule."""
         view, space, here = self.find_view(), self.find_space(), self.find_here()
-        few = self.rows[:LOOKED_AT]
+        names = {row: view.smiles(row) for row in self.rows[:LOOKED_AT]}
         if column == SIMILAR:
             if here is None or parse(here.smiles) is None:
                 ui.notify("pick a molecule first")
                 return {}
-            close = tanimoto_similarities([view.smiles(row) for row in few], here.smiles)
-            return {row: value for row, value in zip(few, close, strict=True) if value == value}
-        domain = space.model.domain if space is not None else None
-        if domain is None:
+            known = self._recall(column, here.smiles)
+            new = [name for name in dict.fromkeys(names.values()) if name not in known]
+            known.update(zip(new, tanimoto_similarities(new, here.smiles), strict=True))
+        elif space is not None and space.model.domain is not None:
+            known = self._recall(column, space.name)
+            for name in names.values():
+                if name not in known:
+                    mol = parse(name)
+                    found = math.nan if mol is None else space.model.domain.find_plausibility(mol)
+                    known[name] = found
+        else:
             ui.notify("this needs the model of the run, with what is known of its data")
             return {}
-        mols = ((row, parse(view.smiles(row))) for row in few)
-        return {row: domain.find_plausibility(mol) for row, mol in mols if mol is not None}
+        values = ((row, known[name]) for row, name in names.items())
+        return {row: value for row, value in values if value == value}
+
+    def _recall(self, *subject: str) -> dict[str, float]:
+        """What was measured of molecules by this subject; of another one it is forgotten."""
+        if subject != self.subject:
+            self.subject, self.known = subject, {}
+        return self.known
 
     def _list_columns(self, page: list[int]) -> list[tuple[str, str]]:
         """Rows -> names and titles of their columns."""
@@ -281,9 +296,15 @@ class RowsPanel:
         self._mark(self.selected)
         self.count.text = f"{len(self.rows):,} of {n:,} molecules, {len(rows):,} selected"
         if not rows:
-            self.selected_only.value = False
+            self.show_selected_only(False)
         if redraw:
             self.show()
+
+    def show_selected_only(self, on: bool) -> None:
+        """Move the switch; the caller shows the rows."""
+        self.quiet = True
+        self.selected_only.value = on
+        self.quiet = False
 
     def _wanted(self) -> list[int]:
         """The selected rows in the order that is shown, or all that are shown."""

@@ -216,6 +216,7 @@ def test_every_control_is_used_as_a_person_would(
         expect(page.locator(".cell img").first).to_be_visible()
         # a lasso selects in all
         page.get_by_role("button", name="lasso", exact=True).click()
+        page.wait_for_function(f"{MAP}.mode === 'lasso'")
         page.locator(".molvae-map").scroll_into_view_if_needed()
         box = page.locator(".molvae-map").bounding_box()
         assert box is not None
