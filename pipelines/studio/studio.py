@@ -20,14 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from molvae.base.files import write_file
 from molvae.oracles.history import History
 
 MAP = "document.querySelector('.molvae-map').map"
 FLAGS = ["--no-sandbox"]
-COLOURS = 96  # of a picture
 # moves the map once in each frame for 3 s, as a hand does -> frames a second, share of them drawn
 MOVE = """async (drag) => {
     const place = document.querySelector('.molvae-map'), map = place.map;
@@ -296,11 +294,6 @@ def take_pictures(page_of, run: Path, folder: Path) -> None:  # type: ignore[no-
         page.wait_for_timeout(1_000)
         page.screenshot(path=folder / "studio-phone.png")
         page.close()
-    for name in ("studio", "studio-search", "studio-phone"):
-        path = folder / f"{name}.png"
-        with Image.open(path) as picture:
-            few = picture.convert("RGB").quantize(COLOURS)  # a third of the size
-        few.save(path, optimize=True)
 
 
 if __name__ == "__main__":
