@@ -73,10 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack.callback(gc.set_threshold, *gc.get_threshold())
         gc.set_threshold(COLLECT_AFTER)
         stack.enter_context(_warnings_in_one_line(args.verb))
+        notes = stack.enter_context(open(os.devnull, "w")) if args.quiet else stderr
         if getattr(args, "json", False):
-            stack.enter_context(redirect_stdout(stderr))
-        if args.quiet:
-            stack.enter_context(redirect_stderr(stack.enter_context(open(os.devnull, "w"))))
+            stack.enter_context(redirect_stdout(notes))
+        stack.enter_context(redirect_stderr(notes))
         try:
             return _module(args.verb).run(args) or 0
         except (MolvaeError, OSError) as error:
