@@ -34,7 +34,8 @@ class M2(nn.Module):
         alpha: weight of log q(y|x) for an example with a label (eq. 9), without which such
             examples would not train the classifier. The paper's 0.1 N, for N examples of which N_l
             have labels, is 0.1 N / N_l here.
-        dropout: of what the classifier q(y|x) reads x as, for few labels; 0 for none.
+        dropout: share of the hidden units of q(y|x) that are dropped in training, where labels are
+            few; 0 for none.
 
     Raises:
         MolvaeError: a part is made for another kind of x; the prior needs a q(z|x).

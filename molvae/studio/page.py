@@ -379,11 +379,13 @@ class Page:
         new = view.take()
         if len(new) and space is not None:
             points = await asyncio.to_thread(view.points, space, new)
-            self.unplaced += int(np.isnan(points[:, 0]).sum())
-            if len(self.view.owners) > 1.2 * self.measured:
+            again = len(view.owners) > 1.2 * self.measured
+            if again:
                 await asyncio.to_thread(self._measure_span)
             if self.view is not view:  # another run was chosen meanwhile
                 return
+            if not again:  # which counts all
+                self.unplaced += int(np.isnan(points[:, 0]).sum())
             self._show_legend()
             self.map.append(points, self.span)
         self._mark()
