@@ -316,15 +316,16 @@ class Page:
         places = self.view.points(space, self.view.owners[rows])[:, :2]
         hollow = []
         for run in self.view.runs:
-            for name in list(run.asked)[:100]:
-                if (z := space.describe_place(name)) is not None:
-                    hollow.append([*space.atlas.place(z[None])[0].tolist(), name])
+            names = list(run.asked)[:100]
+            at = space.atlas.place(space.find_places(names)).tolist() if names else []
+            hollow += [[x, y, name] for (x, y), name in zip(at, names, strict=True) if x == x]
         self.map.set_marks(best=[p for p in places.tolist() if p[0] == p[0]], hollow=hollow)
         self._show_scale()
 
     def _show_legend(self) -> None:
         """Say what the map is, and how many molecules are not on it."""
-        left = f"{self.unplaced:,} molecules are not on it: the model cannot encode them."
+        why = "this model cannot encode them, or their run has another one"
+        left = f"{self.unplaced:,} molecules are not on it: {why}."
         self.legend.text = f"{self.described}. {left}" if self.unplaced else self.described
 
     def _show_scale(self) -> None:

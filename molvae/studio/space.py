@@ -102,14 +102,6 @@ class Space:
         rows = describe(form, self.model.domain)
         return Described(form, rows if z is not None else [*rows, ("", "cannot be encoded")], z)
 
-    def describe_place(self, smiles: str) -> NDArray[np.float32] | None:
-        """SMILES that was decoded here -> its latent point, None where it has none."""
-        if smiles not in self._places:
-            with self.lock:
-                usable = self.model.can_encode(smiles)
-                self._places[smiles] = self.model.encode_means([smiles])[0] if usable else None
-        return self._places[smiles]
-
     def find_places(self, names: list[str]) -> NDArray[np.float32]:
         """Canonical SMILES (k) -> latent points (k, D), kept; NaN for what cannot be encoded."""
         new = [name for name in dict.fromkeys(names) if name not in self._places]
