@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rdkit.Chem import QED, Descriptors, GetFormalCharge, Mol
+from rdkit.Chem import QED, Descriptors, GetFormalCharge, Mol, MolToSmiles
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors, CalcNumRotatableBonds
 from rdkit.Contrib.SA_Score import sascorer
 
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
 from molvae.chem.fragment_scores import prepare_sas
+from molvae.chem.standardize import standardize
 
 Property: TypeAlias = Callable[[Mol], float]
 
@@ -134,6 +135,24 @@ def log_solubility(mol: Mol) -> float:
 def net_charge(mol: Mol) -> float:
     """Net formal charge."""
     return float(GetFormalCharge(mol))
+
+
+@molecule_property("in_stock")
+def find_in_stock(mol: Mol) -> float:
+    """1 if the molecule's parent is probably in stock somewhere, else 0 (extra: molvae[stock]).
+
+    Looked up in the catalogue of 9.2 million such molecules in ZINC20 (Irwin et al. 2020) that the
+    package molbloom holds as a Bloom filter: what is in it is found, and one in 14 of all other
+    molecules is taken for a part of it.
+
+    Raises:
+        MolvaeError: the package is missing.
+    """
+    try:
+        from molbloom import buy
+    except ImportError as error:
+        raise MolvaeError("in_stock needs a package: pip install 'molvae[stock]'") from error
+    return float(buy(standardize(MolToSmiles(mol)).smiles, catalog="zinc-instock-mini"))
 
 
 def cycle(mol: Mol) -> float:

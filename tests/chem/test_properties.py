@@ -1,5 +1,6 @@
 """Properties: computed ones, and measured ones from the file that the molecules came from."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from molvae.base.errors import MolvaeError
 from molvae.chem.datasets import load
 from molvae.chem.files import iter_smiles_lines
 from molvae.chem.molecules import parse
-from molvae.chem.properties import properties
+from molvae.chem.properties import compute_or_nan, properties
 from molvae.chem.property_tables import compute_properties, load_properties
 
 ROWS = pd.DataFrame(
@@ -98,6 +99,23 @@ def test_the_solubility_is_near_what_was_measured() -> None:
     assert abs(error).mean() < 0.9  # the method errs by as much on its own molecules
     assert abs(error.mean()) < 0.2
     assert pd.Series(found).corr(pd.Series(MEASURED.values()), method="spearman") > 0.9
+
+
+SOLD = ("CC(=O)Oc1ccccc1C(=O)O", "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "CCN(CC)CC(=O)Nc1c(C)cccc1C")
+UNHEARD_OF = ("C1SSC2SSC12", "c1ccccc1C=C=C=CN(Cl)Br", "C1=CC2=C1C1=C2C=C1")
+
+
+def test_what_vendors_have_is_in_stock_as_a_salt_too() -> None:
+    pytest.importorskip("molbloom")
+    in_stock = properties["in_stock"].function
+    assert [in_stock(parse(s)) for s in (*SOLD, *UNHEARD_OF)] == [1.0] * 3 + [0.0] * 3
+    assert in_stock(parse("CC(=O)Oc1ccccc1C(=O)[O-].[Na+]")) == 1.0
+
+
+def test_a_stock_list_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "molbloom", None)
+    with pytest.raises(MolvaeError, match=r"pip install 'molvae\[stock\]'"):
+        compute_or_nan(properties["in_stock"].function, parse("CCO"))
 
 
 def test_a_property_that_cannot_be_computed_is_not_known() -> None:
