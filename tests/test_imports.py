@@ -130,6 +130,7 @@ OPTIONAL = (
     "tblite",
     "ase",
     "chembl_gen_check",
+    "molbloom",
     "umap",
 )
 ONLY_TO_TRAIN = ("lightning_fabric",)  # a second to load, which who decodes must not wait for
