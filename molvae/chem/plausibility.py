@@ -18,7 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -51,7 +51,7 @@ RING_SMILES: dict[tuple[bytes, bytes], str] = {}
 PROBE = "CC(=O)Nc1ccc2[nH]cc(C[NH3+])c2c1"  # its environments tell whether RDKit still agrees
 
 Counts = Counter[int]
-Environments: TypeAlias = Mapping[int, Sequence[tuple[int, int]]]
+Environments: TypeAlias = Sequence[Sequence[int]]
 
 
 class Parts(NamedTuple):
@@ -129,16 +129,16 @@ def _generator() -> rdFingerprintGenerator.FingerprintGenerator64:
 
 
 def find_environments(mol: Chem.Mol) -> Environments:
-    """Molecule -> number of each environment -> the (atom, radius) where it is.
+    """Molecule -> for each atom the numbers of its environments, by radius.
 
     The numbers are those of Morgan fingerprints (Rogers & Hahn 2010): element, neighbours,
     hydrogens, charge and ring membership of each atom, without chirality.
     """
     found = rdFingerprintGenerator.AdditionalOutput()
-    found.AllocateBitInfoMap()
+    found.AllocateAtomToBits()
     _generator().GetSparseCountFingerprint(mol, additionalOutput=found)
-    places: Environments = found.GetBitInfoMap()
-    return places
+    numbers: Environments = found.GetAtomToBits()
+    return numbers
 
 
 def iter_bonds(mol: Chem.Mol, environments: Environments) -> Iterator[tuple[int, ...]]:
@@ -148,26 +148,22 @@ def iter_bonds(mol: Chem.Mol, environments: Environments) -> Iterator[tuple[int,
     (Ehrt, 2024, "LACAN"), as a number.
     """
     begin, end, order = _list_bonds(mol)
-    kinds = _find_kinds(mol, environments)
-    at_end, at_begin = _mix(kinds[end], order), _mix(kinds[begin], order)
-    around = np.zeros_like(kinds)  # a sum, so that the order of neighbours does not matter
-    np.add.at(around, begin, at_end)
-    np.add.at(around, end, at_begin)
-    one = _mix(kinds[begin] + np.uint64(7) * order, around[begin] - at_end)
-    other = _mix(kinds[end] + np.uint64(7) * order, around[end] - at_begin)
+    here, there = np.concatenate((begin, end)), np.concatenate((end, begin))  # in both directions
+    order = np.concatenate((order, order))
+    kinds = _find_kinds(environments)
+    at_end = _mix(kinds[there], order)
+    # a sum, so that the order of neighbours does not matter; exact, as they have 32 bits
+    around = np.bincount(here, at_end, len(kinds)).astype(np.uint64)
+    ends = _mix(kinds[here] + np.uint64(7) * order, around[here] - at_end)
+    one, other = ends[: len(begin)], ends[len(begin) :]
     pairs = _mix(np.minimum(one, other), np.maximum(one, other))
     columns = (begin, end, one, other, pairs)
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _find_kinds(mol: Chem.Mol, environments: Environments) -> NDArray[np.uint64]:
-    """Molecule and its environments -> the number of each atom's own, without neighbours."""
-    kinds = np.zeros(mol.GetNumAtoms(), np.uint64)
-    for number, places in environments.items():
-        for atom, radius in places:
-            if radius == 0:
-                kinds[atom] = number
-    return kinds
+def _find_kinds(environments: Environments) -> NDArray[np.uint64]:
+    """Environments -> the number of each atom's own, without neighbours."""
+    return np.array([numbers[0] for numbers in environments], np.uint64)
 
 
 def _list_bonds(mol: Chem.Mol) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint64]]:
@@ -211,7 +207,7 @@ def find_ring_systems(mol: Chem.Mol, environments: Environments | None = None) -
     if not systems:
         return []
     double = mol.GetSubstructMatches(DOUBLE_BOND)
-    kinds = _find_kinds(mol, find_environments(mol) if environments is None else environments)
+    kinds = _find_kinds(find_environments(mol) if environments is None else environments)
     orders = Chem.GetAdjacencyMatrix(mol, useBO=True)
     return [_write_ring(mol, system, double, kinds, orders) for system in systems]
 
@@ -225,7 +221,8 @@ def _write_ring(
 ) -> str:
     """Ring system of a molecule -> its SMILES, which takes RDKit long, so it is kept."""
     atoms = sorted(system.union(*(bond for bond in double if system.intersection(bond))))
-    key = kinds[atoms].tobytes(), orders[np.ix_(atoms, atoms)].tobytes()
+    rows = np.array(atoms)
+    key = kinds[rows].tobytes(), orders[rows[:, None], rows].tobytes()
     try:
         return RING_SMILES[key]
     except KeyError:
@@ -235,6 +232,7 @@ def _write_ring(
     return smiles
 
 
+@lru_cache(MOST_RINGS)
 def _number(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
 
@@ -247,9 +245,9 @@ def count_parts(smiles: Sequence[str]) -> Parts:
     found = Parts.make()
     for mol in filter(None, map(parse, smiles)):
         environments = find_environments(mol)
-        for number, places in environments.items():
-            for _, radius in places:
-                found.environments[radius][number] += 1
+        for numbers in environments:
+            for counts, number in zip(found.environments, numbers, strict=False):
+                counts[number] += 1
         for *_, one, other, pair in iter_bonds(mol, environments):
             found.ends.update((one, other))
             found.pairs[pair] += 1
@@ -358,10 +356,7 @@ class Domain:
         """Molecule -> share of its atoms whose environment of two bonds the data set lacks."""
         known = self.environments[RADII - 1]
         places = [
-            number in known
-            for number, found in find_environments(mol).items()
-            for _, radius in found
-            if radius == RADII - 1
+            numbers[-1] in known for numbers in find_environments(mol) if len(numbers) == RADII
         ]
         return 1.0 - sum(places) / len(places) if places else 0.0
 
@@ -373,10 +368,10 @@ class Domain:
         self, mol: Chem.Mol, environments: Environments
     ) -> Iterator[tuple[float, int, int, int]]:
         """Molecule -> cost, atom, radius and count of each rare environment."""
-        for number, places in environments.items():
-            if number in self._common:
-                continue
-            for atom, radius in places:
+        for atom, numbers in enumerate(environments):
+            for radius, number in enumerate(numbers):
+                if number in self._common:
+                    continue
                 count = self.environments[radius].get(number, 0)
                 cost = _cost(COST[radius], COMMON[radius], count)
                 if radius == RADII - 1 and count < ANION and _is_anion(mol.GetAtomWithIdx(atom)):
@@ -486,4 +481,5 @@ def _probe() -> NDArray[np.int32]:
     environments = find_environments(mol)
     pairs = sorted(pair for *_, pair in iter_bonds(mol, environments))
     rings = [_number(ring) for ring in sorted(find_ring_systems(mol))]
-    return np.array([*sorted(environments), *pairs, *rings], np.uint32).view(np.int32)
+    numbers = sorted(set().union(*environments))
+    return np.array([*numbers, *pairs, *rings], np.uint32).view(np.int32)

@@ -76,7 +76,6 @@ class LatentProposer:
         self._admissible = lru_cache(REMEMBERED)(self.oracle.admissible)
         self._can_encode = lru_cache(REMEMBERED)(self.model.can_encode_canonical)
         self._is_known = lru_cache(REMEMBERED)(self._knows)
-        self._plausibility = lru_cache(REMEMBERED)(self._find_plausibility)
 
     def locate(self, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
         """Return the posterior mean (D,) of each molecule, None where it cannot be encoded."""
@@ -218,17 +217,13 @@ class LatentProposer:
         """
         if self.domain is None or len(pool) < 2 * self.run.batch:
             return pool
-        values = np.array([self._plausibility(name) for name in pool])
+        values = np.array([self.oracle.find_plausibility(name) for name in pool])
         least = float(np.median(values))
         return [n for n, v in zip(pool, values, strict=True) if v >= least or self._is_known(n)]
 
     def _knows(self, name: str) -> bool:
         mol = parse_cached(name)
         return mol is not None and self.domain is not None and self.domain.share_unknown(mol) == 0
-
-    def _find_plausibility(self, name: str) -> float:
-        mol = parse_cached(name)
-        return 0.0 if mol is None or self.domain is None else self.domain.find_plausibility(mol)
 
     def _describe(self, names: list[str], z: Floats | None = None) -> Features:
         """Molecules, and their z (n, D) where it is known -> what the strategy sees of them."""

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import lru_cache
 from itertools import count
 from numbers import Real
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.chem.molecules import canonicalize, parse_cached, write_canonical
+from molvae.chem.properties import compute_or_nan
 from molvae.oracles.constraints import Constraint, parse_constraint, refuse_paid
 from molvae.oracles.evaluation import GREATEST, Effort, Outcome, evaluate_molecules
 from molvae.oracles.given import Given, as_objective
@@ -27,6 +29,7 @@ from molvae.oracles.objectives import Objective
 SOURCES = "sources"  # the setting of the history that says what computed its scores
 BOUNDED = "sources of constraints"  # and the one for what its constraints bound
 GLANCE = 0.5  # seconds between two looks at what another run is evaluating
+REMEMBERED = 100_000  # plausibilities of molecules that were looked at lately
 GIVE_UP_AFTER = 20  # failures without a single success: the objective is broken, not the molecules
 
 
@@ -109,6 +112,9 @@ class Oracle:
         """Constraints that the user has added while the search runs."""
         self._plausible: Constraint | None = None
         self._brought: set[str] = set()
+        self._least = 0.0
+        self.find_plausibility = lru_cache(REMEMBERED)(self._find_plausibility)
+        """Canonical SMILES -> its plausibility, NaN where `require_plausibility` was not called."""
 
     def require_plausibility(self, least: float) -> None:
         """Admit only molecules of at least this plausibility, or those that `bring` names.
@@ -119,8 +125,9 @@ class Oracle:
         if not 0 < least <= 1:
             raise MolvaeError(f"the least plausibility must be above 0 and at most 1, not {least}")
         stated = self.stated_constraints
-        self._plausible = parse_constraint(f"plausibility>={least:g}")
+        self._plausible, self._least = parse_constraint(f"plausibility>={least:g}"), least
         self.constraints = [self._plausible, *stated]
+        self.find_plausibility.cache_clear()
 
     def bring(self, smiles: Sequence[str]) -> None:
         """Name molecules that the user has, which exist and so need not be plausible."""
@@ -167,11 +174,20 @@ class Oracle:
             return None
         name = write_canonical(mol, smiles)
         for constraint in [*self.constraints, *self.added] if name else ():
-            brought = constraint is self._plausible and name in self._brought
-            if not brought and not constraint.met(mol):
+            if constraint is self._plausible:
+                met = name in self._brought or self.find_plausibility(name) >= self._least
+            else:
+                met = constraint.met(mol)
+            if not met:
                 self.refused[constraint.text] += 1
                 return None
         return name
+
+    def _find_plausibility(self, name: str) -> float:
+        mol = parse_cached(name)
+        if mol is None or self._plausible is None or self._plausible.quantity is None:
+            return math.nan
+        return compute_or_nan(self._plausible.quantity, mol)
 
     def explain_refusal(self, smiles: str) -> str:
         """Inadmissible SMILES -> why it is inadmissible, as the end of a sentence."""

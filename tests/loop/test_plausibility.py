@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from rdkit import Chem
 
 from molvae import MolVAE
 from molvae.base.errors import MolvaeError
-from molvae.chem.plausibility import PASSING
+from molvae.chem.plausibility import PASSING, Domain
 from molvae.loop.config import OptimizeConfig
 from molvae.loop.optimization import optimize
 from molvae.oracles.history import History
@@ -40,6 +42,22 @@ def test_only_plausible_molecules_are_evaluated(
     assert min(find_plausibilities(model, found.table["smiles"])) >= PASSING
     assert oracle.refused[f"plausibility>={PASSING}"] > 0
     assert not oracle.stated_constraints
+
+
+def test_each_molecule_is_looked_at_once(
+    model: MolVAE, zinc: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = Counter[str]()
+    find_cost = Domain.find_cost
+
+    def count(domain: Domain, mol: Chem.Mol) -> float:
+        looked_at[Chem.MolToSmiles(mol)] += 1
+        return find_cost(domain, mol)
+
+    monkeypatch.setattr(Domain, "find_cost", count)
+    search(model, zinc)
+    assert len(looked_at) > 100
+    assert max(looked_at.values()) == 1
 
 
 def test_it_can_be_stricter_or_off(model: MolVAE, zinc: list[str]) -> None:
