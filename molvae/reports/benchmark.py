@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from molvae.base.errors import MolvaeError
 from molvae.base.files import read_json_object, write_file
+from molvae.chem.molecules import parse
+from molvae.chem.neighbors import find_clusters
+from molvae.chem.plausibility import Domain
+from molvae.chem.properties import Property, compute_or_nan, properties
+from molvae.chem.property_tables import compute_table
 from molvae.loop.config import OptimizeConfig
 from molvae.loop.optimization import optimize
 from molvae.loop.result import Result
 from molvae.loop.space import LatentSpace
 from molvae.oracles.evaluation import Effort
+from molvae.oracles.given import as_objective
 from molvae.oracles.history import History
 from molvae.oracles.oracle import Oracle
 from molvae.oracles.suites import SUITES
@@ -44,6 +52,8 @@ class BenchmarkConfig:
         shard: (i, n), for every n-th run from the i-th on.
         heavy_atoms: least and greatest size of an admissible molecule, None for any, as in PMO.
         plausibility: least plausibility of an admissible molecule, 0 for any, as in PMO.
+        prescreened: how many of the best start molecules each search knows before it begins, 0 for
+            a black box, as in PMO. All of them are scored for it, outside the budget.
     """
 
     suite: str = "pmo"
@@ -54,6 +64,7 @@ class BenchmarkConfig:
     shard: tuple[int, int] = (1, 1)
     heavy_atoms: tuple[int, int] | None = None
     plausibility: float = 0.0
+    prescreened: int = 0
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -64,6 +75,8 @@ class BenchmarkConfig:
                 raise MolvaeError(f"{self.suite} has no task {task!r}: choose from {known}")
         if self.seeds < 1:
             raise MolvaeError(f"the number of seeds must be at least 1, not {self.seeds}")
+        if self.prescreened < 0:
+            raise MolvaeError(f"prescreened must not be negative, got {self.prescreened}")
 
     def runs(self) -> list[Run]:
         """Return the runs of this shard, ordered by seed."""
@@ -74,6 +87,7 @@ class BenchmarkConfig:
                 OptimizeConfig(strategy, plausibility=self.plausibility, seed=seed),
                 self.budget,
                 self.heavy_atoms,
+                self.prescreened,
             )
             for seed in range(self.seeds)
             for task in self.tasks or SUITES[self.suite]
@@ -92,13 +106,17 @@ class Run:
     config: OptimizeConfig
     budget: int
     heavy_atoms: tuple[int, int] | None
+    prescreened: int
 
     @property
     def name(self) -> str:
         """The name of its files."""
-        least = f"-plausible{self.config.plausibility:g}" if self.config.plausibility else ""
-        parts = self.suite, self.task, self.config.strategy, self.budget, self.config.seed
-        return "-".join(map(str, parts)) + least
+        parts = [self.suite, self.task, self.config.strategy, self.budget, self.config.seed]
+        if self.config.plausibility:
+            parts.append(f"plausible{self.config.plausibility:g}")
+        if self.prescreened:
+            parts.append(f"prescreened{self.prescreened}")
+        return "-".join(map(str, parts))
 
 
 Space = TypeVar("Space", bound=LatentSpace)
@@ -113,6 +131,7 @@ def run_benchmark(
     effort: Effort | None = None,
     on_run: Callable[[dict[str, Any]], None] = lambda row: None,
     fine_tune: Callable[[Space, Sequence[str], Sequence[str], int], LatentSpace] | None = None,
+    progress: bool = False,
 ) -> pd.DataFrame:
     """Model, start molecules and config -> a table with a row for every finished run in the folder.
 
@@ -126,6 +145,7 @@ def run_benchmark(
         effort: parallelism, time limit and retries of the oracle.
         on_run: called with the table row of each finished run.
         fine_tune: as in `optimize`.
+        progress: show a progress bar while start molecules are scored.
 
     Raises:
         MolvaeError: as in `optimize`; or the shard contains no runs.
@@ -138,11 +158,12 @@ def run_benchmark(
     for run in runs:
         path = folder / f"{run.name}.json"
         if not path.exists():
-
-            def search(oracle: Oracle, config: OptimizeConfig = run.config) -> Result:
-                return optimize(model, oracle, start=start, config=config, fine_tune=fine_tune)
-
-            write_file(path, json.dumps(_run_task(run, folder, effort, search)))
+            best = _prescreen(run, folder, start, progress) if run.prescreened else None
+            search = partial(
+                optimize, model, start=start, config=run.config, known=best, fine_tune=fine_tune
+            )
+            row = _run_task(run, folder, effort, search, model.domain)
+            write_file(path, json.dumps(row))
         on_run(read_json_object(path))
     paths = sorted(folder.glob(f"{config.suite}-*.json"))
     rows = pd.DataFrame([read_json_object(path) for path in paths])
@@ -150,8 +171,28 @@ def run_benchmark(
     return rows
 
 
+def _prescreen(run: Run, folder: Path, start: Sequence[str], progress: bool) -> dict[str, float]:
+    """Score all start molecules -> the best of them and their values, kept in the folder.
+
+    Those whose score is 0 say nothing of where better ones are, and are left out.
+    """
+    path = folder / f"{run.suite}-{run.task}.prescreened{run.prescreened}.csv"
+    if not path.exists():
+        function = as_objective(f"{run.suite}:{run.task}").function
+        scores = compute_table(list(start), {"y": function}, progress)
+        table = scores.assign(smiles=list(start)).query("y > 0")
+        best = table.sort_values("y", ascending=False, kind="stable").head(run.prescreened)
+        write_file(path, best.to_csv(index=False))
+    best = pd.read_csv(path)
+    return dict(zip(best["smiles"], best["y"], strict=True))
+
+
 def _run_task(
-    run: Run, folder: Path, effort: Effort | None, search: Callable[[Oracle], Result]
+    run: Run,
+    folder: Path,
+    effort: Effort | None,
+    search: Callable[[Oracle], Result],
+    domain: Domain | None,
 ) -> dict[str, Any]:
     """Start or resume a search -> the table row of the run.
 
@@ -160,12 +201,15 @@ def _run_task(
         folder: where the history is stored.
         effort: parallelism, time limit and retries of the oracle.
         search: runs a search on the oracle.
+        domain: tells how plausible the best molecules are.
     """
     began = time.perf_counter()
     with History(folder / f"{run.name}.sqlite") as history:
         task = f"{run.suite}:{run.task}"
         result = search(Oracle(task, run.budget, history, run.heavy_atoms or "any", effort=effort))
-    y = result.table["y"].to_numpy()
+    found = [record for record in result.records if not record.known]
+    y = np.array([record.y for record in found])
+    best = [found[i].smiles for i in np.argsort(-y, kind="stable") if not np.isnan(y[i])]
     return {
         "suite": run.suite,
         "task": run.task,
@@ -173,23 +217,37 @@ def _run_task(
         "seed": run.config.seed,
         "budget": run.budget,
         "plausibility": run.config.plausibility,
+        "prescreened": run.prescreened,
         "evaluations": len(y),
         **{f"auc_top_{k}": top_auc(y, run.budget, k) for k in (1, 10, 100)},
         **{f"top_{k}": top_mean(y, k) for k in (1, 10, 100)},
-        "best": result.best(1)["smiles"].item(),
+        "best": best[0],
+        **{f"top_10_{name}": value for name, value in _describe(best[:10], domain).items()},
         "valid": result.valid_fraction,
         "search_seconds": result.seconds,  # excluding oracle calls, summed over resumed parts
         "seconds": time.perf_counter() - began,  # since the last start
     }
 
 
+def _describe(smiles: list[str], domain: Domain | None) -> dict[str, float]:
+    """Molecules -> their mean QED, SAS and plausibility, and the number of their clusters."""
+    mols = [mol for mol in map(parse, smiles) if mol is not None]
+    functions: dict[str, Property] = {name: properties[name].function for name in ("QED", "SAS")}
+    if domain is not None:
+        functions["plausibility"] = domain.find_plausibility
+    means = {n: float(np.mean([compute_or_nan(f, m) for m in mols])) for n, f in functions.items()}
+    return {**means, "clusters": max(find_clusters(smiles), default=0)}
+
+
 def compare_with_published(rows: pd.DataFrame, suite: str, budget: int) -> pd.DataFrame:
     """Rows of finished runs -> mean AUC top-10 by task and strategy, with published results.
 
+    Runs under different rules, which must not be compared as equals, are in columns of their own.
     The last row is the sum over the tasks, NaN for a strategy that has not finished all of them.
-    Published values are included for PMO with 10,000 evaluations.
+    Published values are included for PMO with 10,000 evaluations; they are of a black box.
     """
     mine = rows[(rows["suite"] == suite) & (rows["budget"] == budget)]
+    mine = mine.assign(strategy=[_name_rules(row) for row in mine.to_dict("records")])
     means = mine.pivot_table("auc_top_10", "task", "strategy", sort=False)
     table = means.reindex(list(SUITES[suite])).dropna(how="all")
     if (suite, budget) == ("pmo", 10_000):
@@ -197,3 +255,9 @@ def compare_with_published(rows: pd.DataFrame, suite: str, budget: int) -> pd.Da
         table = table.join(published)
     table.loc["sum"] = table.sum(min_count=len(table))
     return table.rename_axis(columns=None)
+
+
+def _name_rules(row: Mapping[Hashable, Any]) -> str:
+    """Row of a run -> its strategy, and the rules where they are not those of a black box."""
+    rules = [f"{name} {row[name]:g}" for name in ("plausibility", "prescreened") if row.get(name)]
+    return ", ".join([row["strategy"], *rules])

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rdkit import Chem
 
 from chains import START, Chains
 from molvae.base.errors import MolvaeError
@@ -129,6 +131,57 @@ def test_the_row_of_a_run_is_computed_from_its_history(tmp_path: Path) -> None:
     assert row["search_seconds"] == pytest.approx(sum(r.seconds for r in rounds))
     assert 0 < row["search_seconds"] < row["seconds"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "results.csv"), table, check_dtype=False)
+
+
+def test_a_prescreened_run_begins_with_the_best_of_the_data_and_pays_for_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = BenchmarkConfig("pmo", ("qed",), budget=12, heavy_atoms=(2, 14), prescreened=3)
+    table = run_benchmark(Chains(), START, tmp_path, config)
+    (row,) = table.to_dict("records")
+    qed = SUITES["pmo"]["qed"]
+    scores = {smiles: qed(Chem.MolFromSmiles(smiles)) for smiles in START}
+    best = sorted(START, key=lambda smiles: -scores[smiles])[:3]
+    with History(tmp_path / "pmo-qed-neighbourhood-12-0-prescreened3.sqlite") as history:
+        known = {r.smiles: r.y for r in history.records() if r.known}
+        y = [r.y for r in history.records() if not r.known]
+    assert known == pytest.approx({smiles: scores[smiles] for smiles in best})
+    assert (row["evaluations"], row["prescreened"]) == (len(y), 3) == (12, 3)
+    assert row["auc_top_10"] == pytest.approx(top_auc(y, 12, 10))
+    assert row["top_1"] == pytest.approx(max(y))
+
+    monkeypatch.delattr("molvae.reports.benchmark.compute_table")  # the data is scored once
+    more = run_benchmark(Chains(), START, tmp_path, replace(config, seeds=2))
+    assert len(more) == 2
+
+
+def test_runs_under_different_rules_are_not_averaged() -> None:
+    rules = [{}, {"plausibility": 0.5}, {"prescreened": 500}]
+    rows = pd.DataFrame(
+        [
+            {"suite": "pmo", "task": "qed", "strategy": "ga", "budget": 100, "auc_top_10": y}
+            | {"plausibility": 0.0, "prescreened": 0}
+            | rule
+            for y, rule in enumerate(rules)
+        ]
+    )
+    table = compare_with_published(rows, "pmo", 100)
+    found = table.loc["qed"].to_dict()
+    assert found == {"ga": 0.0, "ga, plausibility 0.5": 1.0, "ga, prescreened 500": 2.0}
+
+
+def test_the_ten_best_are_described(tmp_path: Path, zinc: list[str]) -> None:
+    config = BenchmarkConfig("pmo", ("qed",), ("prior",), budget=20)
+    model = MolVAE.load("zinc")
+    (row,) = run_benchmark(model, zinc, tmp_path, config).to_dict("records")
+    with History(tmp_path / "pmo-qed-prior-20-0.sqlite") as history:
+        best = sorted(history.records(), key=lambda record: -record.y)[:10]
+    assert row["top_10_QED"] == pytest.approx(row["top_10"])
+    mols = [Chem.MolFromSmiles(record.smiles) for record in best]
+    plausible = [model.domain.find_plausibility(mol) for mol in mols]
+    assert row["top_10_plausibility"] == pytest.approx(np.mean(plausible))
+    assert 1 <= row["top_10_SAS"] <= 10
+    assert 1 <= row["top_10_clusters"] <= 10
 
 
 def test_a_table_is_of_one_suite_and_one_budget() -> None:

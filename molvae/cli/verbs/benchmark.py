@@ -19,9 +19,12 @@ LINE = (
     "{minutes:.1f} min excluding oracle calls"
 )
 
+PRESCREENED = 500  # molecules of the data set whose values a prescreened search begins with
+
 EXAMPLES = (
     "molvae benchmark --suite pmo --tasks pmo:jnk3 --budget 1000 --seeds 3",
     "molvae benchmark --strategy neighbourhood ga --out runs/against-ga",
+    "molvae benchmark --prescreen --budget 1000 --out runs/prescreened",
 )
 
 
@@ -76,6 +79,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "in the published results)",
     )
     parser.add_argument(
+        "--prescreen",
+        type=options.whole_number,
+        nargs="?",
+        const=PRESCREENED,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="score the data set first, outside the budget, and begin each search with the values "
+        f"of its N best molecules (N if left out: {PRESCREENED}; default: off, a black box)",
+    )
+    parser.add_argument(
         "--adapt", action="store_true", help="fine-tune the model, as in 'molvae optimize'"
     )
     parser.add_argument("--jobs", type=options.whole_number, default=1, help="parallel evaluations")
@@ -102,6 +115,7 @@ def run(args: argparse.Namespace) -> None:
         shard=args.shard,
         heavy_atoms=sizes and (sizes[0], sizes[1]),
         plausibility=args.plausibility,
+        prescreened=getattr(args, "prescreen", 0),
     )
     model = MolVAE.load(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -127,6 +141,7 @@ def run(args: argparse.Namespace) -> None:
             effort=Effort(jobs=args.jobs),
             on_run=finished,
             fine_tune=fine_tune if args.adapt else None,
+            progress=options.progress(),
         )
     print(f"\nAUC top-10, {args.budget} evaluations, mean over seeds")
     table = compare_with_published(rows, args.suite, args.budget)
