@@ -6,11 +6,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import joblib
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 T = TypeVar("T")
@@ -51,6 +53,17 @@ def parallel_unordered(jobs: int | None) -> joblib.Parallel:
         return joblib.Parallel(return_as="generator_unordered", **how)
     except ValueError:  # Ray and multiprocessing tell what is done at the end only
         return joblib.Parallel(**how)
+
+
+@contextmanager
+def compute_in_one_thread() -> Iterator[None]:
+    """Let numerical libraries compute in one thread inside a `with` block.
+
+    For many small computations: the threads of a library wait for each other after every one of
+    them, and where other processes keep the cores busy they wait ten times as long as they compute.
+    """
+    with threadpool_limits(1):
+        yield
 
 
 def end_with_parent(parent: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molvae.base.errors import MolvaeError
+from molvae.base.parallel import compute_in_one_thread
 from molvae.chem.fingerprints import MoleculeFeatures
 from molvae.chem.molecules import canonicalize, parse, parse_cached
 from molvae.loop.proposers import Round
@@ -94,6 +95,15 @@ class LatentProposer:
             self._admissible.cache_clear()
         past = self.oracle.history.records(before=k)
         self._fine_tune(past)
+        with compute_in_one_thread():
+            names, decoded, valid = self._find_candidates(k, past, pending)
+        seconds = time.perf_counter() - started
+        return Round(names, Iteration(k, decoded, valid, len(names), seconds))
+
+    def _find_candidates(
+        self, k: int, past: list[Record], pending: Collection[str]
+    ) -> tuple[list[str], int, int]:
+        """Round and the records before it -> names, how many were decoded and are admissible."""
         seen = {record.smiles for record in past}.union(pending)
         known, seed = [r for r in past if r.z is not None], [self.run.seed, k]
         if len({r.values for r in known if not np.isnan(r.y)}) < 2:  # nothing to learn from yet
@@ -117,8 +127,7 @@ class LatentProposer:
                 pool = self._keep_plausible(pool)
                 rows = strategy.choose(self._describe(pool), self.run.batch - len(names))
                 names += [pool[row] for row in rows]
-        seconds = time.perf_counter() - started
-        return Round(names, Iteration(k, decoded, valid, len(names), seconds))
+        return names, decoded, valid
 
     def _draw_first(self, seen: set[str], seed: list[int]) -> tuple[list[str], int, int]:
         """Molecules until values differ: leads and some around them, or data and prior samples.

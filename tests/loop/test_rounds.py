@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from rdkit import Chem
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from chains import START, Chains
 from molvae import OptimizeConfig, Oracle
@@ -118,3 +119,23 @@ def test_the_settings_of_a_history_identify_the_molecules_it_began_with() -> Non
     run = begin("prior", Chains(), ["CCO", "CCN"]).run
     settings = run.settings(["CCO"])  # pinned: earlier histories hold these
     assert (settings["start"], settings["leads"]) == ("3189f6e2b5a6e67b", "ab1de819ede91df4")
+
+
+def test_a_round_computes_in_one_thread_and_leaves_the_others_as_they_were() -> None:
+    class Watched(Chains):
+        def decode_greedily(self, z: np.ndarray) -> list[str]:
+            seen.append(count_threads())
+            return super().decode_greedily(z)
+
+    def count_threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info()}
+
+    seen: list[set[int]] = []
+    with threadpool_limits(2):
+        search = begin("neighbourhood", Watched())
+        seen.clear()
+        search.ask()
+        after = count_threads()
+    assert seen
+    assert all(threads == {1} for threads in seen)
+    assert after == {2}
