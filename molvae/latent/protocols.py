@@ -206,6 +206,10 @@ class SequenceDecoder(Decoder, Autoregressive, Protocol):
         """Ids x (B, L), z (B, D) -> whether greedy decoding of z gives x, (B,)."""
         ...
 
+    def judge(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids x (B, L), z (B, D) -> log p(x|z) (B,) in nats, and `gives` (B,), from one pass."""
+        ...
+
 
 class ArrayWriter(Decoder, Protocol):
     """A decoder of arrays of numbers, images among them, which writes all of x at once."""

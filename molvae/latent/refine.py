@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from molvae.base.errors import MolvaeError
-from molvae.latent.protocols import LatentModel
 
 STEPS = 32  # eight suffice for nearly all of ZINC, but not for large molecules
 LENGTH = 0.06  # of a step, rms over dimensions; latents have a standard deviation of about 1
@@ -17,10 +16,9 @@ LENGTH = 0.06  # of a step, rms over dimensions; latents have a standard deviati
 
 @torch.no_grad()
 def refine_latents(
-    model: LatentModel,
+    judge: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     x: Tensor,
     z: Tensor,
-    settled: Callable[[Tensor, Tensor], Tensor],
     steps: int = STEPS,
 ) -> Tensor:
     """Latents z (B, D) of x (B, ...) -> latents (B, D) near them that represent x better.
@@ -30,10 +28,10 @@ def refine_latents(
     of it, as in semi-amortized autoencoders (Kim et al. 2018), which also train with them.
 
     Args:
-        model: gives log p(x|z).
+        judge: x, z -> log p(x|z) (B,) in nats, and which rows are good enough (B,); only the others
+            are changed. Both from one pass, since most of the time goes into passes.
         x: examples.
         z: where to start.
-        settled: x, z -> which rows are good enough (B,); only the others are changed.
         steps: at most.
 
     Raises:
@@ -43,10 +41,14 @@ def refine_latents(
         raise MolvaeError(f"the number of refining steps must not be negative, got {steps}")
     z, rows = z.clone(), torch.arange(len(z), device=z.device)
     for _ in range(steps):
-        rows = rows[~settled(x[rows], z[rows])]
-        if len(rows) == 0:
-            break
-        _, slope = find_slope(partial(model.log_likelihood, x[rows]), z[rows])
+        start = z[rows].requires_grad_()
+        with _gradients():
+            value, settled = judge(x[rows], start)
+            going = ~settled
+            if not going.any():
+                break
+            (slope,) = torch.autograd.grad(value[going].sum(), start)
+        rows, slope = rows[going], slope[going]
         norm = slope.square().mean(dim=1, keepdim=True).sqrt()
         z[rows] += LENGTH * slope / norm.clamp_min(torch.finfo(norm.dtype).tiny)
     return z
@@ -60,8 +62,15 @@ def find_slope(log_likelihood: Callable[[Tensor], Tensor], z: Tensor) -> tuple[T
         z: where.
     """
     start = z.detach().requires_grad_()
-    # a recurrent layer of cuDNN has gradients in training mode only
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+    with _gradients():
         value = log_likelihood(start)
         (slope,) = torch.autograd.grad(value.sum(), start)
     return value.detach(), slope
+
+
+@contextmanager
+def _gradients() -> Iterator[None]:
+    """Record operations inside a `with` block, so that they can be differentiated."""
+    # a recurrent layer of cuDNN has gradients in training mode only
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        yield

@@ -31,6 +31,7 @@ from molvae.model.summary import FittedPosterior, FittedPrior, TrainingSummary
 from molvae.model.training import DEFAULT_TOKENIZER, Trained, TrainingSet, prepare_training
 
 BATCH = 512  # molecules encoded together
+REFINED = 128  # molecules refined together: fewer of them are padded to the longest
 
 
 class MolVAE:
@@ -360,13 +361,22 @@ class MolVAE:
         self, rows: Sequence[list[int]], progress: bool = False, refine: int = STEPS
     ) -> tuple[Tensor, Tensor]:
         """Rows of token ids -> latent points (n, D), and how far each is from its mean (n,)."""
-        z, moved = torch.empty(len(rows), self.latent), torch.empty(len(rows))
+        means, decoder = torch.empty(len(rows), self.latent), self.vae.sequence_decoder
+        away: list[int] = []  # rows whose mean does not decode to them
         with torch.no_grad():
             for x, indices in self.batches(rows, "encode", progress):
-                means, gives = self.vae.encode(x), self.vae.sequence_decoder.gives
-                points = refine_latents(self.vae, x, means, gives, refine)
-                z[indices], moved[indices] = points.cpu(), (points - means).norm(dim=1).cpu()
-        return z, moved
+                z = self.vae.encode(x)
+                means[indices] = z.cpu()
+                if refine > 0:
+                    wrong = (~decoder.gives(x, z)).nonzero()[:, 0].tolist()
+                    away += [indices[i] for i in wrong]
+            points = means.clone()
+            # in batches of their own: of most batches only a few would go on
+            for x, places in self.batches([rows[i] for i in away], "refine", progress, REFINED):
+                indices = [away[i] for i in places]
+                start = means[indices].to(self.device)
+                points[indices] = refine_latents(decoder.judge, x, start, refine).cpu()
+        return points, (points - means).norm(dim=1)
 
     def check_round_trip(
         self, rows: Sequence[list[int]], z: ArrayLike | Tensor, progress: bool = False
@@ -515,13 +525,13 @@ class MolVAE:
         return ids
 
     def batches(
-        self, rows: Sequence[list[int]], label: str, progress: bool
+        self, rows: Sequence[list[int]], label: str, progress: bool, size: int = BATCH
     ) -> Iterator[tuple[Tensor, list[int]]]:
         """Rows of token ids -> batches of similar length: ids (B, L), and their row indices."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         with tqdm(total=len(rows), desc=label, unit="mol", disable=not progress) as bar:
-            for i in range(0, len(rows), BATCH):
-                indices = order[i : i + BATCH]
+            for i in range(0, len(rows), size):
+                indices = order[i : i + size]
                 x = self.tokenizer.pad([rows[i] for i in indices]).astype(np.int64)
                 yield torch.from_numpy(x).to(self.device), indices
                 bar.update(len(indices))

@@ -289,7 +289,10 @@ def score_reconstruction(model: VAE, data: Data, seed: int) -> pd.DataFrame:
         torch.manual_seed(seed)
         bound, z = elbo(model, x), model.encode(x)
         better = refine_latents(
-            model, x, z, lambda x, z: torch.zeros(len(x), dtype=torch.bool), REFINING
+            lambda x, z: (model.log_likelihood(x, z), torch.zeros(len(x), dtype=torch.bool)),
+            x,
+            z,
+            REFINING,
         )
         ranks = {
             "greedy": model.decoder.generate(z),

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,8 @@ from torch import Tensor
 from molvae.base.errors import MolvaeError
 from molvae.latent.refine import LENGTH, refine_latents
 from molvae.latent.vae import VAE, VAEConfig
+
+Judge = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @pytest.fixture
@@ -20,22 +23,26 @@ def linear() -> tuple[VAE, Tensor, Tensor]:
         return vae, x, torch.linalg.lstsq(layer.weight, (x - layer.bias).T).solution.T
 
 
+def judge_by(vae: VAE, settled: Callable[[Tensor, Tensor], Tensor]) -> Judge:
+    return lambda x, z: (vae.log_likelihood(x, z), settled(x, z))
+
+
 def never(x: Tensor, z: Tensor) -> Tensor:
     return torch.zeros(len(z), dtype=torch.bool)
 
 
 def test_steps_lead_to_the_likeliest_latents(linear: tuple[VAE, Tensor, Tensor]) -> None:
     vae, x, best = linear
-    z = vae.encode(x).detach()
-    away = [(refine_latents(vae, x, z, never, n) - best).norm(dim=1) for n in (0, 2, 4, 8)]
+    z, judge = vae.encode(x).detach(), judge_by(vae, never)
+    away = [(refine_latents(judge, x, z, n) - best).norm(dim=1) for n in (0, 2, 4, 8)]
     for farther, nearer in pairwise(away):
         assert (nearer < farther).float().mean() > 0.9
-    assert torch.equal(refine_latents(vae, x, z, never, 0), z)
+    assert torch.equal(refine_latents(judge, x, z, 0), z)
     step = LENGTH * 3**0.5
     torch.testing.assert_close(
-        (refine_latents(vae, x, z, never, 1) - z).norm(dim=1), torch.full((40,), step).double()
+        (refine_latents(judge, x, z, 1) - z).norm(dim=1), torch.full((40,), step).double()
     )
-    assert (refine_latents(vae, x, z, never, 500) - best).norm(dim=1).max() < 2 * step
+    assert (refine_latents(judge, x, z, 500) - best).norm(dim=1).max() < 2 * step
 
 
 def test_settled_rows_stay_and_the_others_go_on(linear: tuple[VAE, Tensor, Tensor]) -> None:
@@ -46,7 +53,7 @@ def test_settled_rows_stay_and_the_others_go_on(linear: tuple[VAE, Tensor, Tenso
         own = best[[rows[tuple(row.tolist())] for row in x]]
         return (z - own).norm(dim=1) < 0.5
 
-    found = refine_latents(vae, x, z, near, 100)
+    found = refine_latents(judge_by(vae, near), x, z, 100)
     there = near(x, z)
     assert 0 < there.sum() < len(x)
     assert torch.equal(found[there], z[there])
@@ -61,7 +68,7 @@ def test_steps_where_nothing_is_to_be_gained_stay_finite(
     vae, x, _ = linear
     for weight in vae.decoder.parameters():
         torch.nn.init.zeros_(weight)
-    z = vae.encode(x).detach()
-    assert torch.equal(refine_latents(vae, x, z, never), z)
+    z, judge = vae.encode(x).detach(), judge_by(vae, never)
+    assert torch.equal(refine_latents(judge, x, z), z)
     with pytest.raises(MolvaeError, match="negative"):
-        refine_latents(vae, x, z, never, -1)
+        refine_latents(judge, x, z, -1)

@@ -49,10 +49,12 @@ class AutoregressiveDecoder(nn.Module, ABC):
 
         It does where each symbol is the likeliest one given those before it: one pass is enough.
         """
-        target, logits = x[:, 1:], self(z, x)
-        logits[..., [PAD, BOS]] = -torch.inf  # never generated
-        right: Tensor = (logits.argmax(-1) == target) | (target == PAD)
-        return right.all(dim=1)
+        return _are_likeliest(self(z, x), x)
+
+    def judge(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids x (B, L), z (B, D) -> `log_likelihood` (B,) and `gives` (B,), from one pass."""
+        logits = self(z, x)
+        return self.likelihood.log_prob(logits, x), _are_likeliest(logits.detach().clone(), x)
 
     def generate(
         self, z: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
@@ -92,6 +94,14 @@ class ArrayDecoder(nn.Module):
         """Latents z (B, D) -> x (B, ...): its mean at temperature 0, draws of p(x|z) at 1."""
         result: Tensor = self.likelihood.generate(self(z), temperature, generator)
         return result
+
+
+def _are_likeliest(logits: Tensor, x: Tensor) -> Tensor:
+    """Logits (B, L - 1, V), which are changed, of ids x (B, L) -> whether greedy ids are x (B,)."""
+    target = x[:, 1:]
+    logits[..., [PAD, BOS]] = -torch.inf  # never generated
+    right: Tensor = (logits.argmax(-1) == target) | (target == PAD)
+    return right.all(dim=1)
 
 
 def mask_symbols(symbols: Tensor, share: float) -> Tensor:
