@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import rdkit
+from pyarrow.parquet import ParquetFile
 
 from molvae.chem.molecules import canonicalize, parse
 from molvae.chem.properties import REPORTED, properties
@@ -62,7 +63,10 @@ def compute_table(smiles: Sequence[str]) -> pd.DataFrame:
 
 def _read(key: str, columns: list[str]) -> pd.DataFrame | None:
     path = FOLDER / f"{key}.parquet"
-    return pd.read_parquet(path, columns=columns) if path.exists() else None
+    if not path.exists():
+        return None
+    # `pandas.read_parquet` would import what reads folders of files, and keep 6 MB
+    return ParquetFile(path).read(columns).to_pandas()
 
 
 def _choose_rows(table: pd.DataFrame) -> list[int]:

@@ -251,9 +251,12 @@ def _describe(
 ) -> pd.DataFrame:
     """Decoded strings -> smiles, valid, the columns of an axis, logP, SAS, QED."""
     table = pd.DataFrame({"smiles": smiles})
-    table["valid"] = [canonicalize(s) is not None for s in smiles]
+    different = list(dict.fromkeys(smiles))  # many points of a plane decode to one molecule
+    valid = {s: canonicalize(s) is not None for s in different}
+    table["valid"] = [valid[s] for s in smiles]
     if axis is not None and points is not None:
         table[axis.value] = axis.measure(model, smiles)
         table[axis.at_point] = list(model.predict_properties(points)[axis.name])
-    others = compute_properties(smiles)[["logP", "SAS", "QED"]]
+    found = compute_properties(different)[["logP", "SAS", "QED"]].set_axis(different)
+    others = found.loc[smiles].reset_index(drop=True)
     return table.join(others[[name for name in others if name not in table]])
