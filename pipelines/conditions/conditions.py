@@ -16,7 +16,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,8 @@ def main() -> None:
     rows = []
     for name, choice, seed in tqdm(runs, unit="run"):
         condition = CONDITIONS[name]
+        if args.quick:
+            condition = replace(condition, batch=10)
         budget = args.budget or condition.budget
         own = choice.replace(", ", "-")
         path = args.out / f"{name}-{own}-{budget}-seed{seed}.sqlite"

@@ -72,7 +72,9 @@ def main() -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with History(path) as history:
                     oracle = Oracle(objective, args.budget, history)
-                    config = OptimizeConfig(strategy, plausibility=least, seed=seed)
+                    config = OptimizeConfig(
+                        strategy, batch=args.batch, plausibility=least, seed=seed
+                    )
                     result = optimize(model, oracle, start=start, config=config)
                 rows.append((objective, method, seed, *judge_result(result, domain, judge)))
                 print(*(f"{cell:.3g}" if isinstance(cell, float) else cell for cell in rows[-1]))
@@ -142,6 +144,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/plausibility"))
     parser.add_argument("--quick", action="store_true", help="40 evaluations of one objective")
     args = parser.parse_args()
+    args.batch = 10 if args.quick else None
     if args.quick:
         args.objectives, args.seeds, args.budget, args.real = ["logP"], 1, 40, 50
     return args

@@ -52,7 +52,7 @@ def main() -> None:
                 path = args.out / f"{name}-{task}-{args.budget}-{seed}.sqlite"
                 with History(path) as history:
                     oracle = Oracle(f"pmo:{task}", args.budget, history, "any")
-                    config = OptimizeConfig(strategy, seed=seed)
+                    config = OptimizeConfig(strategy, args.batch, seed=seed)
                     result = optimize(model, oracle, start=start, config=config, fine_tune=adapt)
                 y = result.table["y"].to_numpy()
                 row = (name, task, seed, top_auc(y, args.budget, 10), np.nanmax(y))
@@ -78,6 +78,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/search-study"))
     parser.add_argument("--quick", action="store_true", help="three rows, one task, 45 evaluations")
     args = parser.parse_args()
+    args.batch = 10 if args.quick else None
     if args.quick:
         args.only = args.only or [DEFAULT, "proposal-prior", "surrogate-latents"]
         args.tasks, args.budget = ["median2"], 45

@@ -17,8 +17,11 @@ def test_all_molecules_contain_the_fragment_also_after_a_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("molvae.cli.verbs.optimize.GROWN", 20)  # which takes most of the time
+    monkeypatch.setattr("molvae.model.forced_decoding.LEAST_DRAWS", 100)
+    monkeypatch.setattr("molvae.model.forced_decoding.LEAST_PER_GROUP", 8)
     words = ["optimize", "--objective", "QED", "--quiet"]
-    assert main([*words, "--keep", FRAGMENT, "--budget", "12", "--out", "run"]) == 0
+    assert main([*words, "--keep", FRAGMENT, "--budget", "12", "--batch", "6", "--out", "run"]) == 0
     assert main([*words, "--resume", "--budget", "24", "--out", "run"]) == 0
     kept = parse_constraint(f"keeps:{FRAGMENT}")
     with History("run/history.sqlite") as history:

@@ -89,7 +89,8 @@ def test_quiet_prints_results_and_errors_only(capsys: pytest.CaptureFixture[str]
 def test_a_search_answers_a_script_in_json(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    words = ("optimize", "--objective", "QED", "--budget", "12", "--out", str(tmp_path / "run"))
+    words = ("optimize", "--objective", "QED", "--budget", "12", "--batch", "6")
+    words += ("--out", str(tmp_path / "run"))
     code, out, err = run(capsys, *words, "--json")
     assert code == 0
     found = json.loads(out)
@@ -107,7 +108,7 @@ def test_a_run_is_repeated_from_the_settings_that_another_wrote(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     file = tmp_path / "run.toml"
-    file.write_text('objective = "QED"\nbudget = 30\nheavy-atoms = [10, 20]\n')
+    file.write_text('objective = "QED"\nbudget = 30\nbatch = 6\nheavy-atoms = [10, 20]\n')
     words = ("--config", str(file), "--budget", "12", "--seed", "3", "--quiet")
     assert run(capsys, "optimize", *words, "--out", str(first))[0] == 0
     settings = json.loads((first / "config.json").read_text())

@@ -165,7 +165,7 @@ STROKES = Path(__file__).parents[1] / "plugins"
 
 def test_a_kind_from_elsewhere_is_one_file_and_runs_the_suites() -> None:
     names = "test_kind or test_encoder or test_decoder or learns or serves or standardised"
-    command = [sys.executable, "-m", "pytest", "-p", "strokes", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "strokes", "-p", "no:cacheprovider"]
     command += ["-rp", __file__, "-k", f"strokes and ({names})"]
     paths = [str(STROKES), *filter(None, [os.environ.get("PYTHONPATH")])]
     result = subprocess.run(

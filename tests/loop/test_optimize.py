@@ -595,7 +595,8 @@ def test_two_runs_that_begin_at_once_pay_for_no_molecule_twice(
     (tmp_path / "costly_lab.py").write_text(COSTLY)
     root = str(Path(molvae.__file__).parents[1])
     command = [sys.executable, "-m", "molvae", "optimize", "--objective", "costly_lab:assay"]
-    command += ["--model", "qm9", "--budget", "24", "--history", "shared.sqlite", *words]
+    command += ["--model", "qm9", "--budget", "24", "--batch", "8", *words]
+    command += ["--history", "shared.sqlite"]
     runs = [
         subprocess.Popen(
             [*command, "--out", name],

@@ -25,7 +25,7 @@ def model() -> MolVAE:
 
 def search(model: MolVAE, zinc: list[str], plausibility: float | None = None, **given):
     oracle = Oracle("logP", given.pop("budget", 60), constraints=given.pop("constraints", ()))
-    config = OptimizeConfig(given.pop("strategy", None), plausibility=plausibility)
+    config = OptimizeConfig(given.pop("strategy", None), batch=20, plausibility=plausibility)
     return oracle, optimize(model, oracle, start=zinc[:300], config=config, **given)
 
 
@@ -80,7 +80,7 @@ def test_a_lead_need_not_be_plausible(model: MolVAE, zinc: list[str]) -> None:
 def test_a_history_goes_on_as_it_was_begun(model: MolVAE, zinc: list[str], tmp_path) -> None:
     for least, other in ((0.0, 0.5), (None, 0.7)):
         with History(tmp_path / f"{least}.sqlite") as history:
-            config = OptimizeConfig(plausibility=least)
+            config = OptimizeConfig(batch=5, plausibility=least)
             optimize(model, Oracle("logP", 40, history), start=zinc[:300], config=config)
         with History(tmp_path / f"{least}.sqlite") as history:
             oracle = Oracle("logP", 50, history)

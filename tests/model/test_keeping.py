@@ -72,7 +72,9 @@ def test_a_search_evaluates_molecules_with_the_fragment_only(model: MolVAE) -> N
     fragment = "O=C(N*)c1ccncc1"
     oracle = Oracle("QED", 40, heavy_atoms=(6, 38), constraints=[f"keeps:{fragment}"])
     start = [f"O=C(N{'C' * i}c1ccccc1)c1ccncc1" for i in range(8)]
-    result = optimize(Keeping(model, fragment), oracle, start=start, config=OptimizeConfig())
+    result = optimize(
+        Keeping(model, fragment), oracle, start=start, config=OptimizeConfig(batch=10)
+    )
     assert len(result.table) == 40
     kept = parse_constraint(f"keeps:{fragment}")
     assert all(kept.met(parse(smiles)) for smiles in result.table["smiles"])

@@ -342,7 +342,8 @@ def test_workers_end_soon_after_the_search_was_killed(words: list[str], lab: Pat
 
 def test_optimize_with_a_program_from_the_command_line(tmp_path: Path) -> None:
     command = script(tmp_path, 'case "$1" in *N*) exit 1;; esac; echo ${#1}')
-    words = ["optimize", "--objective", command, "--budget", "40", "--time-limit", "20"]
+    words = ["optimize", "--objective", command, "--budget", "40", "--batch", "20"]
+    words += ["--time-limit", "20"]
     done = subprocess.run(
         [sys.executable, "-m", "molvae", *words, "--jobs", "2", "--out", str(tmp_path / "run")],
         capture_output=True,
