@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import rdkit
-from pyarrow.parquet import ParquetFile
 
 from molvae.chem.molecules import canonicalize, parse
 from molvae.chem.properties import REPORTED, properties
@@ -63,10 +62,7 @@ def compute_table(smiles: Sequence[str]) -> pd.DataFrame:
 
 def _read(key: str, columns: list[str]) -> pd.DataFrame | None:
     path = FOLDER / f"{key}.parquet"
-    if not path.exists():
-        return None
-    # `pandas.read_parquet` would import what reads folders of files, and keep 6 MB
-    return ParquetFile(path).read(columns).to_pandas()
+    return pd.read_parquet(path, columns=columns) if path.exists() else None
 
 
 def _choose_rows(table: pd.DataFrame) -> list[int]:
