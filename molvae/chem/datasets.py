@@ -8,6 +8,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +55,14 @@ class DataSet:
         Parts are assigned by a hash of the canonical SMILES, so a molecule belongs to the same
         part on every machine, in every data set and for any order of the rows.
         """
-        return [s for s in self.smiles if assign_part(s) == part]
+        return list(self._parts[part])
+
+    @cached_property
+    def _parts(self) -> dict[Part, list[str]]:
+        parts: dict[Part, list[str]] = {"train": [], "validation": [], "test": []}
+        for smiles in self.smiles:
+            parts[assign_part(smiles)].append(smiles)
+        return parts
 
 
 def assign_part(smiles: str) -> Part:
