@@ -5,6 +5,7 @@ import importlib
 import re
 import shlex
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,12 +53,17 @@ def find_commands(pages: list[Path]) -> list[str]:
     return list(dict.fromkeys(command for command in words if "VERB" not in command))
 
 
+@cache
+def list_molecules() -> list[str]:
+    return load("zinc").smiles[:200]
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory of a reader, with the files that the guides speak of."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.smi").write_text("CC(=O)Oc1ccccc1C(=O)O\nCC(=O)Nc1ccc(O)cc1\n")
-    (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(load("zinc").smiles[:200]))
+    (tmp_path / "my.csv").write_text("smiles\n" + "\n".join(list_molecules()))
     shutil.copy(list_shipped_models()["zinc"], tmp_path / "my.safetensors")
     for _, title, block in (b for page in GUIDES for b in FENCE.findall(page.read_text())):
         if title:

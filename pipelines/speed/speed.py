@@ -66,7 +66,7 @@ def main() -> None:
     )
     work, peak = (
         count_operations(smiles, quick=args.quick),
-        args.devices * measure_matrix_products(),
+        args.devices * measure_matrix_products(10 if args.quick else 100),
     )
     print(
         f"train:    {rate:7.0f} molecules/s, default model, {args.devices} processes: "
@@ -114,7 +114,7 @@ def count_operations(smiles: list[str], quick: bool) -> float:
     return counter.get_total_flops() / sum(map(len, batches))
 
 
-def measure_matrix_products() -> float:
+def measure_matrix_products(products: int) -> float:
     """Floating-point operations per second of one process, in bfloat16 where training uses it."""
     gpu = torch.cuda.is_available()
     device, (m, k, n) = ("cuda", [8_192] * 3) if gpu else ("cpu", [2_048, 512, 1_536])
@@ -123,14 +123,14 @@ def measure_matrix_products() -> float:
     a, b = torch.randn(m, k, device=device).to(kind), torch.randn(k, n, device=device).to(kind)
 
     def work() -> None:
-        for _ in range(100):
+        for _ in range(products):
             a @ b
         if gpu:
             torch.cuda.synchronize()
 
     work()
     _, seconds = measure_time(work)
-    return 100 * 2 * m * k * n / seconds
+    return products * 2 * m * k * n / seconds
 
 
 if __name__ == "__main__":
