@@ -34,13 +34,13 @@ def compute_properties(source: DataSet | Sequence[str], progress: bool = False) 
     computed is NaN.
     """
     if not isinstance(source, DataSet):
-        return compute_table(list(source), REPORTED_FUNCTIONS, progress)
+        return compute_columns(list(source), REPORTED_FUNCTIONS, progress)
     shipped = read_properties(source.key, source.smiles)
     if shipped is not None:
         return shipped
     return load_or_compute(
         f"{source.key}-properties",
-        lambda: compute_table(source.smiles, REPORTED_FUNCTIONS, progress),
+        lambda: compute_columns(source.smiles, REPORTED_FUNCTIONS, progress),
     )
 
 
@@ -80,7 +80,7 @@ def load_properties(
         table = table.join(reported.set_index(table.index))
     others = {n: functions[n] for n in names if n not in own and n not in REPORTED}
     if others:
-        computed = compute_table(source.smiles, others, progress)
+        computed = compute_columns(source.smiles, others, progress)
         broken = [name for name in others if source.smiles and computed[name].isna().all()]
         if broken:
             raise MolvaeError(f"{broken[0]!r} could not be computed for any molecule")
@@ -190,7 +190,7 @@ def _list_columns(source: DataSet) -> list[str]:
     return list(open_molecules(source.name).columns)
 
 
-def compute_table(
+def compute_columns(
     smiles: list[str], functions: Mapping[str, Property], progress: bool = False
 ) -> pd.DataFrame:
     """SMILES (n) -> the values of functions of a molecule, columns by name, computed in processes.

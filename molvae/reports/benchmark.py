@@ -23,7 +23,7 @@ from molvae.chem.molecules import parse
 from molvae.chem.neighbors import find_clusters
 from molvae.chem.plausibility import Domain
 from molvae.chem.properties import Property, compute_or_nan, properties
-from molvae.chem.property_tables import compute_table
+from molvae.chem.property_tables import compute_columns
 from molvae.loop.config import OptimizeConfig
 from molvae.loop.optimization import optimize
 from molvae.loop.result import Result
@@ -179,7 +179,7 @@ def _prescreen(run: Run, folder: Path, start: Sequence[str], progress: bool) -> 
     path = folder / f"{run.suite}-{run.task}.prescreened{run.prescreened}.csv"
     if not path.exists():
         function = as_objective(f"{run.suite}:{run.task}").function
-        scores = compute_table(list(start), {"y": function}, progress)
+        scores = compute_columns(list(start), {"y": function}, progress)
         table = scores.assign(smiles=list(start)).query("y > 0")
         best = table.sort_values("y", ascending=False, kind="stable").head(run.prescreened)
         write_file(path, best.to_csv(index=False))

@@ -150,7 +150,7 @@ def test_a_prescreened_run_begins_with_the_best_of_the_data_and_pays_for_what_is
     assert row["auc_top_10"] == pytest.approx(top_auc(y, 12, 10))
     assert row["top_1"] == pytest.approx(max(y))
 
-    monkeypatch.delattr("molvae.reports.benchmark.compute_table")  # the data is scored once
+    monkeypatch.delattr("molvae.reports.benchmark.compute_columns")  # the data is scored once
     more = run_benchmark(Chains(), START, tmp_path, replace(config, seeds=2))
     assert len(more) == 2
 
