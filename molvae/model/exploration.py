@@ -220,7 +220,7 @@ def decode_plane(
 
 
 def sample_new_molecules(
-    model: MolVAE, n: int, seed: int = 0, **drawing: Any
+    model: MolVAE, n: int, seed: int = 0, plausibility: float = 0.0, **drawing: Any
 ) -> tuple[list[str], int]:
     """Model and n -> n unique valid molecules sampled from the prior, and the number of draws.
 
@@ -228,13 +228,28 @@ def sample_new_molecules(
         model: a trained model.
         n: number of molecules.
         seed: random seed.
+        plausibility: the least of a molecule, 0 for any; see `chem.plausibility`.
         drawing: further arguments of `MolVAE.sample`.
 
     Returns:
         Canonical SMILES in the order of sampling, and the number of strings drawn. There are fewer
         than n molecules if 50 n strings do not contain that many.
+
+    Raises:
+        MolvaeError: plausible ones are wanted, but the model cannot tell.
     """
     found: dict[str, None] = {}
+    domain = model.domain
+    if plausibility and domain is None:
+        raise MolvaeError(
+            "this model does not know which molecules are plausible: it stores no parts of its "
+            "training molecules"
+        )
+
+    def is_plausible(form: str) -> bool:
+        mol = parse(form) if plausibility else None
+        return mol is None or domain is None or domain.find_plausibility(mol) >= plausibility
+
     drawn = 0
     generator = torch.Generator().manual_seed(seed)
     while len(found) < n and drawn < DRAWS_PER_MOLECULE * n:
@@ -242,7 +257,8 @@ def sample_new_molecules(
         batch_seed = int(torch.randint(2**31, (), generator=generator))
         strings = model.sample(batch, seed=batch_seed, **drawing)
         drawn += batch
-        found.update(dict.fromkeys(form for form in map(canonicalize, strings) if form is not None))
+        forms = [form for form in map(canonicalize, strings) if form is not None]
+        found.update(dict.fromkeys(form for form in forms if form in found or is_plausible(form)))
     return list(found)[:n], drawn
 
 

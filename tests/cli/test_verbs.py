@@ -62,6 +62,17 @@ def test_sample_valid_yields_different_molecules_only(molvae, tmp_path):
     assert "unique valid molecules" in err
 
 
+def test_sample_says_how_plausible_molecules_are_and_draws_until_all_are(molvae):
+    words = ("sample", "--model", "zinc", "-n", "40", "--beam", "1")
+    found = table(molvae(*words, model=False)[1])
+    assert (found["plausibility"] == "").tolist() == (~found["valid"]).tolist()
+    assert pd.to_numeric(found["plausibility"]).min() < 0.5
+    code, out, err = molvae(*words, "--plausible", model=False)
+    assert (code, len(table(out))) == (0, 40)
+    assert table(out)["plausibility"].min() >= 0.5
+    assert "40 unique plausible molecules" in err
+
+
 @pytest.mark.parametrize("name", ["z.npz", "z.csv"])
 def test_encode_then_decode_through_a_file(molvae, name, small_model_file, tmp_path):
     code, _, err = molvae("encode", ASPIRIN, IBUPROFEN, "--out", name)
@@ -189,6 +200,7 @@ def test_encode_fails_where_nothing_is_left(molvae, monkeypatch, content):
         ("encode", ASPIRIN, "--model", "nowhere", "--out", "z"),
         ("decode", "nowhere", "--out", "z"),
         ("sample", "--valid", "--out", "z"),
+        ("sample", "--plausible", "--out", "z"),
         ("decode", "nowhere.npz"),
         ("sample", "--out", "x.pdf"),
         ("sample", "--temperature", "-1"),

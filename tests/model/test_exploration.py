@@ -17,6 +17,7 @@ from molvae.model.exploration import (
     sample_new_molecules,
     walk_along_property,
 )
+from molvae.model.molvae import MolVAE
 
 BOOK = ["CCO", "CCN", "CCC", "c1ccccc1", "C1CC", "CC(=O)O", "CCCl", "CCF"]
 
@@ -25,6 +26,7 @@ class BookModel:
     """Latents on the corners of a cube stand for the strings of BOOK; the nearest one is read."""
 
     latent = 3
+    domain = None
 
     def __init__(self) -> None:
         self.corners = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=3)))
@@ -111,6 +113,20 @@ def test_new_molecules_are_valid_and_different_and_a_dry_model_ends():
     assert drawn >= 5
     found, drawn = sample_new_molecules(BookModel(), 20)  # there are only seven
     assert (len(found), drawn) == (7, 20 * 50)
+
+
+def test_plausible_molecules_are_those_of_the_others_that_the_model_calls_so():
+    model = MolVAE.load("zinc")
+    every, drawn = sample_new_molecules(model, 64, seed=1, beam=1)
+    found, more = sample_new_molecules(model, 64, seed=1, plausibility=0.5, beam=1)
+    scores = [model.domain.find_plausibility(Chem.MolFromSmiles(s)) for s in every]
+    assert 0 < sum(score < 0.5 for score in scores) < 32
+    passed = [s for s, score in zip(every, scores, strict=True) if score >= 0.5]
+    assert found[: len(passed)] == passed
+    assert len(found) == 64
+    assert more >= drawn
+    with pytest.raises(MolvaeError, match="plausible"):
+        sample_new_molecules(BookModel(), 5, plausibility=0.5)
 
 
 def test_a_walk_goes_up_the_predicted_property(small_model, zinc):

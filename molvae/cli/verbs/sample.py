@@ -9,7 +9,7 @@ from typing import Any
 from molvae.cli import options
 
 EXAMPLES = (
-    "molvae sample -n 1000 --valid --out molecules.smi",
+    "molvae sample -n 1000 --plausible --out molecules.smi",
     "molvae sample --model qm9 -n 20 --temperature 1",
 )
 
@@ -22,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--valid", action="store_true", help="continue until -n different valid molecules are found"
+    )
+    parser.add_argument(
+        "--plausible",
+        action="store_true",
+        help="as --valid, with molecules alone whose parts are common in the training data "
+        "(plausibility of 0.5 or more, as in 'molvae optimize')",
     )
     parser.add_argument(
         "--temperature",
@@ -65,8 +71,9 @@ def _stream(args: argparse.Namespace) -> None:
     from molvae.base.errors import MolvaeError
     from molvae.library.bulk import sample
 
-    if args.valid:
-        raise MolvaeError("--valid needs a file as --out; for a folder, filter the column `valid`")
+    if args.valid or args.plausible:
+        word = "--plausible" if args.plausible else "--valid"
+        raise MolvaeError(f"{word} needs a file as --out; for a folder, filter its rows")
     config, folder = options.stream_config(args), Path(args.out)
     with options.engine(args):
         tally = sample(
@@ -78,7 +85,8 @@ def _stream(args: argparse.Namespace) -> None:
 def _collect(args: argparse.Namespace) -> None:
     import pandas as pd
 
-    from molvae.chem.molecules import canonicalize
+    from molvae.chem.molecules import canonicalize, parse
+    from molvae.chem.plausibility import PASSING
     from molvae.model.exploration import sample_new_molecules
     from molvae.model.molvae import MolVAE
 
@@ -86,19 +94,27 @@ def _collect(args: argparse.Namespace) -> None:
     options.refuse_existing(args, args.out)
     model = MolVAE.load(args.model)
     draw = {"seed": args.seed, "progress": options.progress(), **_decode_options(args)}
-    if args.valid:
-        strings, drawn = sample_new_molecules(model, args.number, **draw)
+    chosen = args.valid or args.plausible
+    if chosen:
+        least = PASSING if args.plausible else 0.0
+        strings, drawn = sample_new_molecules(model, args.number, plausibility=least, **draw)
     else:
         strings, drawn = model.sample(args.number, **draw), args.number
     forms = [canonicalize(s) for s in strings]
     table = pd.DataFrame({"smiles": strings, "valid": [form is not None for form in forms]})
+    if (domain := model.domain) is not None:
+        mols = [None if form is None else parse(form) for form in forms]
+        table["plausibility"] = [
+            None if mol is None else round(domain.find_plausibility(mol), 3) for mol in mols
+        ]
     if kind == ".smi":
         options.emit("".join(f"{s}\n" for s in table["smiles"][table["valid"]]), args.out)
     else:
         options.emit(table.to_csv(index=False, lineterminator="\n"), args.out)
     different = len({form for form in forms if form is not None})
-    if args.valid:
-        options.note(f"{drawn} strings drawn for {different} unique valid molecules")
+    if chosen:
+        kind_of = "plausible" if args.plausible else "valid"
+        options.note(f"{drawn} strings drawn for {different} unique {kind_of} molecules")
         if different < args.number:
             options.note(f"stopped before {args.number}: the model yields too few new molecules")
     else:
