@@ -25,6 +25,8 @@ def dock(mol: Mol) -> float:
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a docking script, a module of scores, what they import and a file of theirs."""
     monkeypatch.chdir(tmp_path)
+    # a file that is edited within a second of its first import would be taken from __pycache__
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "dock.py").write_text(SCRIPT)
     (tmp_path / "lab_helper.py").write_text("FACTOR = 2")
