@@ -19,7 +19,7 @@ from rdkit.Contrib.SA_Score import sascorer
 from molvae.base.errors import MolvaeError
 from molvae.base.registry import Registry
 from molvae.chem.fragment_scores import prepare_sas
-from molvae.chem.standardize import standardize
+from molvae.chem.standardize import find_parents
 
 Property: TypeAlias = Callable[[Mol], float]
 
@@ -152,7 +152,8 @@ def find_in_stock(mol: Mol) -> float:
         from molbloom import buy
     except ImportError as error:
         raise MolvaeError("in_stock needs a package: pip install 'molvae[stock]'") from error
-    return float(buy(standardize(MolToSmiles(mol)).smiles, catalog="zinc-instock-mini"))
+    (parent,) = find_parents([MolToSmiles(mol)])
+    return float(parent is not None and buy(parent, catalog="zinc-instock-mini"))
 
 
 def cycle(mol: Mol) -> float:

@@ -258,6 +258,9 @@ def compare_with_published(rows: pd.DataFrame, suite: str, budget: int) -> pd.Da
 
 
 def _name_rules(row: Mapping[Hashable, Any]) -> str:
-    """Row of a run -> its strategy, and the rules where they are not those of a black box."""
-    rules = [f"{name} {row[name]:g}" for name in ("plausibility", "prescreened") if row.get(name)]
-    return ", ".join([row["strategy"], *rules])
+    """Row of a run -> its strategy, and the rules where they are not those of a black box.
+
+    Rows of earlier versions have fewer columns, or NaN in them.
+    """
+    names = [name for name in ("plausibility", "prescreened") if row.get(name, 0) > 0]
+    return ", ".join([row["strategy"], *(f"{name} {row[name]:g}" for name in names)])

@@ -160,7 +160,7 @@ def test_runs_under_different_rules_are_not_averaged() -> None:
     rows = pd.DataFrame(
         [
             {"suite": "pmo", "task": "qed", "strategy": "ga", "budget": 100, "auc_top_10": y}
-            | {"plausibility": 0.0, "prescreened": 0}
+            | {"plausibility": 0.0, "prescreened": np.nan}  # as in rows of earlier versions
             | rule
             for y, rule in enumerate(rules)
         ]
