@@ -529,7 +529,7 @@ class MolVAE:
     ) -> Iterator[tuple[Tensor, list[int]]]:
         """Rows of token ids -> batches of similar length: ids (B, L), and their row indices."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        with tqdm(total=len(rows), desc=label, unit="mol", disable=not progress) as bar:
+        with tqdm(total=len(rows), desc=label, unit="mol", disable=not (progress and rows)) as bar:
             for i in range(0, len(rows), size):
                 indices = order[i : i + size]
                 x = self.tokenizer.pad([rows[i] for i in indices]).astype(np.int64)

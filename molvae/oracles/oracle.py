@@ -125,7 +125,7 @@ class Oracle:
         if not 0 < least <= 1:
             raise MolvaeError(f"the least plausibility must be above 0 and at most 1, not {least}")
         stated = self.stated_constraints
-        self._plausible, self._least = parse_constraint(f"plausibility>={least:g}"), least
+        self._plausible, self._least = parse_constraint(f"plausibility>={least}"), least
         self.constraints = [self._plausible, *stated]
         self.find_plausibility.cache_clear()
 

@@ -6,6 +6,7 @@ resume it. All shards of a benchmark share one folder.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from molvae.base.digests import digest_lines
 from molvae.base.errors import MolvaeError
 from molvae.base.files import read_json_object, write_file
 from molvae.chem.molecules import parse
@@ -176,7 +178,8 @@ def _prescreen(run: Run, folder: Path, start: Sequence[str], progress: bool) -> 
 
     Those whose score is 0 say nothing of where better ones are, and are left out.
     """
-    path = folder / f"{run.suite}-{run.task}.prescreened{run.prescreened}.csv"
+    data = digest_lines(hashlib.blake2b(digest_size=8), start).hexdigest()
+    path = folder / f"{run.suite}-{run.task}.prescreened{run.prescreened}-{data}.csv"
     if not path.exists():
         function = as_objective(f"{run.suite}:{run.task}").function
         scores = compute_columns(list(start), {"y": function}, progress)

@@ -153,6 +153,8 @@ def test_a_prescreened_run_begins_with_the_best_of_the_data_and_pays_for_what_is
     monkeypatch.delattr("molvae.reports.benchmark.compute_columns")  # the data is scored once
     more = run_benchmark(Chains(), START, tmp_path, replace(config, seeds=2))
     assert len(more) == 2
+    with pytest.raises(NameError):  # and other data is not taken for it
+        run_benchmark(Chains(), START[:5], tmp_path, replace(config, seeds=3))
 
 
 def test_runs_under_different_rules_are_not_averaged() -> None:
