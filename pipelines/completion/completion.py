@@ -65,14 +65,15 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.molecules, args.endings, args.samples = 2, 10, 20
+    drawn, known = (20, 500) if args.quick else (100, 5_000)
     model = MolVAE.load(args.model)
     data = load(model.summary.data, progress=True)
     held_out = select_encodable(model, data.split("test"), args.molecules, args.seed)
-    others = [s[len(s) // 2 :] for s in sample_smiles(data.split("test"), 5_000, args.seed + 1)]
+    others = [s[len(s) // 2 :] for s in sample_smiles(data.split("test"), known, args.seed + 1)]
     rows, differences = {}, {}
     for smiles in held_out:
         beginning = smiles[: len(smiles) // 2]
-        found = complete(model, beginning, 100, seed=args.seed)
+        found = complete(model, beginning, drawn, seed=args.seed)
         unweighted = decode_at_prior(model, beginning, found.drawn, args.seed)
         valid = [s for s in unweighted if canonicalize(s) is not None]
         kinds = {

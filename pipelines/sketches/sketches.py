@@ -152,7 +152,7 @@ def parse_arguments() -> argparse.Namespace:
 def load_data(args: argparse.Namespace) -> Data:
     """Read the sketches and split them; those of test and validation are in no training."""
     if args.quickdraw is None:
-        sketches = load_kanji(args.out / "characters.json", 600 if args.quick else None)
+        sketches = load_kanji(args.out / "characters.json", 250 if args.quick else None)
         found = [s for s in sketches if s.strokes <= args.strokes]
         rng = np.random.default_rng(args.seed)
         held_out = [found[i] for i in rng.permutation(len(found))]

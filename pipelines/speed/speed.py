@@ -45,7 +45,7 @@ def main() -> None:
     rate = measure_training(smiles, args.devices, quick=args.quick)
     if is_worker():  # a second training process runs this script too, and ends here
         return
-    molecules, observations = (512, 60) if args.quick else (5_120, 500)
+    molecules, observations = (192, 40) if args.quick else (5_120, 500)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
     for steps, what in ((0, "posterior means"), (STEPS, "refined")):
@@ -107,7 +107,7 @@ def count_operations(smiles: list[str], quick: bool) -> float:
     tokenizer = Tokenizer.fit("pairs", smiles)
     data = TrainingSet.make((smiles, smiles[:100]), tokenizer)
     vae = build_vae(data, len(tokenizer), SMALL if quick else {}, BLUR, seed=0)
-    batches = Table(*data.train).shuffle(128, np.random.default_rng(0))[:20]
+    batches = Table(*data.train).shuffle(128, np.random.default_rng(0))[: 2 if quick else 20]
     with FlopCounterMode(display=False) as counter:
         for rows in batches:
             vae(*Table(*data.train).take(rows, torch.device("cpu"))).value().mean().backward()

@@ -26,8 +26,8 @@ from molvae.oracles.history import History
 
 MAP = "document.querySelector('.molvae-map').map"
 FLAGS = ["--no-sandbox"]
-# moves the map once in each frame for 3 s, as a hand does -> frames a second, share of them drawn
-MOVE = """async (drag) => {
+# moves the map once in each frame, as a hand does -> frames a second, share of them drawn
+MOVE = """async ([drag, time]) => {
     const place = document.querySelector('.molvae-map'), map = place.map;
     const box = place.getBoundingClientRect(), canvas = place.querySelector('canvas');
     const send = (kind, name, x, y, more) => canvas.dispatchEvent(new kind(name, { bubbles: true,
@@ -39,7 +39,7 @@ MOVE = """async (drag) => {
         const t = n++ / 9;
         if (drag) send(PointerEvent, 'pointermove', 300 + 80 * Math.sin(t), 200 + 60 * Math.cos(t));
         else send(WheelEvent, 'wheel', 300, 200, { deltaY: 30 * Math.cos(t) });
-        if (performance.now() - began < 3000) requestAnimationFrame(step); else done();
+        if (performance.now() - began < time) requestAnimationFrame(step); else done();
     }));
     const seconds = (performance.now() - began) / 1000;
     if (drag) send(PointerEvent, 'pointerup', 300, 200);
@@ -68,7 +68,7 @@ def main() -> None:
     rows = Figures()
     with browser(chromium) as page_of:
         measure_small(page_of, one, repeats, rows)
-        measure_large(page_of, large, points, rows)
+        measure_large(page_of, large, points, 300 if args.quick else 3_000, rows)
         if args.screens:
             take_pictures(page_of, one, args.screens)
     if not args.quick:
@@ -197,15 +197,17 @@ def measure_small(  # type: ignore[no-untyped-def]
         page.close()
 
 
-def measure_large(page_of, run: Path, points: int, rows: Figures) -> None:  # type: ignore[no-untyped-def]
-    """Pan and zoom many points, and weigh the server."""
+def measure_large(  # type: ignore[no-untyped-def]
+    page_of, run: Path, points: int, time_of_move: int, rows: Figures
+) -> None:
+    """Pan and zoom many points, each for some milliseconds, and weigh the server."""
     began = time.perf_counter()
     with serve(run) as (address, pid):
         page = page_of(address)
         page.wait_for_function(f"{MAP}?.n >= {points} && {MAP}.density")
         rows[f"map of {points:,} points (s)"] = time.perf_counter() - began
         for act, drag in (("pan", True), ("zoom", False)):
-            rate, drawn = page.evaluate(MOVE, drag)
+            rate, drawn = page.evaluate(MOVE, [drag, time_of_move])
             rows[f"{act} with {points:,} points (frames/s)"] = rate
             rows[f"{act}: share of the frames in which the map was drawn anew"] = drawn
         status = Path(f"/proc/{pid}/status").read_text()

@@ -16,6 +16,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from molvae.base.errors import MolvaeError
@@ -61,22 +62,22 @@ def fit_job(job: Path, folder: Path) -> int:
 
 def quick() -> None:
     """All three steps with a few molecules, here."""
+    from molvae.cli import main as molvae  # not where only `fit` runs
+
     with tempfile.TemporaryDirectory() as folder:
         job, run = Path(folder) / "job.npz", Path(folder) / "run"
         size = ("--encoder-hidden", "16", "--decoder-hidden", "16", "--limit", "200")
-        me, tool = [sys.executable, __file__], [sys.executable, "-m", "molvae", "train"]
-        for command in (
-            [*me, "prepare", str(job), *size, "--epochs", "2", "--out", str(run)],
-            [*me, "fit", str(job), str(run)],
-            [*tool, "--resume", "--out", str(run)],
-        ):
-            subprocess.run(command, check=True)
+        main(["prepare", str(job), *size, "--epochs", "2", "--out", str(run)])
+        # in a process of its own, as it is elsewhere
+        subprocess.run([sys.executable, __file__, "fit", str(job), str(run)], check=True)
+        if molvae(["train", "--resume", "--out", str(run)]):
+            raise SystemExit("train_elsewhere: the model was not written")
         assert (run / CHECKPOINT).is_file()
         assert (run / "model.safetensors").is_file()
 
 
-def main() -> None:
-    """Do the step that the command line names."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Do the step that the command line, or `words` in its place, names."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="all steps with a few molecules")
     steps = parser.add_subparsers(dest="step", title="steps")
@@ -85,7 +86,7 @@ def main() -> None:
     step = steps.add_parser("fit", help="train the model of a job")
     step.add_argument("job", type=Path)
     step.add_argument("folder", type=Path)
-    args, options = parser.parse_known_args()
+    args, options = parser.parse_known_args(words)
     if args.quick:
         quick()
         return

@@ -590,12 +590,13 @@ def assay(mol):
 
 @pytest.mark.parametrize("words", [[], ["--jobs", "2"], ["--jobs", "2", "--asynchronous"]])
 def test_two_runs_that_begin_at_once_pay_for_no_molecule_twice(
-    words: list[str], tmp_path: Path
+    words: list[str], zinc: list[str], tmp_path: Path
 ) -> None:
+    (tmp_path / "few.smi").write_text("\n".join(zinc[:200]))
     (tmp_path / "costly_lab.py").write_text(COSTLY)
     root = str(Path(molvae.__file__).parents[1])
     command = [sys.executable, "-m", "molvae", "optimize", "--objective", "costly_lab:assay"]
-    command += ["--model", "qm9", "--budget", "24", "--batch", "8", *words]
+    command += ["--model", "zinc", "--data", "few.smi", "--budget", "24", "--batch", "8", *words]
     command += ["--history", "shared.sqlite"]
     runs = [
         subprocess.Popen(
