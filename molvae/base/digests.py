@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Protocol, TypeVar
+
+TOGETHER = 10_000  # lines taken in by one call: a call for each line takes twice as long
 
 
 class Digest(Protocol):
@@ -19,8 +22,8 @@ D = TypeVar("D", bound=Digest)
 
 def digest_lines(digest: D, lines: Iterable[str]) -> D:
     """Take lines in as if they were joined by newlines; returns the same digest."""
-    before = ""
-    for line in lines:
-        digest.update(f"{before}{line}".encode())
+    rest, before = iter(lines), ""
+    while some := list(islice(rest, TOGETHER)):
+        digest.update((before + "\n".join(some)).encode())
         before = "\n"
     return digest
