@@ -142,11 +142,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--budget", type=int, default=250)
     parser.add_argument("--real", type=int, default=1_000, help="held-out molecules for comparison")
     parser.add_argument("--out", type=Path, default=Path("runs/plausibility"))
-    parser.add_argument("--quick", action="store_true", help="40 evaluations of one objective")
+    parser.add_argument("--quick", action="store_true", help="20 evaluations of one objective")
     args = parser.parse_args()
     args.batch = 10 if args.quick else None
     if args.quick:
-        args.objectives, args.seeds, args.budget, args.real = ["logP"], 1, 40, 50
+        args.objectives, args.seeds, args.budget, args.real = ["logP"], 1, 20, 50
     return args
 
 
