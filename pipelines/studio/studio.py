@@ -68,7 +68,7 @@ def main() -> None:
     rows = Figures()
     with browser(chromium) as page_of:
         measure_small(page_of, one, repeats, rows)
-        measure_large(page_of, large, points, 300 if args.quick else 3_000, rows)
+        measure_large(page_of, large, points, 1_000 if args.quick else 3_000, rows)
         if args.screens:
             take_pictures(page_of, one, args.screens)
     if not args.quick:

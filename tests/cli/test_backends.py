@@ -18,7 +18,8 @@ from molvae.oracles.history import History
 
 RUN = """
 import json, os, sys
-if sys.argv[2] == "dask":  # its new cluster has a worker for each core, and each imports torch
+# a new cluster of Dask has a worker for each core, and each imports torch
+if sys.argv[2] == "dask" and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from molvae.cli import main
 for words in json.loads(sys.argv[1]):
