@@ -27,14 +27,14 @@ def read_forms(key: str, raw: Sequence[str]) -> pd.Series | None:
 
     None where no table ships, or RDKit disagrees.
     """
-    table = _read(key, ["smiles"])
-    if table is None:
+    path = FOLDER / f"{key}-forms.npz"  # to read a parquet file takes 25 MB of memory more
+    if not path.exists():
         return None
     forms = [*raw]  # the same strings, but for a few
-    changed = table["smiles"].dropna()
-    for row, form in zip(changed.index, changed, strict=True):
-        forms[row] = form
-    some = _choose_rows(table)
+    with np.load(path, allow_pickle=False) as changed:
+        for row, form in zip(changed["rows"], changed["smiles"], strict=True):
+            forms[row] = form.decode()
+        some = _choose_rows(len(raw), str(changed["rdkit"]))
     same = all(canonicalize(raw[i]) == forms[i] for i in some)
     return pd.Series(forms, dtype=object) if same else None
 
@@ -44,10 +44,11 @@ def read_properties(key: str, smiles: Sequence[str]) -> pd.DataFrame | None:
 
     They are exact to 32 bits. None where no table ships, or RDKit disagrees.
     """
-    values = _read(key, [*REPORTED])
-    if values is None:
+    path = FOLDER / f"{key}.parquet"
+    if not path.exists():
         return None
-    some = _choose_rows(values)
+    values = pd.read_parquet(path, columns=[*REPORTED])
+    some = _choose_rows(len(values), values.attrs.get("rdkit"))  # some pyarrow read no attrs
     same = compute_table([smiles[i] for i in some]).equals(values.loc[some].reset_index(drop=True))
     return values.astype("float64") if same else None
 
@@ -60,13 +61,8 @@ def compute_table(smiles: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*REPORTED], dtype="float64").astype(TYPES)
 
 
-def _read(key: str, columns: list[str]) -> pd.DataFrame | None:
-    path = FOLDER / f"{key}.parquet"
-    return pd.read_parquet(path, columns=columns) if path.exists() else None
-
-
-def _choose_rows(table: pd.DataFrame) -> list[int]:
-    """The rows that have to be checked: none of a table of the same RDKit."""
-    if table.attrs.get("rdkit") == rdkit.__version__:  # some versions of pyarrow read no attrs
+def _choose_rows(count: int, version: str | None) -> list[int]:
+    """Number of rows, RDKit that computed them -> those to check: none if it is this RDKit."""
+    if version == rdkit.__version__:
         return []
-    return [*map(int, np.random.default_rng(0).choice(len(table), SAMPLE, replace=False))]
+    return [*map(int, np.random.default_rng(0).choice(count, SAMPLE, replace=False))]

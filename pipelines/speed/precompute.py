@@ -1,4 +1,4 @@
-"""Write the table of canonical forms and properties that ships for a data set.
+"""Write the tables of canonical forms and of properties that ship for a data set.
 
 python pipelines/speed/precompute.py zinc  # five minutes on two cores
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,7 @@ from molvae.chem.precomputed import FOLDER, compute_table
 
 
 def main() -> None:
-    """Compute the table and write it into the package."""
+    """Compute the tables and write them into the package."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", choices=datasets)
     args = parser.parse_args()
@@ -27,20 +28,28 @@ def main() -> None:
     if None in forms or len(set(forms)) < len(raw):
         raise SystemExit(f"{args.data} has invalid rows or repeats: its table would not fit it")
     rows = map_parallel(compute_rows, forms, "properties", progress=True)
-    changed = pd.Series([f if f != s else None for f, s in zip(forms, raw, strict=True)])
+    key = load(args.data).key
+    FOLDER.mkdir(exist_ok=True)
+    changed = {i: f for i, (f, s) in enumerate(zip(forms, raw, strict=True)) if f != s}
+    path = FOLDER / f"{key}-forms.npz"
+    np.savez_compressed(
+        path,
+        rows=np.array([*changed], dtype=np.int32),
+        smiles=np.array([*changed.values()], dtype=bytes),
+        rdkit=rdkit.__version__,
+    )
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, RDKit {rdkit.__version__}")
     table = pd.DataFrame(rows).set_axis(compute_table([]).columns, axis=1)
-    table.insert(0, "smiles", changed.astype(object))
     table = table.astype(compute_table([]).dtypes)
     table.attrs["rdkit"] = rdkit.__version__
-    path = FOLDER / f"{load(args.data).key}.parquet"
-    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{key}.parquet"
     numbers = [name for name in table if table[name].dtype == "float32"]
     pq.write_table(
         pa.Table.from_pandas(table, preserve_index=False),
         path,
         compression="zstd",
         compression_level=19,
-        use_dictionary=["smiles"],
+        use_dictionary=False,
         use_byte_stream_split=numbers,
     )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, RDKit {rdkit.__version__}")

@@ -15,7 +15,7 @@ from molvae.chem.property_tables import compute_properties
 
 VERSIONS = {
     json.loads(pq.read_schema(path).metadata[b"pandas"])["attributes"]["rdkit"]
-    for path in FOLDER.iterdir()
+    for path in FOLDER.glob("*.parquet")
 }
 same_rdkit = pytest.mark.skipif(rdkit.__version__ not in VERSIONS, reason="for another RDKit")
 
