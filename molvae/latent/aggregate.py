@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from molvae.latent.batches import Array, Table
 from molvae.latent.elbo import Bound
@@ -54,6 +55,7 @@ def fit_prior(
     options: Mapping[str, Any] | None = None,
     samples: int = 1,
     observe: Observer = lambda progress: None,
+    progress: bool = False,
 ) -> PriorFit:
     """Replace the prior of a trained model by one fitted to E_x[q(z|x)] of the examples `train`.
 
@@ -70,6 +72,7 @@ def fit_prior(
         options: of the new prior, as `VAEConfig.prior_options`.
         samples: draws from each q(z|x).
         observe: called after every step, see `fit`.
+        progress: show a bar while the examples are encoded.
 
     Raises:
         MolvaeError: unknown prior, options it does not take, no data.
@@ -84,7 +87,8 @@ def fit_prior(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         prior = new.build_prior().to(device)
-        z, held_out = (_latents(model, Table(part), samples) for part in (train, validation))
+        z = _latents(model, Table(train), samples, progress)
+        held_out = _latents(model, Table(validation), samples)
         some = np.random.default_rng(config.seed).permutation(len(train))[:INITIALISE_ON]
         prior.initialise(Table(train).take(some, device)[0], z[some])
     before = _mean_log_prob(model, held_out)
@@ -108,12 +112,13 @@ def _mean_log_prob(model: VAE, z: Tensor) -> float:
     return float(model.prior().log_prob(z[:SCORE_ON]).mean())
 
 
-def _latents(model: VAE, table: Table, samples: int) -> Tensor:
+def _latents(model: VAE, table: Table, samples: int, progress: bool = False) -> Tensor:
     """Examples (N, ...) -> samples of their posteriors, those of all first, (samples N, D)."""
     device = next(model.parameters()).device
     parts = []
-    with torch.no_grad():
+    with torch.no_grad(), tqdm(total=len(table), desc="encode", disable=not progress) as bar:
         for i in range(0, len(table), BATCH):
             x = table.take(np.arange(i, min(i + BATCH, len(table))), device)[0]
             parts.append(model.posterior(x).sample(torch.Size([samples])))
+            bar.update(len(x))
     return torch.cat(parts, dim=1).flatten(0, 1)

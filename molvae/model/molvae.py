@@ -247,7 +247,7 @@ class MolVAE:
             config: training settings.
             options: options of the prior.
             observe: called after every step; returns whether to stop.
-            progress: show progress bars while the data is prepared.
+            progress: show progress bars while the data is prepared and encoded.
 
         Returns:
             Held-out mean log p(z) before and after, nats.
@@ -260,7 +260,14 @@ class MolVAE:
         x, held_out = data.train[0], data.validation[0]
         config = (config or FitConfig()).validate_each_epoch(len(x))
         result = fit_prior(
-            self.vae, name, x, held_out, config=config, options=options, observe=observe
+            self.vae,
+            name,
+            x,
+            held_out,
+            config=config,
+            options=options,
+            observe=observe,
+            progress=progress,
         )
         prior = FittedPrior(name, **result._asdict())
         self.summary = replace(self.summary, prior=prior)

@@ -62,13 +62,19 @@ def test_the_elbo_gains_what_the_prior_gains(name: str, trained: VAE, digits: np
     assert model.config.prior == name
 
 
-def test_the_standard_normal_comes_back_without_training(trained: VAE, digits: np.ndarray) -> None:
+def test_the_standard_normal_comes_back_without_training(
+    trained: VAE, digits: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = VAE(trained.config).eval()
     model.load_state_dict(trained.state_dict())
     fitted = fit_prior(
         model, "mixture", digits[:100], digits[100:150], config=replace(FIT, epochs=1)
     )
-    again = fit_prior(model, "standard-normal", digits[:100], digits[100:150], config=FIT)
+    assert not capsys.readouterr().err
+    again = fit_prior(
+        model, "standard-normal", digits[:100], digits[100:150], config=FIT, progress=True
+    )
+    assert "encode: 100%" in capsys.readouterr().err
     assert again.after == pytest.approx(fitted.before, rel=0.1)  # other draws of q(z|x)
     assert model.config.prior == "standard-normal"
 
