@@ -23,12 +23,13 @@ minus is the one of arithmetic.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from molvae.base.errors import MolvaeError
+from molvae.base.errors import MolvaeError, MolvaeWarning
 from molvae.base.registry import UnknownNameError, unknown_name
 from molvae.chem.fingerprints import Similarity
 from molvae.chem.properties import Property, properties
@@ -43,6 +44,10 @@ from molvae.oracles.programs import Command
 Given: TypeAlias = str | Property | Objective
 
 PROGRAM, PREDICTED = "cmd:", "predicted:"
+# names of columns of potencies that are better the smaller they are; negative logarithms are not
+POTENCY = re.compile(
+    r"^(?!.*(?:-log|neg)).*(?:(?<!p)(?:[AEIX]C|GI)50|(?<![A-Za-z])(?:K[di]|MIC)(?![A-Za-z]))"
+)
 
 
 def as_objective(given: Given) -> Objective:
@@ -51,6 +56,9 @@ def as_objective(given: Given) -> Objective:
     Raises:
         MolvaeError: the name is unknown, its module fails to import, the file is not valid, the
             object is not callable, or it needs a package that is not installed.
+
+    Warns:
+        MolvaeWarning: a column such as IC50 is maximised, though less of it is better.
     """
     if isinstance(given, Objective):
         return given
@@ -60,7 +68,10 @@ def as_objective(given: Given) -> Objective:
         for part in (found, *found.components):
             if isinstance(part.function, External):
                 part.function.check()
-        return replace(found, maximise=False) if minus else found
+        if minus:
+            return replace(found, maximise=False)
+        _question_direction(found)
+        return found
     return _wrap(getattr(given, "__name__", type(given).__name__), given)
 
 
@@ -146,6 +157,23 @@ def keep_poses(objective: Objective, folder: Path) -> Objective:
             kept = replace(part.quantity, objective=keep_poses(part.quantity.objective, folder))
             function.parts[i] = replace(part, quantity=kept)
     return objective
+
+
+def _question_direction(objective: Objective) -> None:
+    """Warn where a potency is maximised that is the better the smaller it is."""
+    function, column = objective.function, ""
+    if isinstance(function, Learned) and not function.is_probability:
+        column = function.regression.column
+    elif isinstance(function, Prediction):
+        column = function.name
+    if objective.maximise and POTENCY.search(column):
+        warnings.warn(
+            f"{objective.name} is maximised, and a small {column} means a potent molecule: to "
+            f"minimise it write -{objective.name}; negative logarithms (pIC50) suit a regression "
+            "better",
+            MolvaeWarning,
+            stacklevel=3,
+        )
 
 
 def _look_up(name: str) -> Objective:

@@ -228,6 +228,25 @@ def test_a_name_that_is_not_right_is_explained(lab: Path, name: str, message: st
     assert not runs_code(name)
 
 
+@pytest.mark.parametrize("column", ["IC50", "EC50_nM", "Ki (nM)", "Kd", "MIC_ug_ml", "logIC50"])
+def test_a_potency_that_is_maximised_is_questioned(lab: Path, column: str) -> None:
+    """The strongest inhibitor has the smallest IC50."""
+    pd.DataFrame(BOILING.items(), columns=["smiles", column]).to_csv(lab / "ic.csv", index=False)
+    name = f"model:ic.csv:{column}"
+    for maximised in (name, f"upper({name})", f"predicted:{column}"):
+        with pytest.warns(MolvaeWarning, match=r"is maximised, .*write -") as said:
+            as_objective(maximised)
+        assert f"write -{maximised};" in str(said[0].message)
+    for meant in (f"-{name}", f"P({name}<100)", f"-predicted:{column}"):
+        as_objective(meant)  # a warning would be an error here
+    assert parse_constraint(f"{name}<100")
+
+
+@pytest.mark.parametrize("column", ["pIC50", "pKi", "-logIC50", "CC50", "skid", "MICROSOMES"])
+def test_what_is_better_the_more_of_it_is_not_questioned(lab: Path, column: str) -> None:
+    assert as_objective(f"predicted:{column}").maximise
+
+
 def test_a_module_of_the_user_may_be_called_model(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
