@@ -19,6 +19,7 @@ T = TypeVar("T")
 CHUNK = 2_000  # molecules a worker process gets at a time
 WATCH = "parent watch"  # the name of the thread
 GLANCE = 0.5  # seconds between two looks at the parent
+_kept: list[joblib.Parallel] = []  # what `keep_workers` holds, the innermost last
 
 
 def map_parallel(
@@ -52,7 +53,26 @@ def parallel_unordered(jobs: int | None) -> joblib.Parallel:
     try:
         return joblib.Parallel(return_as="generator_unordered", **how)
     except ValueError:  # Ray and multiprocessing tell what is done at the end only
-        return joblib.Parallel(**how)
+        return _kept[-1] if _kept else joblib.Parallel(**how)
+
+
+@contextmanager
+def keep_workers(jobs: int) -> Iterator[None]:
+    """Let calls of `parallel_unordered` share their processes inside a `with` block.
+
+    Loky and Dask do so anyway. Ray starts its processes for each call, and all of them import
+    torch: for a search that would be seconds a round.
+    """
+    parallel = parallel_unordered(jobs)
+    if parallel.return_generator:
+        yield
+        return
+    with parallel:
+        _kept.append(parallel)
+        try:
+            yield
+        finally:
+            _kept.remove(parallel)
 
 
 @contextmanager

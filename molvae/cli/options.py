@@ -448,6 +448,8 @@ def engine(args: argparse.Namespace) -> Iterator[None]:
     """
     import joblib
 
+    from molvae.base.parallel import keep_workers
+
     with ExitStack() as stack:
         try:
             if args.backend == "dask":
@@ -455,6 +457,7 @@ def engine(args: argparse.Namespace) -> Iterator[None]:
             elif args.backend == "ray":
                 importlib.import_module("ray.util.joblib").register_ray()
             stack.enter_context(joblib.parallel_config(args.backend, n_jobs=args.jobs))
+            stack.enter_context(keep_workers(args.jobs))
         except (ImportError, ValueError) as error:
             raise MolvaeError(f"--backend {args.backend}: {error}") from error
         yield
