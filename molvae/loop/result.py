@@ -156,6 +156,12 @@ class Result:
         return ["y"] if len(self.labels) == 1 else list(self.labels)
 
     @property
+    def bred_fraction(self) -> float:
+        """The share of the molecules chosen for evaluation that were bred, not decoded."""
+        chosen = sum(iteration.candidates for iteration in self.iterations)
+        return sum(iteration.bred for iteration in self.iterations) / max(chosen, 1)
+
+    @property
     def valid_fraction(self) -> float:
         """Share of decoded points that gave an admissible molecule."""
         decoded = sum(iteration.decoded for iteration in self.iterations)

@@ -34,7 +34,7 @@ CREATE TABLE evaluations (
 CREATE TABLE iterations (
     run INTEGER NOT NULL, iteration INTEGER NOT NULL, decoded INTEGER NOT NULL,
     valid INTEGER NOT NULL, candidates INTEGER NOT NULL, seconds REAL NOT NULL,
-    PRIMARY KEY (run, iteration));
+    bred INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run, iteration));
 """
 # since the first version; a claim says which process is evaluating a molecule for which run
 _CLAIMS = """CREATE TABLE IF NOT EXISTS claims (
@@ -45,11 +45,11 @@ _CLAIMS = """CREATE TABLE IF NOT EXISTS claims (
 _STEERING = """CREATE TABLE IF NOT EXISTS steering (
     run INTEGER NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
     iteration INTEGER, PRIMARY KEY (run, number))"""
-# files of earlier versions lack the column
-_KNOWN = "ALTER TABLE evaluations ADD COLUMN known INTEGER NOT NULL DEFAULT 0"
+# columns that files of earlier versions lack; each is 0 there
+LATER = {"evaluations": "known", "iterations": "bred"}
 _RECORD = "number, iteration, smiles, y, several, error, seconds, z, known"
 STEERED = "number, kind, text, iteration"
-_ITERATION = "iteration, decoded, valid, candidates, seconds"
+_ITERATION = "iteration, decoded, valid, candidates, seconds, bred"
 _PATIENCE = 60.0  # seconds to wait for another process to finish writing
 _FOREIGN = 3_600.0  # seconds after which a claim of another machine, which may have died, is void
 _ROUNDS = 2**31  # more than any search has
@@ -90,8 +90,9 @@ class Record:
 class Iteration:
     """Statistics of one search round, excluding the evaluation of its candidates.
 
-    `decoded` latent points yielded `valid` admissible molecules, of which `candidates` were chosen
-    for the oracle. `seconds` excludes oracle calls.
+    `decoded` latent points yielded `valid` admissible molecules. `candidates` were chosen for the
+    oracle, among them `bred` that were made by crossing and changing molecules, not by decoding.
+    `seconds` excludes oracle calls.
     """
 
     iteration: int
@@ -99,6 +100,7 @@ class Iteration:
     valid: int
     candidates: int
     seconds: float
+    bred: int = 0
 
 
 SAID = {
@@ -176,9 +178,10 @@ class History:
                 self._db.execute(statement)
         self._db.execute(_CLAIMS)
         self._db.execute(_STEERING)
-        columns = {row[1] for row in self._db.execute("PRAGMA table_info(evaluations)")}
-        if "objective" in columns and "known" not in columns:
-            self._db.execute(_KNOWN)
+        for table, column in LATER.items():
+            if lacks(self._db, table, column):
+                add = f"ALTER TABLE {table} ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"
+                self._db.execute(add)
         self._db.execute("COMMIT")
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION_ID:
@@ -368,7 +371,8 @@ class History:
         """Store what a round proposed, replacing an earlier record of the same round."""
         with self._explained():
             self._db.execute(
-                f"INSERT OR REPLACE INTO iterations (run, {_ITERATION}) VALUES (?, ?, ?, ?, ?, ?)",
+                f"INSERT OR REPLACE INTO iterations (run, {_ITERATION}) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (self._run, *vars(iteration).values()),
             )
 
@@ -474,13 +478,19 @@ def _read_record(position: int, row: tuple[Any, ...]) -> Record:
 
 
 def _read_iteration(row: tuple[Any, ...]) -> Iteration:
-    iteration, decoded, valid, candidates, seconds = row
-    counts = iteration, decoded, valid, candidates
+    iteration, decoded, valid, candidates, seconds, bred = row
+    counts = iteration, decoded, valid, candidates, bred
     if not all(type(count) is int and 0 <= count < _ROUNDS for count in counts):
         raise _DamageError(f"a round has the figures {', '.join(map(repr, counts))}")
     if not isinstance(seconds, float | int) or not math.isfinite(seconds):
         raise _DamageError(f"round {iteration} took {seconds!r} seconds")
-    return Iteration(iteration, decoded, valid, candidates, seconds)
+    return Iteration(iteration, decoded, valid, candidates, seconds, bred)
+
+
+def lacks(db: sqlite3.Connection, table: str, column: str) -> bool:
+    """Whether a table, such as one of an earlier version, is there and has no such column."""
+    columns = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+    return "run" in columns and column not in columns
 
 
 def read_steer(row: tuple[Any, ...]) -> Steer:

@@ -21,6 +21,7 @@ from molvae.oracles.history import (
     _APPLICATION_ID,
     _ITERATION,
     _RECORD,
+    LATER,
     RUN,
     STEERED,
     Iteration,
@@ -30,6 +31,7 @@ from molvae.oracles.history import (
     _read_json,
     _read_record,
     _reason,
+    lacks,
     read_steer,
 )
 
@@ -88,14 +90,18 @@ class HistoryReader:
             count = "SELECT count(*) FROM evaluations WHERE run = ?"
             if db.execute(count, (run,)).fetchone()[0] < len(self.records):
                 self._clear()  # another run has taken the place of this one
-            columns = {row[1] for row in db.execute("PRAGMA table_info(evaluations)")}
-            wanted = _RECORD if "known" in columns else _RECORD.replace("known", "0")
+            wanted = {"evaluations": _RECORD, "iterations": _ITERATION}
+            for table, column in LATER.items():
+                if lacks(db, table, column):
+                    wanted[table] = wanted[table].replace(column, "0")
             rows = db.execute(
-                f"SELECT {wanted} FROM evaluations WHERE run = ? AND number >= ? ORDER BY number",
+                f"SELECT {wanted['evaluations']} FROM evaluations WHERE run = ? AND number >= ? "
+                "ORDER BY number",
                 (run, len(self.records)),
             ).fetchall()
             rounds = db.execute(
-                f"SELECT {_ITERATION} FROM iterations WHERE run = ? ORDER BY iteration", (run,)
+                f"SELECT {wanted['iterations']} FROM iterations WHERE run = ? ORDER BY iteration",
+                (run,),
             ).fetchall()
             tables = "SELECT 1 FROM sqlite_master WHERE name = 'steering'"
             steered: list[Any] = []

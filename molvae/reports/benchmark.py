@@ -227,6 +227,7 @@ def _run_task(
         "best": best[0],
         **{f"top_10_{name}": value for name, value in _describe(best[:10], domain).items()},
         "valid": result.valid_fraction,
+        "bred": result.bred_fraction,
         "search_seconds": result.seconds,  # excluding oracle calls, summed over resumed parts
         "seconds": time.perf_counter() - began,  # since the last start
     }

@@ -72,6 +72,8 @@ def write_run_page(
         "seconds a round, without the oracle": result.seconds / max(len(result.iterations), 1),
         "ended because": result.stopped,
     }
+    if result.bred_fraction:
+        facts["molecules bred from others, not decoded"] = f"{result.bred_fraction:.0%}"
     several = len(aims) > 1
     leaders = (best if several else pick_best_of_clusters(best)).head(DRAWN)
     smiles = leaders["smiles"].tolist()

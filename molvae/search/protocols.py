@@ -75,6 +75,15 @@ class Refining(Strategy, Protocol):
         ...
 
 
+@runtime_checkable
+class Ranking(Strategy, Protocol):
+    """A strategy that says how promising molecules are that none of its points decoded to."""
+
+    def rank(self, features: Features) -> Floats:
+        """Features of m molecules -> m numbers, the greater the more promising."""
+        ...
+
+
 def check_strategy(name: str, entry: type[Strategy]) -> None:
     """Check that a registered class implements `Strategy`.
 

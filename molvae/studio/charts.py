@@ -293,6 +293,7 @@ def build_comparison(runs: Sequence[WatchedRun]) -> None:
         tops.append({run.records[n].smiles for n in order[:TOP]})
         rounds = run.reader.iterations
         decoded = sum(one.decoded for one in rounds)
+        chosen = sum(one.candidates for one in rounds)
         rows.append(
             {
                 "run": run.name,
@@ -304,6 +305,7 @@ def build_comparison(runs: Sequence[WatchedRun]) -> None:
                 "admissible": f"{sum(one.valid for one in rounds) / decoded:.0%}"
                 if decoded
                 else MISSING,
+                "bred": f"{sum(one.bred for one in rounds) / chosen:.0%}" if chosen else MISSING,
                 "seconds": f"{sum(one.seconds for one in rounds):.0f}",
             }
         )
@@ -311,6 +313,7 @@ def build_comparison(runs: Sequence[WatchedRun]) -> None:
         "best": f"best {aim.title}",
         "top 10": "mean of the best 10",
         "admissible": "decoded points admissible",
+        "bred": "bred, not decoded",
         "seconds": "seconds without the oracle",
     }
     _build_table(rows, labels)

@@ -528,10 +528,11 @@ def _show(
     failed = [record.error for record in made if record.error is not None]
     rounds = max(len(result.iterations), 1)
     beside = f" beside {result.known} known values" if result.known else ""
+    bred = f", {result.bred_fraction:.0%} of molecules bred" if result.bred_fraction else ""
     print(
         f"\n{len(made)} evaluations ({len(failed)} failed){beside}, {rounds} rounds of "
-        f"{result.seconds / rounds:.2f} s excluding oracle calls, "
-        f"{result.valid_fraction:.0%} of decoded points admissible; stopped: {result.stopped}"
+        f"{result.seconds / rounds:.2f} s excluding oracle calls, {result.valid_fraction:.0%} of "
+        f"decoded points admissible{bred}; stopped: {result.stopped}"
     )
     if oracle.refused:
         counts = ", ".join(f"{count:,} for {text}" for text, count in oracle.refused.most_common())

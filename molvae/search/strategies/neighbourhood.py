@@ -15,9 +15,9 @@ from molvae.search.surrogate import MixedProcess, normal_scores
 PROMISING = 50  # number of top molecules from this round's pools to start further proposals from
 
 
-@strategies.register("neighbourhood")
-class Neighbourhood:
-    """Points around and between the best molecules, ranked by a surrogate on molecular features.
+@strategies.register("neighbourhood-latent")
+class LatentNeighbourhood:
+    """As `neighbourhood`, with molecules that latent points decode to alone.
 
     Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
     their parts and on numbers that describe them; beta is drawn anew for each, so that a batch both
@@ -53,13 +53,16 @@ class Neighbourhood:
 
     def consider(self, z: Floats, features: Features) -> None:
         """Update with the decoded pool: its points and their upper confidence bounds."""
-        mean, deviation = self._predicted(features)
         self._found = np.concatenate([self._found, z])
-        self._bound = np.concatenate([self._bound, mean + deviation])
+        self._bound = np.concatenate([self._bound, self._upper_bounds(features)])
 
     def choose(self, features: Features, q: int) -> NDArray[np.intp]:
         """Return up to q rows with the greatest upper confidence bounds."""
         return choose_highest(*self._predicted(features), q, self.rng)
+
+    def _upper_bounds(self, features: Features) -> Floats:
+        mean, deviation = self._predicted(features)
+        return mean + deviation
 
     def _predicted(self, features: Features) -> tuple[Floats, Floats]:
         """Features (m,) -> predicted mean and deviation (m,), cached per molecule."""
@@ -70,3 +73,16 @@ class Neighbourhood:
             self._predictions |= zip((keys[row] for row in new), found, strict=True)
         mean, deviation = np.array([self._predictions[key] for key in keys]).reshape(-1, 2).T
         return mean, deviation
+
+
+@strategies.register("neighbourhood")
+class Neighbourhood(LatentNeighbourhood):
+    """Points around and between the best molecules, ranked by a surrogate on molecular features.
+
+    In long searches half of the molecules that a round chooses from are bred from the best and the
+    most promising ones (`molvae.loop.latent_proposer`).
+    """
+
+    def rank(self, features: Features) -> Floats:
+        """Features (m,) -> upper confidence bounds (m,), of one standard deviation."""
+        return self._upper_bounds(features)

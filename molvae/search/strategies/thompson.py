@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from molvae.search.acquisition import draw_best
 from molvae.search.protocols import Features, Floats, Kind, Observations, Seed, strategies
-from molvae.search.strategies.neighbourhood import Neighbourhood
+from molvae.search.strategies.neighbourhood import LatentNeighbourhood
 
 
 @strategies.register("thompson")
@@ -20,7 +20,7 @@ class Thompson:
     several: ClassVar[bool] = False
 
     def __init__(self, seen: Observations, seed: Seed) -> None:
-        self._near = Neighbourhood(seen, seed)
+        self._near = LatentNeighbourhood(seen, seed)
 
     def propose(self, p: int) -> Floats:
         """Return p latent points (p, D) as `neighbourhood` does."""
