@@ -11,6 +11,7 @@ from molvae.chem.plausibility import Domain
 from molvae.loop.ask_tell import Search
 from molvae.loop.config import find_proposer, strategy_names
 from molvae.loop.latent_proposer import LatentProposer
+from molvae.loop.optimization import optimize
 from molvae.oracles.objectives import measured_objective
 
 SHORT = [Chem.CanonSmiles(s) for s in ("CCCCCCOC", "CCCCOCCN", "NCCCCCCO", "CCCCCNCO", "OCCCOCCC")]
@@ -59,6 +60,47 @@ def test_a_round_has_randomness_of_its_own(strategy: str) -> None:
     ]  # from the same observations
     assert len({tuple(names) for names in rounds}) == 3
     assert rounds[0] == rounds[3]
+
+
+def test_a_long_search_also_breeds_what_no_point_decodes_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The space has unbranched chains alone."""
+    search = begin("neighbourhood", Chains())
+    proposer = find_proposer("neighbourhood")(search.run)
+    before = proposer.propose_round(1)
+    assert before.iteration.bred == 0
+    assert not any(is_out_of_reach(name) for name in before.names)
+    monkeypatch.setattr("molvae.loop.latent_proposer.BRED_FROM", 20)
+    rounds = [proposer.propose_round(k) for k in range(1, 9)]
+    for found in rounds:
+        out_of_reach = sum(map(is_out_of_reach, found.names))
+        assert 0 <= out_of_reach <= found.iteration.bred <= len(found.names) == 6
+        assert len(set(found.names).union(START)) == 6 + len(START)
+        assert all(Chem.CanonSmiles(name) == name for name in found.names)
+        assert all(2 <= Chem.MolFromSmiles(s).GetNumHeavyAtoms() <= 14 for s in found.names)
+    shares = [found.iteration.bred for found in rounds]
+    assert 0 < sum(shares) < 48  # neither the space nor the breeding is idle
+    assert any(is_out_of_reach(name) for found in rounds for name in found.names)
+    assert [proposer.propose_round(k).names for k in (1, 2)] == [r.names for r in rounds[:2]]
+    latent = find_proposer("neighbourhood-latent")(search.run)
+    assert [latent.propose_round(k).iteration.bred for k in (1, 2, 3)] == [0, 0, 0]
+    assert latent.propose_round(1).names == before.names
+
+
+def is_out_of_reach(smiles: str) -> bool:
+    mol = Chem.MolFromSmiles(smiles)
+    return mol.GetRingInfo().NumRings() > 0 or any(a.GetDegree() > 2 for a in mol.GetAtoms())
+
+
+def test_what_is_bred_meets_the_constraints_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molvae.loop.latent_proposer.BRED_FROM", 20)
+    config = OptimizeConfig("neighbourhood", initial=20, batch=6, pool=64)
+    oracle = Oracle("SAS", 60, heavy_atoms=(2, 14), constraints=["keeps:CO"])
+    result = optimize(Chains(), oracle, start=START, config=config)
+    assert result.bred_fraction > 0
+    kept = Chem.MolFromSmiles("CO")
+    assert all(Chem.MolFromSmiles(s).HasSubstructMatch(kept) for s in result.table["smiles"])
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.2])

@@ -96,16 +96,23 @@ def test_a_damaged_row_is_named_and_what_was_read_remains(tmp_path: Path) -> Non
     assert len(reader.records) == 1
 
 
-def test_files_of_versions_without_steering_and_known_values_are_read(tmp_path: Path) -> None:
+def test_files_of_earlier_versions_are_read_and_go_on(tmp_path: Path) -> None:
+    """The first ones said nothing of steering, known values and bred molecules."""
     path = tmp_path / "history.sqlite"
     with History(path) as history:
         history.add("CCO", 1.0, seconds=0.1)
+        history.add_iteration(Iteration(0, 3, 2, 1, 0.5, 1))
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("DROP TABLE steering")
         db.execute("ALTER TABLE evaluations DROP COLUMN known")
+        db.execute("ALTER TABLE iterations DROP COLUMN bred")
     reader = HistoryReader(path)
     assert reader.read()
     assert not reader.records[0].known
+    assert reader.iterations == [Iteration(0, 3, 2, 1, 0.5, 0)]
+    with History(path) as history:
+        history.add_iteration(Iteration(1, 3, 2, 1, 0.5, 1))
+        assert [one.bred for one in history.iterations()] == [0, 1]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc, as Linux has it")
