@@ -16,7 +16,8 @@ from rdkit import rdBase
 from tqdm import tqdm
 
 from molvae.base.errors import MolvaeError
-from molvae.chem.molecules import canonicalize
+from molvae.chem.molecules import canonicalize, silence_rdkit
+from molvae.loop.crossover import cross
 from molvae.loop.proposers import Round, proposers
 from molvae.loop.run import SearchRun
 from molvae.oracles.history import Iteration
@@ -38,12 +39,13 @@ def _restore_log() -> Iterator[None]:
 
 
 with _restore_log():
-    from mol_ga.graph_ga.gen_candidates import graph_ga_blended_generation
+    from mol_ga.graph_ga.gen_candidates import graph_ga_blended_generation, mutate
     from mol_ga.sample_population import uniform_quantile_sampling
 
 POPULATION = 10_000  # of the search: the best that were evaluated
 GENERATIONS = 10  # of breeding at random
 MOST = 100  # generations that a round of the search may take to be full
+CHANGED, CHANGED_AFTER = 0.1, 0.01  # shares of children that are changed parents, and crossed too
 FOUNDERS = 1_000  # at least: few of them make the result depend on which they are
 
 
@@ -83,18 +85,34 @@ def breed_at_random(
     with tqdm(total=molecules, desc="GA", disable=not progress) as bar:
         for _ in range(GENERATIONS):
             parents = rng.choices(population, k=2 * offspring_size)
-            offspring = make_offspring(parents, offspring_size, rng)
+            offspring = _make_offspring(parents, offspring_size, rng)
             found.update(dict.fromkeys(child for child in offspring if child not in start))
             bar.update(min(len(found), molecules) - bar.n)
             population = rng.sample(sorted({*population, *offspring}), size)
     return list(found)[:molecules]
 
 
-def make_offspring(parents: list[str], size: int, rng: random.Random) -> list[str]:
+def _make_offspring(parents: list[str], size: int, rng: random.Random) -> list[str]:
     """Parents -> canonical children, sorted so that their order depends on the seed alone."""
     with _restore_log():
         children = graph_ga_blended_generation(parents, size, rng, None)
     return sorted({form for form in map(canonicalize, children) if form is not None})
+
+
+def breed(parents: list[str], size: int, rng: random.Random) -> list[str]:
+    """Canonical parents (2 size) -> up to `size` children of pairs of them.
+
+    As in `mol_ga`, one in ten is a parent that was changed, and of the others one in a hundred was
+    changed after the crossing; but crossing takes half the time (`molvae.loop.crossover`).
+    """
+    children: list[str | None] = []
+    with silence_rdkit():
+        for first, second in zip(parents[:size], parents[size:], strict=True):
+            child = first if rng.random() < CHANGED else cross(first, second, rng)
+            if child == first or (child is not None and rng.random() < CHANGED_AFTER):
+                child = mutate(child, rng)
+            children.append(child)
+    return [form for form in map(canonicalize, filter(None, children)) if form is not None]
 
 
 @proposers.register("ga")
@@ -158,4 +176,4 @@ class GeneticProposer:
         best = heapq.nlargest(POPULATION, known)
         for _ in range(MOST):
             parents = uniform_quantile_sampling(best, 2 * self.run.batch, rng)
-            yield from make_offspring(parents, self.run.batch, rng)
+            yield from _make_offspring(parents, self.run.batch, rng)

@@ -5,9 +5,9 @@ inadmissible molecules are dropped, the others are encoded again or described by
 and the strategy chooses among these. A score therefore never belongs to another molecule's point.
 
 In a long search the points near the best molecules decode to less and less that is new, and some
-molecules no point near their own decodes to. So once `BRED_FROM` values are known, half of what a
-round chooses from is bred: crossed and changed as graphs (Jensen 2019), over a few generations that
-the surrogate selects, as in GP-BO (Tripp, Simm & Hernández-Lobato 2021).
+molecules no point near their own decodes to. So once `BRED_FROM` values are known, a round also
+chooses from molecules that are bred: crossed and changed as graphs (Jensen 2019), over a few
+generations that the surrogate selects, as in GP-BO (Tripp, Simm & Hernández-Lobato 2021).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from molvae.base.errors import MolvaeError
 from molvae.base.parallel import compute_in_one_thread
 from molvae.chem.fingerprints import MoleculeFeatures
 from molvae.chem.molecules import canonicalize, parse, parse_cached
-from molvae.loop.genetic import make_offspring
+from molvae.loop.genetic import breed
 from molvae.loop.proposers import Round
 from molvae.loop.run import SearchRun
 from molvae.loop.space import LatentSpace
@@ -42,7 +42,8 @@ ROUNDS = 5  # pools decoded in search of them before settling for fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
 BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set for fine-tuning
 BRED_FROM = 1_000  # known values; with fewer, breeding has not paid
-GENERATIONS, PARENTS = 3, 100  # parents: the best that are known, and as many promising ones
+PARENTS = 100  # the best that are known, and as many promising ones
+GENERATIONS, LITTER = 3, 5  # a generation is a fifth of the new molecules that a round wants
 REMEMBERED = 100_000  # decoded strings
 MARGIN = 0.25  # the bounds exceed the range of the encoded molecules by this share
 
@@ -136,15 +137,12 @@ class LatentProposer:
             if len(names) < self.run.batch:
                 strategy = self.make(observed, seed)
                 q = CHOICE * max(FEW, self.run.batch)
-                taken = seen.union(names)
+                taken, children = seen.union(names), list[str]()
+                pool, decoded, valid = self._decode_pool(strategy, taken, q)
                 if isinstance(strategy, Ranking) and len(known) >= BRED_FROM:
-                    pool, decoded, valid = self._decode_pool(strategy, taken, q // 2)
                     order = np.argsort(-observed.y[:, 0], kind="stable")[:PARENTS]  # NaN last
                     best = [known[row].smiles for row in order]
-                    children = self._breed(strategy, best, pool, taken, q // 2, seed)
-                else:
-                    pool, decoded, valid = self._decode_pool(strategy, taken, q)
-                    children = []
+                    children = self._breed(strategy, best, pool, taken, q // LITTER, seed)
                 pool = self._keep_plausible(pool + children)
                 rows = strategy.choose(self._describe(pool), self.run.batch - len(names))
                 names += [pool[row] for row in rows]
@@ -157,10 +155,10 @@ class LatentProposer:
         best: list[str],
         pool: list[str],
         taken: set[str],
-        q: int,
+        size: int,
         seed: list[int],
     ) -> list[str]:
-        """Breed new admissible molecules from the best ones and a pool, about q of them.
+        """Breed new admissible molecules from the best ones and a pool, up to `size` a generation.
 
         The parents of a generation are the best and the most promising of the pool and of the
         generations before, the first of either more often.
@@ -172,9 +170,8 @@ class LatentProposer:
             promise |= zip(new, strategy.rank(self._describe(new)).tolist(), strict=True)
             promising = heapq.nlargest(PARENTS, promise, key=promise.__getitem__)
             weights = [1 / (5 + place) for row in (best, promising) for place in range(len(row))]
-            count = -(-q // GENERATIONS)
-            parents = rng.choices(best + promising, weights, k=2 * count)
-            found = map(self._admissible, make_offspring(parents, count, rng))
+            parents = rng.choices(best + promising, weights, k=2 * size)
+            found = map(self._admissible, breed(parents, size, rng))
             known = taken.union(promise)
             new = [n for n in dict.fromkeys(found) if n and n not in known and self._can_encode(n)]
             children |= dict.fromkeys(new)
