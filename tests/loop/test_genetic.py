@@ -1,12 +1,15 @@
+import random
 import subprocess
 import sys
 
 import pytest
-from rdkit import rdBase
+from mol_ga.graph_ga.gen_candidates import reproduce
+from rdkit import Chem, rdBase
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.molecules import canonicalize
-from molvae.loop.genetic import breed_at_random
+from molvae.loop.crossover import cross
+from molvae.loop.genetic import breed, breed_at_random
 
 SEEDS = [
     "CC(=O)Oc1ccccc1C(=O)O",
@@ -68,3 +71,53 @@ def test_rdkit_log_is_left_as_it_was():
 def test_one_molecule_is_too_few_to_cross():
     with pytest.raises(MolvaeError, match="at least two"):
         breed_at_random(["CCO", "CCO"], molecules=5)
+
+
+def test_a_child_has_parts_of_both_parents():
+    chain, ring = "FCCCCS", "NC1CCCC(Cl)C1"
+    children = {cross(chain, ring, random.Random(seed)) for seed in range(60)} - {None}
+    assert len(children) > 10
+    assert not children & {chain, ring}
+    assert [canonicalize(child) for child in children] == list(children)
+    alike = [cross("CCO", "CCN", random.Random(seed)) for seed in range(60)]
+    assert not {"CCO", "CCN"} & set(alike)  # which most of their crossings would be
+    marks = {tuple(mark in child for mark in ("F", "S", "N", "Cl")) for child in children}
+    assert (True, False, True, False) in marks
+    assert all(any(first[:2]) or any(first[2:]) for first in marks)
+    fused = {cross("C1CCOCC1", "C1CCNCC1", random.Random(seed)) for seed in range(40)} - {None}
+    assert any("N" in child and "O" in child and "1" in child for child in fused)
+
+
+def test_crossing_gives_what_mol_ga_gives_on_average(zinc: list[str]):
+    pairs = list(zip(zinc[:300], zinc[300:600], strict=True))
+    ours, theirs = random.Random(0), random.Random(0)
+    found = [cross(*pair, ours) for pair in pairs]
+    expected = [reproduce(*pair, 0.0, theirs) for pair in pairs]
+    for measure, apart in (
+        (lambda mol: mol.GetNumHeavyAtoms(), 1.5),
+        (lambda mol: mol.GetRingInfo().NumRings(), 0.25),
+        (lambda mol: sum(atom.GetIsAromatic() for atom in mol.GetAtoms()), 1.0),
+    ):
+        means = [
+            sum(measure(Chem.MolFromSmiles(s)) for s in row if s) / len(pairs)
+            for row in (found, expected)
+        ]
+        assert means[0] == pytest.approx(means[1], abs=apart)
+    for pair, child in zip(pairs, found, strict=True):
+        assert child is None or largest_ring(child) <= max(6, *map(largest_ring, pair))
+
+
+def largest_ring(smiles: str) -> int:
+    mol = Chem.MolFromSmiles(smiles)
+    return max(map(len, mol.GetRingInfo().AtomRings()), default=0)
+
+
+def test_breeding_is_repeatable_and_survives_strange_parents(capfd: pytest.CaptureFixture[str]):
+    strange = ["[Na+].[Cl-]", "C", "[Fe]", "CCO", "F/C=C/F", "O=C1C2CC3CC1CC(C2)C3", "[H][H]"]
+    parents = random.Random(0).choices(strange + SEEDS, k=120)
+    children = breed(parents, 60, random.Random(5))
+    assert children == breed(parents, 60, random.Random(5))
+    assert children != breed(parents, 60, random.Random(6))
+    assert len(children) > 20
+    assert [canonicalize(child) for child in children] == children
+    assert capfd.readouterr().err == ""
