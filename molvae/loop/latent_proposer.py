@@ -44,6 +44,7 @@ BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set for fin
 BRED_FROM = 1_000  # known values; with fewer, breeding has not paid
 PARENTS = 100  # the best that are known, and as many promising ones
 GENERATIONS, LITTER = 3, 5  # a generation is a fifth of the new molecules that a round wants
+RECENT, LEAST_DECODED = 10, 0.2  # rounds; the more was bred in them, the less is decoded
 REMEMBERED = 100_000  # decoded strings
 MARGIN = 0.25  # the bounds exceed the range of the encoded molecules by this share
 
@@ -138,8 +139,10 @@ class LatentProposer:
                 strategy = self.make(observed, seed)
                 q = CHOICE * max(FEW, self.run.batch)
                 taken, children = seen.union(names), list[str]()
-                pool, decoded, valid = self._decode_pool(strategy, taken, q)
-                if isinstance(strategy, Ranking) and len(known) >= BRED_FROM:
+                breeds = isinstance(strategy, Ranking) and len(known) >= BRED_FROM
+                wanted = round(q * max(LEAST_DECODED, 1 - self._share_bred(k))) if breeds else q
+                pool, decoded, valid = self._decode_pool(strategy, taken, wanted)
+                if isinstance(strategy, Ranking) and breeds:
                     order = np.argsort(-observed.y[:, 0], kind="stable")[:PARENTS]  # NaN last
                     best = [known[row].smiles for row in order]
                     children = self._breed(strategy, best, pool, taken, q // LITTER, seed)
@@ -148,6 +151,11 @@ class LatentProposer:
                 names += [pool[row] for row in rows]
                 bred = len(set(children).intersection(names))
         return names, decoded, valid, bred
+
+    def _share_bred(self, k: int) -> float:
+        """The share of the molecules of the last rounds before round k that were bred."""
+        past = [one for one in self.oracle.history.iterations() if one.iteration < k][-RECENT:]
+        return sum(one.bred for one in past) / max(sum(one.candidates for one in past), 1)
 
     def _breed(
         self,

@@ -12,6 +12,7 @@ from molvae.loop.ask_tell import Search
 from molvae.loop.config import find_proposer, strategy_names
 from molvae.loop.latent_proposer import LatentProposer
 from molvae.loop.optimization import optimize
+from molvae.oracles.history import Iteration
 from molvae.oracles.objectives import measured_objective
 
 SHORT = [Chem.CanonSmiles(s) for s in ("CCCCCCOC", "CCCCOCCN", "NCCCCCCO", "CCCCCNCO", "OCCCOCCC")]
@@ -86,6 +87,18 @@ def test_a_long_search_also_breeds_what_no_point_decodes_to(
     latent = find_proposer("neighbourhood-latent")(search.run)
     assert [latent.propose_round(k).iteration.bred for k in (1, 2, 3)] == [0, 0, 0]
     assert latent.propose_round(1).names == before.names
+
+
+def test_the_more_was_bred_the_less_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molvae.loop.latent_proposer.BRED_FROM", 20)
+    search = begin("neighbourhood", Chains())
+    proposer, history = find_proposer("neighbourhood")(search.run), search.oracle.history
+    all_decoded = proposer.propose_round(1).iteration.decoded
+    history.add_iteration(Iteration(1, 400, 300, 6, 0.1, bred=6))
+    history.add_iteration(Iteration(2, 400, 300, 6, 0.1, bred=6))
+    fewer = proposer.propose_round(3).iteration
+    assert 0 < fewer.decoded < all_decoded
+    assert proposer.propose_round(1).iteration.decoded == all_decoded  # as it was at that time
 
 
 def test_nothing_is_bred_twice(monkeypatch: pytest.MonkeyPatch) -> None:
