@@ -33,8 +33,6 @@ def cross(first: str, second: str, rng: random.Random) -> str | None:
     through a ring, and the halves make a new one of at most six atoms.
     """
     mols = [Chem.MolFromSmiles(smiles) for smiles in (first, second)]
-    if None in mols:  # there are molecules whose canonical form RDKit cannot read
-        return None
     for mol in mols:
         Chem.Kekulize(mol, clearAromaticFlags=True)
     for _ in range(TRIES):

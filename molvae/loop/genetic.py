@@ -108,9 +108,12 @@ def breed(parents: list[str], size: int, rng: random.Random) -> list[str]:
     children: list[str | None] = []
     with silence_rdkit():
         for first, second in zip(parents[:size], parents[size:], strict=True):
-            child = first if rng.random() < CHANGED else cross(first, second, rng)
-            if child == first or (child is not None and rng.random() < CHANGED_AFTER):
-                child = mutate(child, rng)
+            try:
+                child = first if rng.random() < CHANGED else cross(first, second, rng)
+                if child == first or (child is not None and rng.random() < CHANGED_AFTER):
+                    child = mutate(child, rng)
+            except (RuntimeError, ValueError):  # an error inside RDKit, or a ring it cannot read
+                continue
             children.append(child)
     return [form for form in map(canonicalize, filter(None, children)) if form is not None]
 

@@ -17,7 +17,7 @@ PROMISING = 50  # number of top molecules from this round's pools to start furth
 
 @strategies.register("neighbourhood-latent")
 class LatentNeighbourhood:
-    """As `neighbourhood`, with molecules that latent points decode to alone.
+    """As `neighbourhood`, but only with molecules that latent points decode to.
 
     Each candidate has the greatest mean + beta standard deviations under a Gaussian process on
     their parts and on numbers that describe them; beta is drawn anew for each, so that a batch both
@@ -79,8 +79,8 @@ class LatentNeighbourhood:
 class Neighbourhood(LatentNeighbourhood):
     """Points around and between the best molecules, ranked by a surrogate on molecular features.
 
-    In long searches half of the molecules that a round chooses from are bred from the best and the
-    most promising ones (`molvae.loop.latent_proposer`).
+    In a long search a round also chooses from molecules bred from the best and the most promising
+    ones (`molvae.loop.latent_proposer`).
     """
 
     def rank(self, features: Features) -> Floats:
