@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from itertools import product
 
 from rdkit import Chem
@@ -32,9 +33,7 @@ def cross(first: str, second: str, rng: random.Random) -> str | None:
     Either both are cut at a single bond outside rings and a part of each is joined, or both are cut
     through a ring, and the halves make a new one of at most six atoms.
     """
-    mols = [Chem.MolFromSmiles(smiles) for smiles in (first, second)]
-    for mol in mols:
-        Chem.Kekulize(mol, clearAromaticFlags=True)
+    mols = [_parse_kekulized(smiles) for smiles in (first, second)]
     for _ in range(TRIES):
         move = _cross_chains if rng.random() <= 0.5 else _cross_rings
         child = move(mols[0], mols[1], rng)
@@ -44,6 +43,13 @@ def cross(first: str, second: str, rng: random.Random) -> str | None:
         if smiles not in (first, second):
             return smiles
     return None
+
+
+@lru_cache(1_024)  # the parents of a round are few
+def _parse_kekulized(smiles: str) -> Chem.Mol:
+    mol = Chem.MolFromSmiles(smiles)
+    Chem.Kekulize(mol, clearAromaticFlags=True)
+    return mol
 
 
 def _cross_chains(first: Chem.Mol, second: Chem.Mol, rng: random.Random) -> Chem.Mol | None:

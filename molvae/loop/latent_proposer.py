@@ -6,8 +6,10 @@ and the strategy chooses among these. A score therefore never belongs to another
 
 In a long search the points near the best molecules decode to less and less that is new, and some
 molecules no point near their own decodes to. So once `BRED_FROM` values are known, a round also
-chooses from molecules that are bred: crossed and changed as graphs (Jensen 2019), over a few
-generations that the surrogate selects, as in GP-BO (Tripp, Simm & Hernández-Lobato 2021).
+chooses from molecules that are bred: crossed and changed as graphs (Jensen 2019), over generations
+that the surrogate selects, as in GP-BO (Tripp, Simm & Hernández-Lobato 2021). Many generations find
+better molecules with fewer evaluations, but take most of a round, so there are many only while the
+search becomes better.
 """
 
 from __future__ import annotations
@@ -43,7 +45,10 @@ LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the c
 BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set for fine-tuning
 BRED_FROM = 1_000  # known values; with fewer, breeding has not paid
 PARENTS = 100  # the best that are known, and as many promising ones
-GENERATIONS, LITTER = 3, 5  # a generation is a fifth of the new molecules that a round wants
+# generations, and new molecules in each by those that a round wants: while the search becomes
+# better, and while it stands still
+DEEP, SHALLOW = (12, 1 / 2), (3, 1 / 5)
+TOP = 10  # the search becomes better if one of so many best molecules is of the last rounds
 RECENT, LEAST_DECODED = 10, 0.2  # rounds; the more was bred in them, the less is decoded
 REMEMBERED = 100_000  # decoded strings
 MARGIN = 0.25  # the bounds exceed the range of the encoded molecules by this share
@@ -145,7 +150,10 @@ class LatentProposer:
                 if isinstance(strategy, Ranking) and breeds:
                     order = np.argsort(-observed.y[:, 0], kind="stable")[:PARENTS]  # NaN last
                     best = [known[row].smiles for row in order]
-                    children = self._breed(strategy, best, pool, taken, q // LITTER, seed)
+                    is_better = max(known[row].iteration for row in order[:TOP]) >= k - RECENT
+                    generations, share = DEEP if is_better else SHALLOW
+                    size = round(q * share)
+                    children = self._breed(strategy, best, pool, taken, generations, size, seed)
                 pool = self._keep_plausible(pool + children)
                 rows = strategy.choose(self._describe(pool), self.run.batch - len(names))
                 names += [pool[row] for row in rows]
@@ -163,6 +171,7 @@ class LatentProposer:
         best: list[str],
         pool: list[str],
         taken: set[str],
+        generations: int,
         size: int,
         seed: list[int],
     ) -> list[str]:
@@ -174,7 +183,7 @@ class LatentProposer:
         rng = random.Random(f"{seed} breed")
         promise: dict[str, float] = {}
         new, children = pool, dict[str, None]()
-        for _ in range(GENERATIONS):
+        for _ in range(generations):
             promise |= zip(new, strategy.rank(self._describe(new)).tolist(), strict=True)
             promising = heapq.nlargest(PARENTS, promise, key=promise.__getitem__)
             weights = [1 / (5 + place) for row in (best, promising) for place in range(len(row))]
