@@ -1,5 +1,7 @@
 """What a round is a function of, and the box that it searches."""
 
+import random
+
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -10,6 +12,7 @@ from molvae import OptimizeConfig, Oracle
 from molvae.chem.plausibility import Domain
 from molvae.loop.ask_tell import Search
 from molvae.loop.config import find_proposer, strategy_names
+from molvae.loop.genetic import breed
 from molvae.loop.latent_proposer import LatentProposer
 from molvae.loop.optimization import optimize
 from molvae.oracles.history import Iteration
@@ -99,6 +102,25 @@ def test_the_more_was_bred_the_less_is_decoded(monkeypatch: pytest.MonkeyPatch) 
     fewer = proposer.propose_round(3).iteration
     assert 0 < fewer.decoded < all_decoded
     assert proposer.propose_round(1).iteration.decoded == all_decoded  # as it was at that time
+
+
+def test_many_generations_are_bred_only_while_the_search_becomes_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    def count(parents: list[str], size: int, rng: random.Random) -> list[str]:
+        sizes.append(size)
+        return breed(parents, size, rng)
+
+    monkeypatch.setattr("molvae.loop.latent_proposer.BRED_FROM", 20)
+    monkeypatch.setattr("molvae.loop.latent_proposer.breed", count)
+    proposer = find_proposer("neighbourhood")(begin("neighbourhood", Chains()).run)
+    proposer.propose_round(10)  # the best are of round 0, one of the last ten
+    deep, sizes[:] = list(sizes), []
+    proposer.propose_round(11)
+    assert len(deep) == 4 * len(sizes)
+    assert sum(deep) == 10 * sum(sizes) > 0
 
 
 def test_nothing_is_bred_twice(monkeypatch: pytest.MonkeyPatch) -> None:
