@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,13 @@ DESCRIPTORS = (
 )
 ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 FORMULA = re.compile(r"([A-Z][a-z]?)(\d*)")  # as in C10H13ClN2O+, ignoring the charge
+KEPT = 50_000  # molecules, about a kilobyte each
 NUMBERS = len(DESCRIPTORS) + len(ELEMENTS)
 FEATURES = np.dtype([("parts", np.uint8, BITS // 8), ("numbers", np.float32, NUMBERS)])
 
 
 class MoleculeFeatures:
-    """Morgan fingerprints of radius 2 and numeric descriptors, computed once per molecule.
+    """Morgan fingerprints of radius 2 and numeric descriptors, kept for the latest molecules.
 
     A fragment that occurs 2, 4 or 8 times sets additional bits, so the Tanimoto similarity of the
     bits approximates that of the counts. The numbers are RDKit descriptors and the atom count of
@@ -53,7 +54,7 @@ class MoleculeFeatures:
     def __init__(self) -> None:
         self._generator = GetMorganGenerator(radius=2, fpSize=BITS, countSimulation=True)
         self._descriptors = Properties(DESCRIPTORS)
-        self._known: dict[str, tuple[NDArray[np.uint8], NDArray[np.float32]]] = {}  # packed bits
+        self._find = lru_cache(KEPT)(self._describe)
 
     def __call__(self, smiles: Sequence[str]) -> NDArray[Any]:
         """Valid SMILES (n) -> features (n,): packed `parts` (n, BITS / 8), `numbers` (n, K).
@@ -61,19 +62,17 @@ class MoleculeFeatures:
         Raises:
             MolvaeError: a SMILES is not valid.
         """
-        for name in smiles:
-            if name not in self._known:
-                mol = parse_cached(name)
-                if mol is None:
-                    raise MolvaeError(f"{name!r} is not a valid SMILES, so it has no features")
-                self._known[name] = self._describe(mol)
         found = np.empty(len(smiles), dtype=FEATURES)
         if smiles:
-            parts, numbers = zip(*(self._known[name] for name in smiles), strict=True)
+            parts, numbers = zip(*map(self._find, smiles), strict=True)
             found["parts"], found["numbers"] = parts, np.nan_to_num(numbers)
         return found
 
-    def _describe(self, mol: Mol) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _describe(self, smiles: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """SMILES -> packed bits (BITS / 8,) and numbers (K,)."""
+        mol = parse_cached(smiles)
+        if mol is None:
+            raise MolvaeError(f"{smiles!r} is not a valid SMILES, so it has no features")
         formula = dict(FORMULA.findall(CalcMolFormula(mol)))
         atoms = [int(formula.get(element, "0") or 1) for element in ELEMENTS]
         numbers = np.array([*self._descriptors.ComputeProperties(mol), *atoms], dtype=np.float32)

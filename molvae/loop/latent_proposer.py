@@ -43,7 +43,7 @@ FEW = 10  # a round of fewer candidates chooses from as many as one of these
 ROUNDS = 5  # pools decoded in search of them before settling for fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
 BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set for fine-tuning
-BRED_FROM = 1_000  # known values; with fewer, breeding has not paid
+BRED_FROM = 1_000  # known values; with fewer, three generations have not paid
 PARENTS = 100  # the best that are known, and as many promising ones
 # generations, and new molecules in each by those that a round wants: while the search becomes
 # better, and while it stands still
