@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from rdkit import Chem
 
 from molvae.base.errors import MolvaeError
 from molvae.chem.fingerprints import ELEMENTS, MoleculeFeatures, tanimoto_similarities
+from molvae.chem.molecules import parse
 
 
 def test_features_name_the_molecule_that_has_none() -> None:
@@ -44,6 +46,23 @@ def test_features_count_fragments_and_similarity_does_not() -> None:
     assert bits[0] <= bits[1] <= bits[2]
     assert bits[0] < bits[2]
     assert tanimoto_similarities([diol(8), diol(11)], diol(9)) == [1, 1]
+
+
+def test_features_of_the_latest_molecules_alone_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def follow(smiles: str) -> Chem.Mol | None:
+        parsed.append(smiles)
+        return parse(smiles)
+
+    monkeypatch.setattr("molvae.chem.fingerprints.KEPT", 2)
+    monkeypatch.setattr("molvae.chem.fingerprints.parse_cached", follow)
+    features = MoleculeFeatures()
+    first = features(["CCO", "CCN", "CCO"])
+    assert parsed == ["CCO", "CCN"]
+    features(["CCO", "CCC"])  # in place of CCN
+    assert (features(["CCO", "CCN"]) == first[:2]).all()
+    assert parsed == ["CCO", "CCN", "CCC", "CCN"]
 
 
 def test_features_have_the_atoms_of_each_element() -> None:
