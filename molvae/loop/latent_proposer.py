@@ -4,12 +4,13 @@ A strategy proposes points. What counts is the molecule that a point decodes to:
 inadmissible molecules are dropped, the others are encoded again or described by their own features,
 and the strategy chooses among these. A score therefore never belongs to another molecule's point.
 
-In a long search the points near the best molecules decode to less and less that is new, and some
-molecules no point near their own decodes to. So once `BRED_FROM` values are known, a round also
-chooses from molecules that are bred: crossed and changed as graphs (Jensen 2019), over generations
-that the surrogate selects, as in GP-BO (Tripp, Simm & Hernández-Lobato 2021). Many generations find
-better molecules with fewer evaluations, but take most of a round, so there are many only while the
-search becomes better.
+The points near the best molecules decode to less and less that is new, and some molecules no point
+near their own decodes to. So once `BRED_FROM` values are known, a round also chooses from molecules
+that are bred: crossed and changed as graphs (Jensen 2019), over generations that the surrogate
+selects, as in GP-BO (Tripp, Simm & Hernández-Lobato 2021). Many generations find better molecules
+with fewer evaluations, but take most of a round, so there are many only while the search becomes
+better. None is larger than the largest of the best known molecules: selected by a surrogate alone,
+molecules grow from generation to generation until it knows nothing of them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from molvae.base.errors import MolvaeError
 from molvae.base.parallel import compute_in_one_thread
 from molvae.chem.fingerprints import MoleculeFeatures
-from molvae.chem.molecules import canonicalize, parse, parse_cached
+from molvae.chem.molecules import canonicalize, count_heavy_atoms, parse, parse_cached
 from molvae.loop.genetic import breed
 from molvae.loop.proposers import Round
 from molvae.loop.run import SearchRun
@@ -43,11 +44,12 @@ FEW = 10  # a round of fewer candidates chooses from as many as one of these
 ROUNDS = 5  # pools decoded in search of them before settling for fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
 BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set for fine-tuning
-BRED_FROM = 1_000  # known values; with fewer, three generations have not paid
+BRED_FROM = 100  # known values; with fewer, the surrogate knows too little
 PARENTS = 100  # the best that are known, and as many promising ones
-# generations, and new molecules in each by those that a round wants: while the search becomes
-# better, and while it stands still
-DEEP, SHALLOW = (12, 1 / 2), (3, 1 / 5)
+DEEP, SHALLOW = 12, 3  # generations, while the search becomes better and while it stands still
+# new molecules of a generation, by those that a round wants to choose from; the larger ones once
+# `MANY` values are known, while the search becomes better
+LITTER, LARGE_LITTER, MANY = 1 / 5, 1 / 2, 1_000
 TOP = 10  # the search becomes better if one of so many best molecules is of the last rounds
 RECENT, LEAST_DECODED = 10, 0.2  # rounds; the more was bred in them, the less is decoded
 REMEMBERED = 100_000  # decoded strings
@@ -151,8 +153,9 @@ class LatentProposer:
                     order = np.argsort(-observed.y[:, 0], kind="stable")[:PARENTS]  # NaN last
                     best = [known[row].smiles for row in order]
                     is_better = max(known[row].iteration for row in order[:TOP]) >= k - RECENT
-                    generations, share = DEEP if is_better else SHALLOW
-                    size = round(q * share)
+                    generations = DEEP if is_better else SHALLOW
+                    large = is_better and len(known) >= MANY
+                    size = round(q * (LARGE_LITTER if large else LITTER))
                     children = self._breed(strategy, best, pool, taken, generations, size, seed)
                 pool = self._keep_plausible(pool + children)
                 rows = strategy.choose(self._describe(pool), self.run.batch - len(names))
@@ -181,6 +184,7 @@ class LatentProposer:
         generations before, the first of either more often.
         """
         rng = random.Random(f"{seed} breed")
+        largest = max(map(count_heavy_atoms, best))
         promise: dict[str, float] = {}
         new, children = pool, dict[str, None]()
         for _ in range(generations):
@@ -188,9 +192,10 @@ class LatentProposer:
             promising = heapq.nlargest(PARENTS, promise, key=promise.__getitem__)
             weights = [1 / (5 + place) for row in (best, promising) for place in range(len(row))]
             parents = rng.choices(best + promising, weights, k=2 * size)
-            found = map(self._admissible, breed(parents, size, rng))
+            found = dict.fromkeys(map(self._admissible, breed(parents, size, rng)))
             known = taken.union(promise)
-            new = [n for n in dict.fromkeys(found) if n and n not in known and self._can_encode(n)]
+            new = [n for n in found if n and n not in known and self._can_encode(n)]
+            new = [n for n in new if count_heavy_atoms(n) <= largest]
             children |= dict.fromkeys(new)
         return list(children)
 

@@ -46,10 +46,12 @@ class Crowded(Chains):
         return super().decode_greedily((np.asarray(z) - self.centre) / self.scale)
 
 
-def begin(strategy: str, model: Chains, start: list[str] = START, **options: object) -> Search:
+def begin(
+    strategy: str, model: Chains, start: list[str] = START, largest: int = 14, **options: object
+) -> Search:
     """A search whose first round is measured: the longer a chain, the better."""
     config = OptimizeConfig(strategy, initial=20, batch=6, pool=64)
-    oracle = Oracle(measured_objective("length"), 100, heavy_atoms=(2, 14))
+    oracle = Oracle(measured_objective("length"), 100, heavy_atoms=(2, largest))
     search = Search(model, oracle, start=start, config=config, **options)
     search.tell({name: float(len(name)) for name in search.ask()})
     return search
@@ -119,8 +121,13 @@ def test_many_generations_are_bred_only_while_the_search_becomes_better(
     proposer.propose_round(10)  # the best are of round 0, one of the last ten
     deep, sizes[:] = list(sizes), []
     proposer.propose_round(11)
-    assert len(deep) == 4 * len(sizes)
-    assert sum(deep) == 10 * sum(sizes) > 0
+    assert (len(deep), len(sizes)) == (12, 3)
+    (litter,) = {*deep, *sizes}
+    monkeypatch.setattr("molvae.loop.latent_proposer.MANY", 20)
+    sizes.clear()
+    proposer.propose_round(10)
+    proposer.propose_round(11)
+    assert sizes == [litter * 5 // 2] * 12 + [litter] * 3
 
 
 def test_nothing_is_bred_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +138,23 @@ def test_nothing_is_bred_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_proposer("neighbourhood")(search.run).propose_round(1)
     assert (len(found.names), found.iteration.bred) == (6, 0)
     assert not set(past) & set(found.names)
+
+
+def test_nothing_is_bred_that_is_larger_than_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = begin("neighbourhood", Chains(), largest=30)
+    past = [record.smiles for record in search.oracle.history.records()]
+    largest = max(Chem.MolFromSmiles(name).GetNumHeavyAtoms() for name in past)
+    assert largest < 26
+    branched = [Chem.CanonSmiles("CC(C)" + "C" * n) for n in range(1, 28)]
+    monkeypatch.setattr("molvae.loop.latent_proposer.BRED_FROM", 20)
+    monkeypatch.setattr("molvae.loop.latent_proposer.breed", lambda *_: branched)
+    pool: list[str] = []
+    monkeypatch.setattr(
+        LatentProposer, "_keep_plausible", lambda _, names: pool.extend(names) or names
+    )
+    find_proposer("neighbourhood")(search.run).propose_round(1)
+    found = sorted(branched.index(name) for name in set(pool).intersection(branched))
+    assert found == list(range(largest - 3))  # of four atoms to those of the largest
 
 
 def is_out_of_reach(smiles: str) -> bool:

@@ -79,8 +79,8 @@ class LatentNeighbourhood:
 class Neighbourhood(LatentNeighbourhood):
     """Points around and between the best molecules, ranked by a surrogate on molecular features.
 
-    In a long search a round also chooses from molecules bred from the best and the most promising
-    ones (`molvae.loop.latent_proposer`).
+    Once 100 values are known, a round also chooses from molecules bred from the best and the most
+    promising ones (`molvae.loop.latent_proposer`).
     """
 
     def rank(self, features: Features) -> Floats:
