@@ -39,7 +39,7 @@ def odd(mol):
     return atoms
 def size(mol):
     if mol.GetNumAtoms() % 5 == 3:
-        time.sleep(1)
+        time.sleep(2)
     return mol.GetNumAtoms()
 def once(mol):
     path = os.environ["MARKS"] + "/" + str(mol.GetNumAtoms())
