@@ -44,7 +44,7 @@ class Parent:
         return tuple(tuple(self.mol.GetSubstructMatches(kind)) for kind in (OPPOSITE, ADJACENT))
 
 
-find_parent = lru_cache(1_024)(Parent)  # the parents of a round are few
+find_parent = lru_cache(256)(Parent)  # those of a generation are at most 200
 
 
 def cross(first: str, second: str, rng: random.Random) -> str | None:
