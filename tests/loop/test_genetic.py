@@ -88,6 +88,7 @@ def test_a_child_has_parts_of_both_parents():
     assert (True, False, True, False) in marks
     fused = {cross("C1CCOCC1", "C1CCNCC1", random.Random(seed)) for seed in range(40)} - {None}
     assert any("N" in child and "O" in child and "1" in child for child in fused)
+    assert len({"=" in child for child in fused}) == 2  # a ring may be closed with a double bond
 
 
 def test_crossing_gives_what_mol_ga_gives_on_average(zinc: list[str]):
@@ -115,6 +116,7 @@ def test_changing_gives_what_mol_ga_gives_on_average(zinc: list[str]):
     expected = [mol_ga_mutate(smiles, theirs) for smiles in zinc[:400]]
     assert found.count(None) + expected.count(None) < 8
     assert not set(found) & set(zinc)
+    assert max(largest_ring(child) for child in found if child) == 6
     for measure, apart in (
         (lambda mol: mol.GetNumHeavyAtoms(), 0.15),
         (lambda mol: mol.GetRingInfo().NumRings(), 0.15),
